@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* Tokens and what they allow. Only auth/token.c knows libjwt. */
+#ifndef HATI_AUTH_AUTH_H
+#define HATI_AUTH_AUTH_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "base/text.h"
+
+#define AUTH_TOKEN_MAX 8192 /* bytes of a token */
+#define AUTH_SECRET_MIN 32  /* bytes of an HMAC secret that is not called weak */
+#define AUTH_SYSTEM_ACCOUNT "1749089e-22e6-48de-af4e-165e18fbd2f9"
+
+/* What an operation needs. */
+enum auth_scope {
+    AUTH_NOTHING, /* open to all, token or not */
+    AUTH_ANY,     /* any good token */
+    AUTH_KV_READ,
+    AUTH_KV_WRITE,
+    AUTH_BROKER_PUBLISH,
+    AUTH_BROKER_CONSUME,
+    AUTH_ADMIN
+};
+
+#define AUTH_RULES_MAX 16
+
+/* What a caller may do, as its token said. Plain data: may be copied, owns nothing. */
+struct auth_grant {
+    bool everything; /* no credentials are configured, or the system account */
+    bool signed_in;  /* a token was checked */
+    bool has_workspace;
+    bool has_scope; /* a scope claim narrows the rules below */
+    struct uuid workspace;
+    int64_t expires_at_ms; /* good until then, leeway included; INT64_MAX: no exp */
+    unsigned rule_count;
+    struct auth_rule {
+        enum auth_scope scope;
+        uint8_t pattern_len; /* 0: all names */
+        bool prefix;         /* the pattern ended in `*` */
+        char pattern[62];    /* a longer pattern makes the token bad */
+    } rules[AUTH_RULES_MAX];
+};
+
+struct auth_options {
+    struct slice secret;          /* HMAC secret, HS256/384/512; empty: none */
+    struct slice public_key_pem;  /* RS256 or ES256, by what the key is; empty: none */
+    bool allow_weak_secret;
+    struct slice audience, issuer; /* empty: not asked for */
+};
+
+struct auth;
+
+/* Copies what it needs. Refuses an empty key pair of options (both empty gives *ret_auth NULL and
+ * OK: no credentials), a weak secret, a PEM that is no public key; one clear line in ret_why. */
+enum err auth_open(const struct auth_options *options, struct auth **ret_auth, char *ret_why,
+                   size_t why_bytes) MUST_USE;
+void auth_close(struct auth *auth);
+
+/* Checks a token (or finds it among those already verified; never past its exp). Any thread.
+ * ERR_AUTH_REQUIRED for every kind of bad token: the reason is not told. */
+enum err auth_check(struct auth *auth, struct slice token, int64_t now_ms,
+                    struct auth_grant *ret_grant) MUST_USE;
+
+/* The grant of callers where nothing is configured. */
+extern const struct auth_grant auth_grant_everything;
+/* The grant of callers without a token where credentials are configured. */
+extern const struct auth_grant auth_grant_nothing;
+
+/* May it do this? name: the namespace, router or queue asked for (may be empty: none is named).
+ * OK, ERR_AUTH_REQUIRED where no token came or it has expired by now_ms, ERR_FORBIDDEN. Any thread. */
+enum err auth_allows(const struct auth_grant *grant, enum auth_scope scope, struct slice name,
+                     int64_t now_ms) MUST_USE;
+/* For /api2/{workspace}: the token's workspace claim must equal it, or the system account. */
+enum err auth_allows_workspace(const struct auth_grant *grant, const struct uuid *workspace) MUST_USE;
+
+struct auth_claims {
+    struct slice workspace, account, scope; /* empty: left out */
+    struct slice audience, issuer;
+    int64_t lifetime_s; /* 0: no exp */
+    int64_t now_ms;
+};
+
+/* Signs an HS256 development token. ret_token has room for AUTH_TOKEN_MAX bytes, NUL-ended. */
+enum err auth_sign(struct slice secret, const struct auth_claims *claims, char *ret_token) MUST_USE;
+
+/* Cache figures for /stats. */
+void auth_stats(struct auth *auth, uint64_t *ret_hits, uint64_t *ret_misses);
+
+#endif

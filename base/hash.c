@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/hash.h"
+
+#include <nettle/md5.h>
+#include <nettle/sha2.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+static uint64_t process_seed;
+static pthread_once_t seeded = PTHREAD_ONCE_INIT;
+
+void hash_random(void *to, size_t len) {
+    char *at = to;
+    while (len > 0) {
+        ssize_t got = getrandom(at, len, 0);
+        if (got <= 0)
+            abort();
+        at += got;
+        len -= (size_t)got;
+    }
+}
+
+static void make_seed(void) {
+    hash_random(&process_seed, sizeof process_seed);
+}
+
+uint64_t hash_process_seed(void) {
+    pthread_once(&seeded, make_seed);
+    return process_seed;
+}
+
+uint64_t hash_seeded(struct slice bytes, uint64_t seed) {
+    return XXH3_64bits_withSeed(bytes.ptr, bytes.len, seed);
+}
+
+void hash_md5(struct slice bytes, uint8_t ret_digest[HASH_MD5_BYTES]) {
+    struct md5_ctx state;
+    md5_init(&state);
+    md5_update(&state, bytes.len, (const uint8_t *)bytes.ptr);
+    md5_digest(&state, HASH_MD5_BYTES, ret_digest);
+}
+
+void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]) {
+    struct sha256_ctx state;
+    sha256_init(&state);
+    sha256_update(&state, bytes.len, (const uint8_t *)bytes.ptr);
+    sha256_digest(&state, HASH_SHA256_BYTES, ret_digest);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Hashes: XXH3 for tables and checksums, MD5 for ETags, SHA-256 for long keys. */
+#ifndef HATI_BASE_HASH_H
+#define HATI_BASE_HASH_H
+
+#include "base/slice.h"
+
+#define HASH_MD5_BYTES 16
+#define HASH_SHA256_BYTES 32
+
+/* A random seed of this process, so that callers cannot choose keys that collide. Any thread. */
+uint64_t hash_process_seed(void);
+/* XXH3 64 bit with a seed. */
+uint64_t hash_seeded(struct slice bytes, uint64_t seed);
+/* MD5 (RFC 1321): an ETag, not a defence. */
+void hash_md5(struct slice bytes, uint8_t ret_digest[HASH_MD5_BYTES]);
+void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]);
+/* Fills with bytes of the system's random source; aborts the process where there is none. */
+void hash_random(void *to, size_t len);
+
+#endif

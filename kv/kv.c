@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "kv/kv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kv/store.h"
+
+struct kv {
+    struct kv_mem *mem;
+    struct kv_hdd *hdd; /* NULL without a data directory */
+};
+
+enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret_why,
+                 size_t why_bytes) {
+    struct kv *kv = calloc(1, sizeof *kv);
+    enum err err = kv ? kv_mem_open(options, &kv->mem) : ERR_OUT_OF_MEMORY;
+    if (err) {
+        snprintf(ret_why, why_bytes, "no memory for the memory store");
+        free(kv);
+        return err;
+    }
+    if (options->data_dir)
+        err = kv_hdd_open(options, &kv->hdd, ret_why, why_bytes);
+    if (err) {
+        kv_mem_close(kv->mem);
+        free(kv);
+        return err;
+    }
+    *ret_kv = kv;
+    return OK;
+}
+
+void kv_close(struct kv *kv) {
+    if (!kv)
+        return;
+    if (kv->hdd)
+        kv_hdd_close(kv->hdd);
+    kv_mem_close(kv->mem);
+    free(kv);
+}
+
+enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigned want,
+                struct arena *arena, struct kv_entry *ret_entry) {
+    if (ref->storage == KV_MEMORY)
+        return kv_mem_get(kv->mem, ref, now_ms, want, arena, ret_entry);
+    return kv->hdd ? kv_hdd_get(kv->hdd, ref, now_ms, want, arena, ret_entry) : ERR_UNAVAILABLE;
+}
+
+void kv_prefetch(struct kv *kv, const struct kv_ref *ref) {
+    if (ref->storage == KV_MEMORY)
+        kv_mem_prefetch(kv->mem, ref);
+}
+
+enum err kv_submit(struct kv *kv, struct kv_write *write) {
+    if (write->ops[0].ref.storage == KV_MEMORY)
+        return kv_mem_submit(kv->mem, write);
+    if (kv->hdd)
+        return kv_hdd_submit(kv->hdd, write);
+    return write->err = ERR_UNAVAILABLE;
+}
+
+enum err kv_list_keys(struct kv *kv, struct kv_list *list) {
+    if (list->storage == KV_MEMORY)
+        return kv_mem_list(kv->mem, list);
+    return kv->hdd ? kv_hdd_list(kv->hdd, list) : ERR_UNAVAILABLE;
+}
+
+enum err kv_count_keys(struct kv *kv, struct kv_count *count) {
+    if (count->storage == KV_MEMORY)
+        return kv_mem_count(kv->mem, count);
+    return kv->hdd ? kv_hdd_count(kv->hdd, count) : ERR_UNAVAILABLE;
+}
+
+void kv_stats(struct kv *kv, enum kv_storage storage, struct kv_stats *ret_stats) {
+    *ret_stats = (struct kv_stats){0};
+    if (storage == KV_MEMORY)
+        kv_mem_stats(kv->mem, ret_stats);
+    else if (kv->hdd)
+        kv_hdd_stats(kv->hdd, ret_stats);
+}
+
+bool kv_is_ready(struct kv *kv) {
+    return !kv->hdd || kv_hdd_is_ready(kv->hdd);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What kv.c asks of a store; memory and hdd each give one. Contracts as in kv.h. */
+#ifndef HATI_KV_STORE_H
+#define HATI_KV_STORE_H
+
+#include "kv/kv.h"
+
+struct kv_mem;
+struct kv_hdd;
+
+enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) MUST_USE;
+void kv_mem_close(struct kv_mem *mem);
+enum err kv_mem_get(struct kv_mem *mem, const struct kv_ref *ref, int64_t now_ms, unsigned want,
+                    struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
+void kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref);
+enum err kv_mem_submit(struct kv_mem *mem, struct kv_write *write) MUST_USE;
+enum err kv_mem_list(struct kv_mem *mem, struct kv_list *list) MUST_USE;
+enum err kv_mem_count(struct kv_mem *mem, struct kv_count *count) MUST_USE;
+void kv_mem_stats(struct kv_mem *mem, struct kv_stats *ret_stats);
+
+enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, char *ret_why,
+                     size_t why_bytes) MUST_USE;
+void kv_hdd_close(struct kv_hdd *hdd);
+enum err kv_hdd_get(struct kv_hdd *hdd, const struct kv_ref *ref, int64_t now_ms, unsigned want,
+                    struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
+enum err kv_hdd_submit(struct kv_hdd *hdd, struct kv_write *write) MUST_USE;
+enum err kv_hdd_list(struct kv_hdd *hdd, struct kv_list *list) MUST_USE;
+enum err kv_hdd_count(struct kv_hdd *hdd, struct kv_count *count) MUST_USE;
+void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats);
+bool kv_hdd_is_ready(struct kv_hdd *hdd);
+
+#endif
