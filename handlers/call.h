@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* One request on its way through the core, whichever door it came by. */
+#ifndef HATI_HANDLERS_CALL_H
+#define HATI_HANDLERS_CALL_H
+
+#include <stdatomic.h>
+
+#include "handlers/op.h"
+
+enum door { DOOR_LINE, DOOR_HTTP, DOOR_COUNT };
+
+/* What operations work on; one per process, made by main, outlives every call. */
+struct core {
+    struct kv *kv;
+    struct auth *auth; /* NULL: no credentials configured */
+    struct uuid default_workspace;
+    uint64_t payload_limit_bytes;
+    int64_t started_ms;    /* wall clock */
+    _Atomic bool ready;    /* stores are open and nothing drains */
+    _Atomic bool draining; /* no new work is wanted */
+    struct core_door {
+        _Atomic uint64_t connections; /* open now */
+        _Atomic uint64_t requests;    /* answered since the start */
+        _Atomic uint64_t failures;    /* answered with an error */
+        char apart[40];               /* doors on cache lines of their own */
+    } doors[DOOR_COUNT];
+};
+
+struct call {
+    const struct op *op;
+    struct core *core;
+    const struct auth_grant *grant;
+    struct arena *arena; /* everything of this call; the door frees it after rendering */
+    int64_t now_ms;      /* wall clock */
+    bool want_etag;      /* the door shows the ETag of what a write stored */
+    struct args args;
+    struct reply reply;
+    enum err err;       /* of a finished call; OK: reply holds */
+    const char *detail; /* for people, in the arena or static; NULL: err_text says it */
+    /* Called once, from any thread, after call_run answered ERR_PENDING; call->err and reply are
+     * set by then. Must not block. */
+    void (*wake)(struct call *call);
+    void *context; /* the door's */
+    /* room for the storage call in flight; the operation's */
+    union {
+        struct {
+            struct kv_write write;
+            struct kv_op op;
+        };
+        struct kv_list list;
+        struct kv_count count;
+    } kv;
+};
+
+/* A call with its defaults: workspace, namespace `default`, nothing given. */
+void call_init(struct call *call, struct core *core, const struct auth_grant *grant,
+               struct arena *arena, int64_t now_ms);
+
+/* Chooses the row and clears arguments and reply, keeping workspace and namespace. */
+void call_set_op(struct call *call, const struct op *op);
+
+/* Authorises and runs. OK, ERR_PENDING (wake comes, perhaps before this returns), or the failure,
+ * which is in call->err too. Any thread; never blocks. Arguments must be bound (bind_finish). */
+enum err call_run(struct call *call) MUST_USE;
+
+/* Sets a failure with words for people (printf into the arena) and returns it. */
+enum err call_fail(struct call *call, enum err err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Words for people about call->err. */
+const char *call_detail(const struct call *call);
+
+/* True where this bound call goes to the committer's queue in order (a durable write), so that it
+ * may be run while an earlier durable write of the same connection is still parked. Every other
+ * call on hdd has to wait for those; calls on memory need not. */
+bool call_is_queued_write(const struct call *call);
+/* True where the call neither reads nor writes hdd. */
+bool call_is_off_disk(const struct call *call);
+
+#endif

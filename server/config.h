@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What the server was told: flags over environment over file over defaults. */
+#ifndef HATI_SERVER_CONFIG_H
+#define HATI_SERVER_CONFIG_H
+
+#include "base/log.h"
+#include "base/slice.h"
+#include "base/text.h"
+#include "kv/kv.h"
+
+struct config {
+    bool tcp, rpc; /* which listeners start */
+    char *tcp_host;
+    unsigned tcp_port; /* 4242; 0: the system chooses, and it is printed */
+    char *tcp_socket;  /* UNIX socket path of the line protocol; NULL: none */
+    unsigned tcp_threads;
+    bool tcp_tls;
+    char *rpc_host;
+    unsigned rpc_port; /* 6767 */
+    char *data_dir;
+    unsigned cpu_num; /* HTTP threads */
+    unsigned hdd_shards;
+    int64_t durability_ms;       /* 0: commit */
+    uint64_t write_buffer_bytes; /* recent durable writes held in memory */
+    uint64_t memory_limit_bytes;
+    enum kv_eviction memory_eviction;
+    uint64_t payload_limit_bytes;
+    uint64_t line_limit_bytes;  /* a line, framed bytes not counted */
+    unsigned connection_limit;  /* per door */
+    int64_t idle_timeout_ms;    /* HTTP keep-alive; 0: none */
+    int64_t request_timeout_ms; /* a parked call is answered UNAVAILABLE after it */
+    int64_t drain_delay_ms;     /* readiness 503 this long before listeners close */
+    int64_t drain_timeout_ms;   /* in-flight work may take so long */
+    char *cors_origin;          /* "*" or one origin */
+    char *secret;               /* NUL-ended; NULL: none */
+    char *public_key_pem;
+    char *jwt_audience, *jwt_issuer;
+    bool allow_weak_secret;
+    bool no_auth;
+    struct uuid default_workspace;
+    enum log_level log_level;
+};
+
+/* Reads `argv` (behind the subcommand), environment and file. On failure prints nothing: one clear
+ * line is in ret_why. The caller frees with config_done. */
+enum err config_read(int argc, char **argv, struct config *ret_config, char *ret_why,
+                     size_t why_bytes) MUST_USE;
+void config_done(struct config *config);
+/* The option table as help text. */
+void config_print_help(void);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* JSON-RPC 2.0 (jsonrpc.org/specification) and the 1.0 form of Go's net/rpc/jsonrpc, over bytes:
+ * HTTP bodies and JSON lines both come here. */
+#ifndef HATI_SERVER_RPC_H
+#define HATI_SERVER_RPC_H
+
+#include "base/buf.h"
+#include "handlers/call.h"
+
+#define RPC_DEPTH_MAX 64
+#define RPC_BATCH_MAX 1000
+
+struct rpc;
+
+struct rpc_request {
+    struct core *core;
+    const struct auth_grant *grant;
+    struct slice body; /* must live until done (or the return, where not pending) */
+    int64_t now_ms;
+    struct buf *out; /* answers are appended, each message ended by \n; nothing where all were
+                        notifications */
+    const struct uuid *workspace; /* defaults of this caller (USE); NULL: the core's */
+    struct slice ns;              /* empty: `default` */
+    void (*done)(
+        struct rpc_request *request); /* from any thread, once, where pending; no blocking */
+    void *context;
+    struct rpc *rpc; /* the engine's; free with rpc_free after rendering */
+};
+
+/* Answers one body: an object, a batch, or several objects one after another. Calls are carried out
+ * in order; consecutive durable writes share a commit. OK: out holds the answers. ERR_PENDING: done
+ * comes later, perhaps before this returns, and the caller keeps everything alive until then.
+ * ERR_OUT_OF_MEMORY: nothing can be said. Malformed input is an answer, not a failure. */
+enum err rpc_run(struct rpc_request *request) MUST_USE;
+void rpc_free(struct rpc_request *request);
+
+/* Appends an error answer of 2.0 with id null, for refusals before any method. */
+bool rpc_append_error(struct buf *out, enum err err, const char *detail);
+
+#endif
