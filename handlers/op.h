@@ -66,7 +66,8 @@ struct args {
     enum kv_storage storage;
     bool workspace_named; /* the caller named it, so the token must open it */
     bool if_absent;
-    bool if_present; /* REST doors: If-Match: * */
+    bool if_present;     /* REST doors: If-Match: * */
+    bool revision_given; /* if_revision is a condition */
     unsigned etag_count;
     struct uuid workspace;
     struct slice ns;

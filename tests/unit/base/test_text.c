@@ -41,7 +41,8 @@ static void test_base64_with_a_second_spelling_is_refused(void **state) {
 
 static void test_utf8_overlong_surrogate_and_cut_forms_are_refused(void **state) {
     (void)state;
-    assert_true(text_is_utf8(SLICE("plain, long enough for words, \xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80")));
+    assert_true(text_is_utf8(
+        SLICE("plain, long enough for words, \xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80")));
     assert_false(text_is_utf8(SLICE("\xC0\xAF")));
     assert_false(text_is_utf8(SLICE("\xE0\x80\xAF")));
     assert_false(text_is_utf8(SLICE("\xED\xA0\x80")));
@@ -54,8 +55,8 @@ static void test_json_strings_escape_what_json_demands(void **state) {
     struct buf text;
     buf_init(&text, 1000);
     assert_true(text_append_json(&text, SLICE("a\"b\\c\n\x01\xC3\xA9\xFF")));
-    assert_true(slice_equal(buf_slice(&text),
-                            SLICE("\"a\\\"b\\\\c\\n\\u0001\xC3\xA9\xEF\xBF\xBD\"")));
+    assert_true(
+        slice_equal(buf_slice(&text), SLICE("\"a\\\"b\\\\c\\n\\u0001\xC3\xA9\xEF\xBF\xBD\"")));
     buf_done(&text);
 }
 

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "handlers/call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "handlers/ops.h"
+
+void call_init(struct call *call, struct core *core, const struct auth_grant *grant,
+               struct arena *arena, int64_t now_ms) {
+    call->op = NULL;
+    call->core = core;
+    call->grant = grant;
+    call->arena = arena;
+    call->now_ms = now_ms;
+    call->want_etag = false;
+    call->err = OK;
+    call->detail = NULL;
+    call->wake = NULL;
+    call->context = NULL;
+    call->args.workspace = core->default_workspace;
+    call->args.workspace_named = false;
+    call->args.ns = SLICE("default");
+}
+
+void call_set_op(struct call *call, const struct op *op) {
+    struct uuid workspace = call->args.workspace;
+    bool named = call->args.workspace_named;
+    struct slice ns = call->args.ns;
+    memset(&call->args, 0, sizeof call->args);
+    memset(&call->reply, 0, offsetof(struct reply, entry));
+    call->args.workspace = workspace;
+    call->args.workspace_named = named;
+    call->args.ns = ns;
+    call->args.by = 1;
+    call->args.limit = OP_LIST_LIMIT;
+    call->op = op;
+    call->err = OK;
+    call->detail = NULL;
+}
+
+static enum err authorise(const struct call *call) {
+    const struct op *op = call->op;
+    if (call->grant->everything || (op->flags & OP_OPEN))
+        return OK;
+    struct slice name = op->flags & OP_ALL_NAMES ? SLICE("") : call->args.ns;
+    enum err err = auth_allows(call->grant, op->scope, name, call->now_ms);
+    if (!err && call->args.workspace_named)
+        err = auth_allows_workspace(call->grant, &call->args.workspace);
+    return err;
+}
+
+enum err call_run(struct call *call) {
+    enum err err = authorise(call);
+    if (!err)
+        err = call->op->run(call);
+    if (err != ERR_PENDING) /* a pending call may be finished and gone by now */
+        call->err = err;
+    return err;
+}
+
+enum err call_fail(struct call *call, enum err err, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t used = len < 0 ? 0 : (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
+    call->detail = arena_copy(call->arena, slice_make(text, used)).ptr;
+    return call->err = err;
+}
+
+const char *call_detail(const struct call *call) {
+    return call->detail ? call->detail : err_text(call->err);
+}
+
+bool call_is_queued_write(const struct call *call) {
+    return (call->op->flags & OP_WRITE) && call->args.storage == KV_HDD;
+}
+
+bool call_is_off_disk(const struct call *call) {
+    return call->args.storage == KV_MEMORY;
+}

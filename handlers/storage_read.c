@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads of the key/value store. */
+#include "handlers/ops.h"
+
+static struct kv_ref ref_of(const struct call *call, struct slice key) {
+    const struct args *args = &call->args;
+    return (struct kv_ref){args->storage, args->workspace, args->ns, key};
+}
+
+static enum err read_entry(struct call *call, unsigned want) {
+    struct kv_ref ref = ref_of(call, call->args.key);
+    return kv_get(call->core->kv, &ref, call->now_ms, want, call->arena, &call->reply.entry);
+}
+
+static int64_t remaining_ms(const struct call *call) {
+    int64_t expires_at_ms = call->reply.entry.expires_at_ms;
+    return expires_at_ms ? expires_at_ms - call->now_ms : 0;
+}
+
+enum err op_storage_get(struct call *call) {
+    return read_entry(call, KV_WANT_VALUE);
+}
+
+enum err op_storage_get_entry(struct call *call) {
+    enum err err = read_entry(call, KV_WANT_ALL);
+    if (!err)
+        call->reply.ttl_ms = remaining_ms(call);
+    return err;
+}
+
+enum err op_storage_has(struct call *call) {
+    enum err err = read_entry(call, 0);
+    call->reply.flag = err == OK;
+    return err == ERR_KEY_NOT_EXIST ? OK : err;
+}
+
+enum err op_storage_ttl(struct call *call) {
+    enum err err = read_entry(call, 0);
+    if (!err)
+        call->reply.number = remaining_ms(call);
+    return err;
+}
+
+/* The values of one answer may not outgrow what one value may be: an answer has an end. */
+enum err op_storage_get_many(struct call *call) {
+    const struct args *args = &call->args;
+    struct reply_pair *pairs = arena_alloc(call->arena, sizeof *pairs * args->key_count);
+    if (!pairs)
+        return ERR_OUT_OF_MEMORY;
+    call->reply.pairs = pairs;
+    for (unsigned i = 0; i < args->key_count; i++) {
+        struct kv_ref ref = ref_of(call, args->keys[i]);
+        struct kv_entry entry;
+        enum err err =
+            kv_get(call->core->kv, &ref, call->now_ms, KV_WANT_VALUE, call->arena, &entry);
+        if (err == ERR_KEY_NOT_EXIST)
+            continue;
+        if (err)
+            return err;
+        pairs[call->reply.pair_count++] = (struct reply_pair){args->keys[i], entry.value};
+    }
+    return OK;
+}
+
+static void finish_list(struct call *call) {
+    const struct kv_list *list = &call->kv.list;
+    call->reply.keys = list->keys;
+    call->reply.key_count = list->key_count;
+    call->reply.more = list->more;
+    call->err = list->err;
+}
+
+static void list_done(struct kv_list *list) {
+    struct call *call = list->context;
+    finish_list(call);
+    call->wake(call);
+}
+
+enum err op_storage_list(struct call *call) {
+    const struct args *args = &call->args;
+    call->kv.list = (struct kv_list){
+        .storage = args->storage,
+        .workspace = args->workspace,
+        .ns = args->ns,
+        .prefix = args->prefix,
+        .after = args->cursor,
+        .limit = (unsigned)args->limit,
+        .now_ms = call->now_ms,
+        .arena = call->arena,
+        .done = list_done,
+        .context = call,
+    };
+    enum err err = kv_list_keys(call->core->kv, &call->kv.list);
+    if (err == ERR_PENDING)
+        return err;
+    call->kv.list.err = err;
+    finish_list(call);
+    return err;
+}
+
+static void count_done(struct kv_count *count) {
+    struct call *call = count->context;
+    call->reply.number = (int64_t)count->keys;
+    call->err = count->err;
+    call->wake(call);
+}
+
+enum err op_storage_count(struct call *call) {
+    call->kv.count = (struct kv_count){
+        .storage = call->args.storage,
+        .now_ms = call->now_ms,
+        .done = count_done,
+        .context = call,
+    };
+    enum err err = kv_count_keys(call->core->kv, &call->kv.count);
+    if (err == OK)
+        call->reply.number = (int64_t)call->kv.count.keys;
+    return err;
+}
