@@ -42,8 +42,8 @@ struct auth_grant {
 };
 
 struct auth_options {
-    struct slice secret;          /* HMAC secret, HS256/384/512; empty: none */
-    struct slice public_key_pem;  /* RS256 or ES256, by what the key is; empty: none */
+    struct slice secret;         /* HMAC secret, HS256/384/512; empty: none */
+    struct slice public_key_pem; /* RS256 or ES256, by what the key is; empty: none */
     bool allow_weak_secret;
     struct slice audience, issuer; /* empty: not asked for */
 };
@@ -67,11 +67,13 @@ extern const struct auth_grant auth_grant_everything;
 extern const struct auth_grant auth_grant_nothing;
 
 /* May it do this? name: the namespace, router or queue asked for (may be empty: none is named).
- * OK, ERR_AUTH_REQUIRED where no token came or it has expired by now_ms, ERR_FORBIDDEN. Any thread. */
+ * OK, ERR_AUTH_REQUIRED where no token came or it has expired by now_ms, ERR_FORBIDDEN. Any thread.
+ */
 enum err auth_allows(const struct auth_grant *grant, enum auth_scope scope, struct slice name,
                      int64_t now_ms) MUST_USE;
 /* For /api2/{workspace}: the token's workspace claim must equal it, or the system account. */
-enum err auth_allows_workspace(const struct auth_grant *grant, const struct uuid *workspace) MUST_USE;
+enum err auth_allows_workspace(const struct auth_grant *grant,
+                               const struct uuid *workspace) MUST_USE;
 
 struct auth_claims {
     struct slice workspace, account, scope; /* empty: left out */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory of one request: taken piece by piece, given back all at once, never more than a ceiling. */
+/* Memory of one request: taken piece by piece, given back all at once, never more than a ceiling.
+ */
 #ifndef HATI_BASE_ARENA_H
 #define HATI_BASE_ARENA_H
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The front of the key/value store: what an operation may ask of entries, whichever store holds
- * them. `memory` answers at once; a write to `hdd` is answered when it would survive a power cut. */
+ * them. `memory` answers at once; a write to `hdd` is answered when it would survive a power cut.
+ */
 #ifndef HATI_KV_KV_H
 #define HATI_KV_KV_H
 
@@ -96,7 +97,7 @@ struct kv_list {
     struct slice after;  /* only keys greater than this; empty: from the start */
     unsigned limit;      /* keys at most, at least 1 */
     int64_t now_ms;
-    struct arena *arena; /* the keys are copied here */
+    struct arena *arena;                /* the keys are copied here */
     void (*done)(struct kv_list *list); /* as in kv_write */
     void *context;
     /* outcome */
@@ -124,11 +125,12 @@ struct kv_options {
     const char *data_dir;        /* NULL: no hdd storage, its calls answer ERR_UNAVAILABLE */
     uint64_t memory_limit_bytes; /* 0: none */
     enum kv_eviction eviction;
-    unsigned hdd_shards;          /* 1 to 64 */
-    int64_t durability_ms;        /* 0: every reply after its sync; else synced at least so often */
-    uint64_t write_buffer_bytes;  /* recent writes held in memory before writers are slowed */
+    unsigned hdd_shards;         /* 1 to 64 */
+    int64_t durability_ms;       /* 0: every reply after its sync; else synced at least so often */
+    uint64_t write_buffer_bytes; /* recent writes held in memory before writers are slowed */
     void (*fatal)(const char *why); /* the store can no longer be believed; from its thread, once */
-    void (*progress)(const char *what, uint64_t done, uint64_t total); /* rebuild, replay; may be NULL */
+    void (*progress)(const char *what, uint64_t done,
+                     uint64_t total); /* rebuild, replay; may be NULL */
 };
 
 struct kv;
