@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/line_conn.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "server/line_json.h"
+#include "server/line_render.h"
+
+#define SMALL_TAIL_BYTES (LINE_READ_BYTES / 4)
+#define KEPT_TAIL_BYTES 512U /* an idle connection keeps no more */
+#define KEPT_OUT_BYTES 1048576U
+#define KEEPALIVE_S 60
+
+/* Bytes the kernel did not take at once. */
+struct line_write {
+    uv_write_t request;
+    struct line_conn *conn;
+    struct buf bytes;
+    size_t size_bytes;
+};
+
+static struct core_door *door_of(struct line_loop *loop) {
+    return &loop->core->doors[DOOR_LINE];
+}
+
+static void on_closed(uv_handle_t *handle) {
+    struct line_conn *conn = handle->data;
+    struct line_loop *loop = conn->loop;
+    buf_done(&conn->tail);
+    free(conn->own_grant);
+    free(conn->place);
+    free(conn);
+    loop->conn_count--;
+    atomic_fetch_sub_explicit(&door_of(loop)->connections, 1, memory_order_relaxed);
+    line_loop_check_end(loop);
+}
+
+void line_conn_close(struct line_conn *conn) {
+    struct line_loop *loop = conn->loop;
+    if (conn->closing)
+        return;
+    conn->closing = true;
+    while (conn->first) {
+        struct line_slot *slot = conn->first;
+        conn->first = slot->queue_next;
+        line_slot_abandon(slot);
+    }
+    conn->last = NULL;
+    if (conn->prev)
+        conn->prev->next = conn->next;
+    else
+        loop->conns = conn->next;
+    if (conn->next)
+        conn->next->prev = conn->prev;
+    uv_close(&conn->uv.handle, on_closed);
+}
+
+static void on_written(uv_write_t *request, int status) {
+    struct line_write *write = request->data;
+    struct line_conn *conn = write->conn;
+    conn->backlog_bytes -= write->size_bytes;
+    buf_done(&write->bytes);
+    free(write);
+    if (conn->closing)
+        return;
+    if (status < 0)
+        conn->broken = true;
+    if (conn->broken || conn->backlog_bytes <= LINE_BACKLOG_BYTES / 2)
+        line_conn_go_on(conn);
+}
+
+/* A large rest is handed over with its buffer; a small one is copied so that the buffer stays. */
+static bool take_rest(struct buf *out, size_t sent, struct buf *ret_bytes) {
+    if (out->len - sent > LINE_READ_BYTES) {
+        size_t max_bytes = out->max_bytes;
+        *ret_bytes = *out;
+        buf_init(out, max_bytes);
+        return true;
+    }
+    buf_init(ret_bytes, out->len);
+    bool copied = buf_append(ret_bytes, slice_make(out->ptr + sent, out->len - sent));
+    buf_clear(out);
+    return copied;
+}
+
+static bool send_later(struct line_conn *conn, size_t sent) {
+    struct buf *out = &conn->loop->out;
+    size_t rest = out->len - sent;
+    bool whole = rest > LINE_READ_BYTES;
+    struct line_write *write = malloc(sizeof *write);
+    if (!write)
+        return false;
+    if (!take_rest(out, sent, &write->bytes)) {
+        free(write);
+        return false;
+    }
+    write->conn = conn;
+    write->size_bytes = rest;
+    write->request.data = write;
+    uv_buf_t bytes = uv_buf_init(write->bytes.ptr + (whole ? sent : 0), (unsigned)rest);
+    if (uv_write(&write->request, &conn->uv.stream, &bytes, 1, on_written) != 0) {
+        buf_done(&write->bytes);
+        free(write);
+        return false;
+    }
+    conn->backlog_bytes += rest;
+    return true;
+}
+
+void line_conn_flush(struct line_conn *conn) {
+    struct buf *out = &conn->loop->out;
+    if (out->len && !conn->broken) {
+        uv_buf_t bytes = uv_buf_init(out->ptr, (unsigned)out->len);
+        int sent = uv_try_write(&conn->uv.stream, &bytes, 1);
+        if (sent == UV_EAGAIN)
+            sent = 0;
+        if (sent < 0 || ((size_t)sent < out->len && !send_later(conn, (size_t)sent)))
+            conn->broken = true;
+    }
+    buf_clear(out);
+    if (out->cap > KEPT_OUT_BYTES)
+        buf_done(out);
+}
+
+struct buf *line_conn_reply(struct line_conn *conn) {
+    return conn->last ? &conn->last->after : &conn->loop->out;
+}
+
+static void render_slot(struct line_conn *conn, const struct line_slot *slot) {
+    struct line_loop *loop = conn->loop;
+    bool good = true;
+    if (slot->json) {
+        line_json_render(&loop->out, slot);
+    } else {
+        loop->requests++;
+        if (slot->state == SLOT_EXPIRED) {
+            good = false;
+            line_render_error(&loop->out, ERR_UNAVAILABLE,
+                              "the deadline passed; the outcome is unknown");
+        } else {
+            good = line_render(&loop->out, &slot->call, slot->form);
+        }
+    }
+    if (!good)
+        loop->failures++;
+    buf_append(&loop->out, buf_slice(&slot->after));
+    conn->after_bytes -= slot->after.len;
+    if (loop->out.failed)
+        conn->broken = true;
+}
+
+void line_conn_settle(struct line_conn *conn) {
+    while (conn->first && conn->first->state != SLOT_RUNNING && !conn->broken) {
+        struct line_slot *slot = conn->first;
+        render_slot(conn, slot);
+        line_slot_dequeue(slot);
+        if (conn->loop->out.len >= LINE_FLUSH_BYTES)
+            line_conn_flush(conn);
+    }
+}
+
+/* Keeps what was not consumed. data is the tail itself, or stands in the loop's read buffer. */
+static void keep_tail(struct line_conn *conn, struct slice data, size_t consumed) {
+    struct slice rest = slice_make(data.ptr + consumed, data.len - consumed);
+    if (data.ptr == conn->tail.ptr) {
+        buf_drop_front(&conn->tail, consumed);
+    } else {
+        buf_clear(&conn->tail);
+        if (rest.len && !buf_append(&conn->tail, rest))
+            conn->broken = true;
+    }
+    if (conn->tail.len == 0 && conn->tail.cap > KEPT_TAIL_BYTES)
+        buf_done(&conn->tail);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_bytes) {
+    struct line_conn *conn = handle->data;
+    struct line_loop *loop = conn->loop;
+    struct buf *tail = &conn->tail;
+    (void)suggested;
+    if (tail->len > SMALL_TAIL_BYTES) { /* a large request: straight to its place */
+        char *at = buf_reserve(tail, LINE_READ_BYTES);
+        *ret_bytes = uv_buf_init(at, at ? LINE_READ_BYTES : 0);
+        return;
+    }
+    if (tail->len)
+        memcpy(loop->read_bytes, tail->ptr, tail->len);
+    *ret_bytes = uv_buf_init(loop->read_bytes + tail->len, (unsigned)(LINE_READ_BYTES - tail->len));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes);
+
+static bool wants_reading(const struct line_conn *conn) {
+    return !conn->eof && !conn->quitting && !conn->blocked && !conn->loop->stopping;
+}
+
+static bool wants_close(const struct line_conn *conn) {
+    bool no_more = conn->quitting || ((conn->eof || conn->loop->stopping) && !conn->blocked);
+    return no_more && !conn->first && conn->backlog_bytes == 0;
+}
+
+/* The end of every turn: what was appended is sent, and the connection's new state acted on. */
+static void end_turn(struct line_conn *conn) {
+    line_loop_count(conn->loop);
+    line_conn_flush(conn);
+    if (conn->broken || wants_close(conn)) {
+        line_conn_close(conn);
+        return;
+    }
+    bool want = wants_reading(conn);
+    if (want == conn->reading)
+        return;
+    conn->reading = want;
+    if (!want)
+        uv_read_stop(&conn->uv.stream);
+    else if (uv_read_start(&conn->uv.stream, on_alloc, on_read) != 0)
+        line_conn_close(conn);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
+    struct line_conn *conn = stream->data;
+    struct line_loop *loop = conn->loop;
+    if (got == 0)
+        return;
+    if (got < 0) {
+        conn->eof = true;
+        conn->broken = conn->broken || got != UV_EOF;
+        end_turn(conn);
+        return;
+    }
+    bool in_tail =
+        bytes->base < loop->read_bytes || bytes->base >= loop->read_bytes + sizeof loop->read_bytes;
+    struct slice data = slice_make(loop->read_bytes, conn->tail.len + (size_t)got);
+    if (in_tail) {
+        conn->tail.len += (size_t)got;
+        data = buf_slice(&conn->tail);
+    }
+    size_t consumed = line_run(conn, data);
+    keep_tail(conn, data, consumed);
+    end_turn(conn);
+}
+
+void line_conn_go_on(struct line_conn *conn) {
+    if (conn->closing)
+        return;
+    line_conn_settle(conn);
+    if (conn->blocked) {
+        struct slice data = buf_slice(&conn->tail);
+        size_t consumed = line_run(conn, data);
+        keep_tail(conn, data, consumed);
+    }
+    end_turn(conn);
+}
+
+static int open_handle(struct line_conn *conn, int fd, bool is_tcp) {
+    struct line_loop *loop = conn->loop;
+    if (!is_tcp) {
+        int status = uv_pipe_init(&loop->uv, &conn->uv.pipe, 0);
+        conn->uv.handle.data = conn;
+        return status ? status : uv_pipe_open(&conn->uv.pipe, fd);
+    }
+    int status = uv_tcp_init(&loop->uv, &conn->uv.tcp);
+    conn->uv.handle.data = conn;
+    if (!status)
+        status = uv_tcp_open(&conn->uv.tcp, fd);
+    if (!status) { /* neither is a reason to turn a caller away */
+        (void)uv_tcp_nodelay(&conn->uv.tcp, 1);
+        (void)uv_tcp_keepalive(&conn->uv.tcp, 1, KEEPALIVE_S);
+    }
+    return status;
+}
+
+void line_conn_open(struct line_loop *loop, int fd, bool is_tcp) {
+    struct line_conn *conn = calloc(1, sizeof *conn);
+    if (!conn) {
+        close(fd);
+        return;
+    }
+    conn->loop = loop;
+    conn->grant = loop->core->auth ? &auth_grant_nothing : &auth_grant_everything;
+    buf_init(&conn->tail, loop->config->line_limit_bytes + loop->config->payload_limit_bytes +
+                              4 * (size_t)LINE_READ_BYTES);
+    int status = open_handle(conn, fd, is_tcp);
+    atomic_fetch_add_explicit(&door_of(loop)->connections, 1, memory_order_relaxed);
+    loop->conn_count++;
+    conn->next = loop->conns;
+    if (conn->next)
+        conn->next->prev = conn;
+    loop->conns = conn;
+    if (status) {
+        close(fd);
+        line_conn_close(conn);
+        return;
+    }
+    end_turn(conn);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection of the line door, from accept to close. The loop's thread only. */
+#ifndef HATI_SERVER_LINE_CONN_H
+#define HATI_SERVER_LINE_CONN_H
+
+#include <uv.h>
+
+#include "server/line_loop.h"
+#include "server/line_slot.h"
+
+struct line_conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    struct line_loop *loop;
+    struct line_conn *next, *prev;
+    struct line_conn *touched_next;
+    const struct auth_grant *grant;
+    struct auth_grant *own_grant;   /* grant, where AUTH gave it; else NULL */
+    struct line_place *place;       /* what USE chose, or NULL */
+    struct buf tail;                /* read, not yet consumed */
+    size_t scanned;                 /* bytes of the tail known to hold no newline */
+    size_t need;                    /* bytes the tail must have before it is worth looking */
+    uint64_t skip_bytes;            /* of a frame that is dropped as it comes */
+    struct line_slot *first, *last; /* replies that wait for their call, in order */
+    unsigned queued;
+    size_t after_bytes;   /* replies ready behind those */
+    size_t backlog_bytes; /* handed to libuv, not yet taken by the kernel */
+    bool skip_line;       /* dropping up to a newline */
+    bool skip_frame;      /* dropping skip_bytes and a newline */
+    bool touched;
+    bool reading;
+    bool blocked;  /* the tail holds a request that has to wait */
+    bool eof;      /* the peer sends no more */
+    bool quitting; /* takes no more; closes once all replies are sent */
+    bool broken;   /* cannot be answered any more */
+    bool closing;
+};
+
+/* Takes over an accepted socket: greets it with an error and closes it, or serves it. */
+void line_conn_open(struct line_loop *loop, int fd, bool is_tcp);
+/* Closes at once; calls still running are let go of. */
+void line_conn_close(struct line_conn *conn);
+/* Goes on: replies that are ready, requests that waited, reading, closing. */
+void line_conn_go_on(struct line_conn *conn);
+
+/* Moves the replies that are ready, in order, to the loop's out. */
+void line_conn_settle(struct line_conn *conn);
+/* Where the next reply is appended. */
+struct buf *line_conn_reply(struct line_conn *conn);
+/* Sends the loop's out, or hands the rest to libuv. */
+void line_conn_flush(struct line_conn *conn);
+
+/* Runs the requests in data and says how many bytes were consumed. (line_run.c) */
+size_t line_run(struct line_conn *conn, struct slice data);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/line_json.h"
+
+#include <stdlib.h>
+
+#include "server/line_conn.h"
+#include "server/line_loop.h"
+#include "server/rpc.h"
+
+#define SPARE_BYTES_MAX 65536U
+
+struct line_json {
+    struct rpc_request request;
+    struct buf out;
+    struct auth_grant grant; /* a copy: the call may outlive its connection */
+    struct uuid workspace;
+};
+
+static struct line_json *take_json(struct line_loop *loop) {
+    struct line_json *json = loop->spare_json;
+    loop->spare_json = NULL;
+    if (!json) {
+        json = malloc(sizeof *json);
+        if (json)
+            buf_init(&json->out, loop->out.max_bytes);
+    }
+    return json;
+}
+
+void line_json_free(struct line_json *json) {
+    if (json)
+        buf_done(&json->out);
+    free(json);
+}
+
+void line_json_release(struct line_loop *loop, struct line_json *json) {
+    rpc_free(&json->request);
+    if (loop->spare_json || json->out.cap > SPARE_BYTES_MAX) {
+        line_json_free(json);
+        return;
+    }
+    buf_clear(&json->out);
+    loop->spare_json = json;
+}
+
+static void on_done(struct rpc_request *request) {
+    line_slot_wake(request->context);
+}
+
+/* Fills the request with copies of all that may change or go before it is done. */
+static bool fill_request(struct line_conn *conn, struct line_slot *slot, struct slice line) {
+    struct line_json *json = slot->json;
+    const struct line_place *place = conn->place;
+    struct slice body = arena_copy(&slot->arena, line);
+    struct slice ns = {NULL, 0};
+    if (place) {
+        json->workspace = place->workspace;
+        ns = arena_copy(&slot->arena, place->ns);
+    }
+    json->grant = *conn->grant;
+    json->request = (struct rpc_request){
+        .core = conn->loop->core,
+        .grant = &json->grant,
+        .body = body,
+        .now_ms = line_loop_now_ms(conn->loop),
+        .out = &json->out,
+        .workspace = place ? &json->workspace : NULL,
+        .ns = ns,
+        .done = on_done,
+        .context = slot,
+    };
+    return body.ptr && (!place || ns.ptr);
+}
+
+void line_json_run(struct line_conn *conn, struct slice line) {
+    struct line_loop *loop = conn->loop;
+    struct line_slot *slot = line_slot_take(loop);
+    if (slot && !(slot->json = take_json(loop))) {
+        line_slot_release(slot);
+        slot = NULL;
+    }
+    if (!slot) {
+        rpc_append_error(&loop->out, ERR_OUT_OF_MEMORY, err_text(ERR_OUT_OF_MEMORY));
+        return;
+    }
+    line_slot_queue(slot, conn);
+    enum err err =
+        fill_request(conn, slot, line) ? rpc_run(&slot->json->request) : ERR_OUT_OF_MEMORY;
+    if (err == ERR_PENDING) {
+        line_slot_park(slot);
+        return;
+    }
+    if (err)
+        rpc_append_error(&slot->json->out, err, err_text(err));
+    line_slot_finish(slot);
+    line_conn_settle(conn);
+}
+
+void line_json_render(struct buf *to, const struct line_slot *slot) {
+    if (slot->state == SLOT_EXPIRED)
+        rpc_append_error(to, ERR_UNAVAILABLE, err_text(ERR_UNAVAILABLE));
+    else
+        buf_append(to, buf_slice(&slot->json->out));
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* One thread of the line door: its libuv loop, its connections, and the slots of calls that are
+ * answered later. Everything here belongs to the loop's thread unless said otherwise. */
+#ifndef HATI_SERVER_LINE_LOOP_H
+#define HATI_SERVER_LINE_LOOP_H
+
+#include <pthread.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "server/config.h"
+#include "server/line_parse.h"
+
+#define LINE_READ_BYTES 65536U
+#define LINE_SCRATCH_BYTES 65536U
+#define LINE_BATCH 16U           /* requests bound and prefetched together */
+#define LINE_FLUSH_BYTES 262144U /* a reply buffer is sent before it grows past this */
+#define LINE_BACKLOG_BYTES                                                                         \
+    1048576U                  /* unsent replies of a connection before it is read no further */
+#define LINE_PARKED_MAX 1024U /* parked calls of a connection, likewise */
+#define LINE_LISTENERS_MAX 2U
+
+struct line_server;
+struct line_conn;
+struct line_slot;
+
+struct line_loop {
+    uv_loop_t uv;
+    pthread_t thread;
+    const struct config *config;
+    struct core *core;
+    bool loopback_only;
+    bool opened;  /* the libuv loop is there */
+    bool started; /* the thread runs */
+
+    int listen_fds[LINE_LISTENERS_MAX];
+    uv_poll_t listeners[LINE_LISTENERS_MAX];
+    unsigned listener_count;
+    bool accept_paused; /* out of descriptors: the tick tries again */
+
+    uv_async_t async;                  /* slots were woken, or the stop is wanted */
+    uv_prepare_t prepare;              /* forgets now_ms */
+    uv_timer_t tick;                   /* coarse deadlines; runs only while something has one */
+    _Atomic(struct line_slot *) woken; /* any thread pushes; newest first */
+    _Atomic unsigned wakers;           /* threads between their push and the end of their send */
+    _Atomic bool stop_wanted;          /* set by the main thread */
+
+    bool stopping;
+    bool ended; /* handles are closing */
+    int64_t stop_deadline_ms;
+    int64_t now_ms; /* wall clock of this round; 0: not asked yet */
+
+    struct line_conn *conns;
+    struct line_conn *touched; /* have something to go on with */
+    unsigned conn_count;
+
+    struct line_slot *free_slots;
+    unsigned free_count;
+    unsigned in_flight; /* slots whose call has not come back */
+    struct line_slot *first_due, *last_due;
+    struct line_json *spare_json;
+
+    uint64_t requests, failures; /* not yet added to the core's */
+    size_t arena_max_bytes;
+    struct buf out;      /* replies of the connection at hand */
+    struct arena parsed; /* of the batch at hand */
+    struct line_request batch[LINE_BATCH];
+    _Alignas(64) char read_bytes[LINE_READ_BYTES];
+    char parse_scratch[4096];
+    char scratch[LINE_SCRATCH_BYTES];
+};
+
+/* Makes the handles over the listening sockets, which pass into the loop's hands. */
+enum err line_loop_open(struct line_loop *loop) MUST_USE;
+/* The thread's body: runs until stopped and everything has come back. */
+void *line_loop_main(void *loop);
+/* Frees what is left after the thread ended (or never ran). */
+void line_loop_close(struct line_loop *loop);
+
+/* Wall clock, asked once a round. */
+int64_t line_loop_now_ms(struct line_loop *loop);
+/* Makes sure the tick runs. */
+void line_loop_need_tick(struct line_loop *loop);
+/* Remembers a connection for line_loop_go_on. */
+void line_loop_touch(struct line_loop *loop, struct line_conn *conn);
+/* Adds the counted requests to the core's figures. */
+void line_loop_count(struct line_loop *loop);
+/* Ends the loop where it is stopping and nothing is left. */
+void line_loop_check_end(struct line_loop *loop);
+
+#endif

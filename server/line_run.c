@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests of a connection, in order: bound and prefetched in batches, answered at once or later.
+ */
+#include "server/line_conn.h"
+#include "server/line_json.h"
+#include "server/line_render.h"
+#include "server/line_words.h"
+
+static void count_reply(struct line_conn *conn, bool good) {
+    conn->loop->requests++;
+    if (!good)
+        conn->loop->failures++;
+}
+
+static void on_wake(struct call *call) {
+    line_slot_wake(call->context);
+}
+
+static struct line_context context_of(struct line_conn *conn, struct arena *arena) {
+    struct line_loop *loop = conn->loop;
+    return (struct line_context){
+        .core = loop->core,
+        .grant = conn->grant,
+        .place = conn->place,
+        .arena = arena,
+        .now_ms = line_loop_now_ms(loop),
+        .line_limit_bytes = loop->config->line_limit_bytes,
+    };
+}
+
+/* Appends with `append…` between, so that bytes behind a parked reply are counted. */
+static void replied(struct line_conn *conn, struct buf *to, size_t before) {
+    if (to->failed)
+        conn->broken = true;
+    else if (to != &conn->loop->out)
+        conn->after_bytes += to->len - before;
+}
+
+static void run_failed(struct line_conn *conn, struct line_request *request) {
+    struct buf *to = line_conn_reply(conn);
+    size_t before = to->len;
+    line_render_error(to, request->call.err, call_detail(&request->call));
+    replied(conn, to, before);
+    count_reply(conn, false);
+    conn->skip_line = request->skip_line;
+    conn->skip_frame = request->skip_frame;
+    conn->skip_bytes = request->skip_bytes;
+    if (request->close)
+        conn->quitting = true;
+}
+
+static void run_at_once(struct line_conn *conn, struct line_request *request) {
+    struct line_loop *loop = conn->loop;
+    struct call *call = &request->call;
+    struct arena arena;
+    arena_init_with(&arena, loop->arena_max_bytes, loop->scratch, sizeof loop->scratch);
+    call->arena = &arena;
+    call->err = call_run(call);
+    struct buf *to = line_conn_reply(conn);
+    size_t before = to->len;
+    bool good = line_render(to, call, request->words->verb->form);
+    replied(conn, to, before);
+    count_reply(conn, good);
+    if (arena.chunks)
+        arena_done(&arena);
+}
+
+/* Binds anew over copies of the bytes: a call that waits outlives what was read, and perhaps its
+ * connection. */
+static enum err bind_copy(struct line_conn *conn, const struct line_request *request,
+                          struct line_slot *slot) {
+    struct line_context context = context_of(conn, &slot->arena);
+    struct slice line = arena_copy(&slot->arena, request->line);
+    struct slice frame = {NULL, 0};
+    if (request->frame.ptr)
+        frame = arena_copy(&slot->arena, request->frame);
+    if (!line.ptr || (request->frame.ptr && !frame.ptr)) {
+        call_init(&slot->call, context.core, context.grant, &slot->arena, context.now_ms);
+        return slot->call.err = ERR_OUT_OF_MEMORY;
+    }
+    enum err err = line_bind(&context, request->words, line, frame, &slot->call);
+    if (!err && conn->place) {
+        slot->call.args.ns = arena_copy(&slot->arena, conn->place->ns);
+        if (!slot->call.args.ns.ptr)
+            err = slot->call.err = ERR_OUT_OF_MEMORY;
+    }
+    return err;
+}
+
+static void run_in_slot(struct line_conn *conn, struct line_request *request) {
+    struct line_slot *slot = line_slot_take(conn->loop);
+    if (!slot) {
+        request->call.err = ERR_OUT_OF_MEMORY;
+        run_failed(conn, request);
+        return;
+    }
+    enum err err = bind_copy(conn, request, slot);
+    slot->form = request->words->verb->form;
+    slot->call.wake = on_wake;
+    slot->call.context = slot;
+    line_slot_queue(slot, conn);
+    if (!err)
+        err = call_run(&slot->call);
+    if (err == ERR_PENDING) {
+        line_slot_park(slot);
+        return;
+    }
+    line_slot_finish(slot);
+    if (conn->first == slot)
+        line_conn_settle(conn);
+}
+
+/* False where it has to wait for what is parked. */
+static bool run_call(struct line_conn *conn, struct line_request *request) {
+    if (call_is_off_disk(&request->call)) {
+        run_at_once(conn, request);
+        return true;
+    }
+    if (conn->first && !call_is_queued_write(&request->call))
+        return false;
+    run_in_slot(conn, request);
+    return true;
+}
+
+static void run_word(struct line_conn *conn, const struct line_request *request) {
+    struct buf *to = &conn->loop->out;
+    count_reply(conn, request->word->run(conn, request->word_args, to));
+    replied(conn, to, to->len);
+}
+
+/* True where the connection may run something more; a full buffer is sent first. */
+static bool has_room(struct line_conn *conn) {
+    if (conn->loop->out.len >= LINE_FLUSH_BYTES)
+        line_conn_flush(conn);
+    return conn->backlog_bytes <= LINE_BACKLOG_BYTES && conn->after_bytes <= LINE_BACKLOG_BYTES &&
+           conn->queued < LINE_PARKED_MAX;
+}
+
+/* False where it was not run and has to wait. */
+static bool run_request(struct line_conn *conn, struct line_request *request) {
+    if (!has_room(conn))
+        return false;
+    switch (request->kind) {
+    case REQUEST_CALL:
+        return run_call(conn, request);
+    case REQUEST_FAILED:
+        run_failed(conn, request);
+        return true;
+    case REQUEST_WORD:
+        if (conn->first)
+            return false;
+        run_word(conn, request);
+        return true;
+    case REQUEST_JSON:
+        if (conn->first)
+            return false;
+        line_json_run(conn, request->line);
+        count_reply(conn, true);
+        return true;
+    case REQUEST_HTTP:
+        conn->quitting = true;
+        return true;
+    case REQUEST_PART:
+    case REQUEST_EMPTY:
+        break;
+    }
+    return true;
+}
+
+static void prefetch(const struct call *call) {
+    const struct args *args = &call->args;
+    if (args->storage != KV_MEMORY || args->key.len == 0)
+        return;
+    struct kv_ref ref = {args->storage, args->workspace, args->ns, args->key};
+    kv_prefetch(call->core->kv, &ref);
+}
+
+/* Binds up to a batch of requests; stops behind one that may change how the next are read. */
+static unsigned parse_batch(struct line_conn *conn, struct slice data) {
+    struct line_loop *loop = conn->loop;
+    struct line_context context = context_of(conn, &loop->parsed);
+    size_t scanned = conn->scanned;
+    unsigned count = 0;
+    conn->scanned = 0;
+    conn->need = 0;
+    while (count < LINE_BATCH && data.len) {
+        struct line_request *request = &loop->batch[count];
+        line_parse(&context, data, scanned, request);
+        scanned = 0;
+        if (request->kind == REQUEST_PART) {
+            conn->need = request->need;
+            conn->scanned = request->need ? 0 : data.len;
+            break;
+        }
+        count++;
+        data.ptr += request->size;
+        data.len -= request->size;
+        if (request->kind == REQUEST_CALL)
+            prefetch(&request->call);
+        else if (request->kind != REQUEST_EMPTY)
+            break;
+    }
+    return count;
+}
+
+/* Runs the batch; says how many bytes of it were consumed. */
+static size_t run_batch(struct line_conn *conn, unsigned count) {
+    size_t consumed = 0;
+    for (unsigned i = 0; i < count && !conn->broken; i++) {
+        struct line_request *request = &conn->loop->batch[i];
+        if (!run_request(conn, request)) {
+            conn->blocked = true;
+            conn->scanned = 0;
+            conn->need = 0;
+            break;
+        }
+        consumed += request->size;
+    }
+    return consumed;
+}
+
+static size_t skip_line(struct line_conn *conn, struct slice data) {
+    const char *newline = memchr(data.ptr, '\n', data.len);
+    if (!newline)
+        return data.len;
+    conn->skip_line = false;
+    return (size_t)(newline + 1 - data.ptr);
+}
+
+static size_t skip_frame(struct line_conn *conn, struct slice data) {
+    size_t skipped = conn->skip_bytes < data.len ? (size_t)conn->skip_bytes : data.len;
+    conn->skip_bytes -= skipped;
+    if (skipped == data.len)
+        return skipped;
+    conn->skip_frame = false;
+    if (data.ptr[skipped] != '\n')
+        conn->quitting =
+            true; /* its error was answered already; where the next begins is unknown */
+    return skipped + 1;
+}
+
+size_t line_run(struct line_conn *conn, struct slice data) {
+    struct line_loop *loop = conn->loop;
+    size_t at = 0;
+    conn->blocked = false;
+    while (at < data.len && !conn->quitting && !conn->broken && !conn->blocked) {
+        struct slice rest = slice_make(data.ptr + at, data.len - at);
+        if (conn->skip_line) {
+            at += skip_line(conn, rest);
+        } else if (conn->skip_frame) {
+            at += skip_frame(conn, rest);
+        } else {
+            if (rest.len < conn->need)
+                break;
+            arena_init_with(&loop->parsed, loop->arena_max_bytes, loop->parse_scratch,
+                            sizeof loop->parse_scratch);
+            unsigned count = parse_batch(conn, rest);
+            at += run_batch(conn, count);
+            if (loop->parsed.chunks)
+                arena_done(&loop->parsed);
+            if (count == 0)
+                break;
+        }
+    }
+    return conn->quitting || conn->broken ? data.len : at;
+}

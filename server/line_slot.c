@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/line_slot.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "server/line_conn.h"
+#include "server/line_json.h"
+#include "server/line_loop.h"
+
+#define FREE_MAX 4096U /* slots kept for the next burst */
+
+struct line_slot *line_slot_take(struct line_loop *loop) {
+    struct line_slot *slot = loop->free_slots;
+    if (slot) {
+        loop->free_slots = slot->queue_next;
+        loop->free_count--;
+    } else {
+        slot = malloc(sizeof *slot);
+        if (!slot)
+            return NULL;
+        slot->loop = loop;
+        buf_init(&slot->after, loop->out.max_bytes);
+    }
+    slot->json = NULL;
+    slot->conn = NULL;
+    slot->due = false;
+    slot->queue_next = NULL;
+    arena_init_with(&slot->arena, loop->arena_max_bytes, slot->memory, sizeof slot->memory);
+    return slot;
+}
+
+void line_slot_release(struct line_slot *slot) {
+    struct line_loop *loop = slot->loop;
+    arena_done(&slot->arena);
+    buf_done(&slot->after);
+    if (slot->json)
+        line_json_release(loop, slot->json);
+    if (loop->free_count == FREE_MAX) {
+        free(slot);
+        return;
+    }
+    slot->queue_next = loop->free_slots;
+    loop->free_slots = slot;
+    loop->free_count++;
+}
+
+void line_slot_queue(struct line_slot *slot, struct line_conn *conn) {
+    slot->state = SLOT_RUNNING;
+    slot->conn = conn;
+    slot->loop->in_flight++;
+    if (conn->last)
+        conn->last->queue_next = slot;
+    else
+        conn->first = slot;
+    conn->last = slot;
+    conn->queued++;
+}
+
+void line_slot_park(struct line_slot *slot) {
+    struct line_loop *loop = slot->loop;
+    if (loop->config->request_timeout_ms <= 0)
+        return;
+    slot->deadline_ms = clock_steady_ms() + loop->config->request_timeout_ms;
+    slot->due = true;
+    slot->due_next = NULL;
+    slot->due_prev = loop->last_due;
+    if (loop->last_due)
+        loop->last_due->due_next = slot;
+    else
+        loop->first_due = slot;
+    loop->last_due = slot;
+    line_loop_need_tick(loop);
+}
+
+static void forget_deadline(struct line_slot *slot) {
+    struct line_loop *loop = slot->loop;
+    if (!slot->due)
+        return;
+    slot->due = false;
+    if (slot->due_prev)
+        slot->due_prev->due_next = slot->due_next;
+    else
+        loop->first_due = slot->due_next;
+    if (slot->due_next)
+        slot->due_next->due_prev = slot->due_prev;
+    else
+        loop->last_due = slot->due_prev;
+}
+
+void line_slot_finish(struct line_slot *slot) {
+    slot->loop->in_flight--;
+    forget_deadline(slot);
+    slot->state = SLOT_DONE;
+    if (!slot->conn)
+        line_slot_release(slot);
+}
+
+void line_slot_dequeue(struct line_slot *slot) {
+    struct line_conn *conn = slot->conn;
+    conn->first = slot->queue_next;
+    if (!conn->first)
+        conn->last = NULL;
+    conn->queued--;
+    line_slot_abandon(slot);
+}
+
+void line_slot_abandon(struct line_slot *slot) {
+    slot->conn = NULL;
+    forget_deadline(slot);
+    buf_done(&slot->after);
+    if (slot->state == SLOT_DONE)
+        line_slot_release(slot);
+}
+
+/* The wakers' count keeps the loop alive until this thread has let go of it: the loop may see the
+ * slot, finish its stop and want to go before the send below is over. */
+void line_slot_wake(struct line_slot *slot) {
+    struct line_loop *loop = slot->loop;
+    atomic_fetch_add_explicit(&loop->wakers, 1, memory_order_relaxed);
+    struct line_slot *newest = atomic_load_explicit(&loop->woken, memory_order_relaxed);
+    do
+        slot->woken_next = newest;
+    while (!atomic_compare_exchange_weak_explicit(&loop->woken, &newest, slot, memory_order_acq_rel,
+                                                  memory_order_relaxed));
+    if (!newest)
+        uv_async_send(&loop->async);
+    atomic_fetch_sub_explicit(&loop->wakers, 1, memory_order_release);
+}
+
+struct line_slot *line_slot_take_woken(struct line_loop *loop) {
+    struct line_slot *newest = atomic_exchange_explicit(&loop->woken, NULL, memory_order_acq_rel);
+    struct line_slot *oldest = NULL;
+    while (newest) {
+        struct line_slot *next = newest->woken_next;
+        newest->woken_next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+void line_slot_expire(struct line_loop *loop, int64_t steady_ms) {
+    while (loop->first_due && loop->first_due->deadline_ms <= steady_ms) {
+        struct line_slot *slot = loop->first_due;
+        forget_deadline(slot);
+        slot->state = SLOT_EXPIRED;
+        line_loop_touch(loop, slot->conn);
+    }
+}

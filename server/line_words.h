@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands of a line connection itself: USE, AUTH, HELP, QUIT. */
+#ifndef HATI_SERVER_LINE_WORDS_H
+#define HATI_SERVER_LINE_WORDS_H
+
+#include "base/buf.h"
+#include "base/slice.h"
+
+struct line_conn;
+
+struct line_word {
+    const char *name;
+    const char *words; /* for HELP */
+    const char *doc;
+    /* Carries it out and appends the reply to `to`; false: it was answered with an error. The
+     * loop's thread. */
+    bool (*run)(struct line_conn *conn, struct slice args, struct buf *to);
+};
+
+/* Finds a command, any case, or NULL. Any thread. */
+const struct line_word *line_word_find(struct slice name);
+
+#endif
