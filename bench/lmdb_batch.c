@@ -30,7 +30,7 @@ static void put_batch(MDB_env *env, MDB_dbi dbi, uint64_t *state, uint64_t keys,
     MDB_txn *txn;
     check(mdb_txn_begin(env, NULL, 0, &txn), "begin");
     for (unsigned i = 0; i < count; i++) {
-        char key[17];
+        char key[25];
         snprintf(key, sizeof key, "key:%012llu", (unsigned long long)(next_random(state) % keys));
         MDB_val k = {16, key};
         MDB_val v = {value_bytes, value};
