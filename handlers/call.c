@@ -79,5 +79,5 @@ bool call_is_queued_write(const struct call *call) {
 }
 
 bool call_is_off_disk(const struct call *call) {
-    return call->args.storage == KV_MEMORY;
+    return call->args.storage == KV_MEMORY && !(call->op->flags & OP_MAY_WAIT);
 }

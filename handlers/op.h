@@ -144,9 +144,10 @@ struct op_verb {
 };
 
 enum op_flags {
-    OP_WRITE = 1,    /* changes something */
-    OP_OPEN = 2,     /* needs no token */
-    OP_ALL_NAMES = 4 /* touches the whole storage, not one namespace */
+    OP_WRITE = 1,     /* changes something */
+    OP_OPEN = 2,      /* needs no token */
+    OP_ALL_NAMES = 4, /* touches the whole storage, not one namespace */
+    OP_MAY_WAIT = 8   /* may be parked on memory too */
 };
 
 struct op {
