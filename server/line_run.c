@@ -96,6 +96,7 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
     }
     enum err err = bind_copy(conn, request, slot);
     slot->form = request->words->verb->form;
+    slot->alone = !call_is_queued_write(&request->call);
     slot->call.wake = on_wake;
     slot->call.context = slot;
     line_slot_queue(slot, conn);
@@ -136,9 +137,10 @@ static bool has_room(struct line_conn *conn) {
            conn->queued < LINE_PARKED_MAX;
 }
 
-/* False where it was not run and has to wait. */
+/* False where it was not run and has to wait. Behind a parked listing even a call on memory waits:
+ * the listing must not see what was asked for later. */
 static bool run_request(struct line_conn *conn, struct line_request *request) {
-    if (!has_room(conn))
+    if (!has_room(conn) || (conn->first && conn->first->alone))
         return false;
     switch (request->kind) {
     case REQUEST_CALL:

@@ -24,6 +24,7 @@ struct line_slot *line_slot_take(struct line_loop *loop) {
     }
     slot->json = NULL;
     slot->conn = NULL;
+    slot->alone = false;
     slot->due = false;
     slot->queue_next = NULL;
     arena_init_with(&slot->arena, loop->arena_max_bytes, slot->memory, sizeof slot->memory);

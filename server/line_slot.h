@@ -24,7 +24,8 @@ struct line_slot {
     struct line_json *json; /* a JSON line; NULL: call */
     enum line_form form;
     enum line_slot_state state;
-    bool due; /* stands in the loop's list of deadlines */
+    bool alone; /* nothing of the connection runs while it is parked */
+    bool due;   /* stands in the loop's list of deadlines */
     struct line_loop *loop;
     struct line_conn *conn;       /* NULL: nobody waits any more */
     struct line_slot *queue_next; /* in the connection's order; or the free list */
