@@ -130,6 +130,22 @@ static void a_json_line_may_be_answered_later(void **state) {
     request->done(request);
 }
 
+static void nothing_overtakes_a_json_line(void **state) {
+    struct fixture *fixture = *state;
+    int fd = dial(fixture);
+    int other = dial(fixture);
+    say(fd, "{\"wait\":1}\nSET memory 0 a 1\n");
+    struct rpc_request *request = fake_await_rpc();
+    await_loop(fixture);
+    say(other, "HAS memory a\n");
+    hear_line(other, "+ERR KEY_NOT_EXIST ");
+    buf_append(request->out, SLICE("1\n"));
+    request->done(request);
+    hear(fd, "1\n+OK\n");
+    close(fd);
+    close(other);
+}
+
 static void a_tokenless_caller_may_only_introduce_itself(void **state) {
     struct fixture *fixture = *state;
     fixture_stop(fixture);
@@ -335,6 +351,7 @@ int main(void) {
         CASE(a_caller_may_hang_up_while_calls_are_parked),
         CASE(a_parked_call_is_answered_at_its_deadline),
         CASE(a_json_line_may_be_answered_later),
+        CASE(nothing_overtakes_a_json_line),
         CASE(a_tokenless_caller_may_only_introduce_itself),
         CASE(a_caller_over_the_limit_is_told_so),
         CASE(a_second_server_on_the_port_ends_with_a_clear_line),
