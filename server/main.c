@@ -1,4 +1,52 @@
 /* SPDX-License-Identifier: MIT */
-int main(void) {
+#include <stdio.h>
+#include <string.h>
+
+#include "server/commands.h"
+#include "server/config.h"
+
+static int print_help(int argc, char **argv) {
+    (void)argc, (void)argv;
+    printf(
+        "hati: a key/value store and message broker for curl, browsers, JSON-RPC and nc\n\n"
+        "  hati start [flags]         serve\n"
+        "  hati token [flags]         sign a development token and print it\n"
+        "  hati healthcheck [flags]   0 where the server of these flags answers\n"
+        "  hati version               print the version\n"
+        "  hati help                  this text\n\n"
+        "Flags of start. Each --some-flag is also HATI_SOME_FLAG in the environment, and a line\n"
+        "some-flag = ... of the file. A flag stands over the environment, that over the file.\n"
+        "The secret itself may stand in HATI_JWT_SECRET.\n\n");
+    config_print_help();
+    printf("\nFlags of token. The secret comes from --secret-file, HATI_JWT_SECRET or\n"
+           "HULY_TOKEN_SECRET.\n\n");
+    command_token_print_help();
     return 0;
+}
+
+static int print_version(int argc, char **argv) {
+    (void)argc, (void)argv;
+    printf("hati %s\n", HATI_VERSION);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"start", command_start},   {"token", command_token},     {"healthcheck", command_healthcheck},
+    {"version", print_version}, {"--version", print_version}, {"help", print_help},
+    {"--help", print_help},     {"-h", print_help},
+};
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_help(0, NULL);
+        return 2;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 2, argv + 2);
+    fprintf(stderr, "hati: there is no command `%s`; try: hati help\n", argv[1]);
+    return 2;
 }

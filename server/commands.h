@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The subcommands of the binary. Each takes what stands behind its name on the command line and
+ * returns the process's exit status. Main thread. */
+#ifndef HATI_SERVER_COMMANDS_H
+#define HATI_SERVER_COMMANDS_H
+
+/* Serves until SIGTERM or SIGINT. */
+int command_start(int argc, char **argv);
+/* Signs a development token and prints it. */
+int command_token(int argc, char **argv);
+/* 0 where a server with this configuration answers on this machine. */
+int command_healthcheck(int argc, char **argv);
+/* Lines of the options of `hati token`, for help. */
+void command_token_print_help(void);
+
+#endif

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT */
+/* One table of options; flags, environment and file all go through it. */
+#include "server/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "server/config_value.h"
+
+#define FILE_BYTES_MAX 65536
+#define NAME_BYTES_MAX 64
+
+enum kind {
+    KIND_BOOL,
+    KIND_PORT,
+    KIND_COUNT,
+    KIND_TEXT,
+    KIND_MS,
+    KIND_BYTES,
+    KIND_DURABILITY,
+    KIND_EVICTION,
+    KIND_LEVEL,
+    KIND_UUID,
+    KIND_ORIGIN,
+    KIND_CONTENT, /* a file's name; its content is the value */
+    KIND_CONFIG,  /* the configuration file itself */
+    KIND_TLS      /* known, and not to be had */
+};
+
+struct option {
+    const char *name;
+    const char *value; /* how help calls it */
+    enum kind kind;
+    size_t at;
+    unsigned min, max;
+    const char *doc;
+};
+
+#define AT(field) offsetof(struct config, field)
+
+static const struct option options[] = {
+    {"config", "FILE", KIND_CONFIG, 0, 0, 0, "read settings from lines `name = value`"},
+    {"tcp", "", KIND_BOOL, AT(tcp), 0, 0, "serve lines (both start if neither is named)"},
+    {"tcp-host", "HOST", KIND_TEXT, AT(tcp_host), 0, 0, "bind lines to this address (0.0.0.0)"},
+    {"tcp-port", "PORT", KIND_PORT, AT(tcp_port), 0, 0, "port of lines (4242; 0: any free one)"},
+    {"tcp-socket", "PATH", KIND_TEXT, AT(tcp_socket), 0, 0, "serve lines on a UNIX socket too"},
+    {"tcp-threads", "N", KIND_COUNT, AT(tcp_threads), 1, 64, "threads for lines (1)"},
+    {"tcp-tls", "", KIND_TLS, AT(tcp_tls), 0, 0, "not in this version: refused"},
+    {"rpc", "", KIND_BOOL, AT(rpc), 0, 0, "serve HTTP: JSON-RPC and REST"},
+    {"rpc-host", "HOST", KIND_TEXT, AT(rpc_host), 0, 0, "bind HTTP to this address (0.0.0.0)"},
+    {"rpc-port", "PORT", KIND_PORT, AT(rpc_port), 0, 0, "port of HTTP (6767; 0: any free one)"},
+    {"cpu-num", "N", KIND_COUNT, AT(cpu_num), 1, 1024, "threads for HTTP (one per CPU)"},
+    {"data-dir", "DIR", KIND_TEXT, AT(data_dir), 0, 0, "where hdd entries live (./data)"},
+    {"hdd-shards", "N", KIND_COUNT, AT(hdd_shards), 1, 64,
+     "LMDB environments; changed: rebuilt (1)"},
+    {"durability", "WHEN", KIND_DURABILITY, AT(durability_ms), 0, 0,
+     "commit: a reply means synced; interval:<ms>: synced that often (commit)"},
+    {"write-buffer", "SIZE", KIND_BYTES, AT(write_buffer_bytes), 0, 0,
+     "recent hdd writes kept in memory (256m)"},
+    {"memory-limit", "SIZE", KIND_BYTES, AT(memory_limit_bytes), 0, 0,
+     "bound of the memory storage; 0: none (0)"},
+    {"memory-eviction", "HOW", KIND_EVICTION, AT(memory_eviction), 0, 0,
+     "at that bound: noeviction or lru (noeviction)"},
+    {"payload-limit", "SIZE", KIND_BYTES, AT(payload_limit_bytes), 0, 0, "largest value (2m)"},
+    {"line-limit", "SIZE", KIND_BYTES, AT(line_limit_bytes), 0, 0,
+     "longest line (payload limit + 16k)"},
+    {"connection-limit", "N", KIND_COUNT, AT(connection_limit), 1, 1000000,
+     "connections of lines, and of HTTP (20000)"},
+    {"idle-timeout", "TIME", KIND_MS, AT(idle_timeout_ms), 0, 0,
+     "close an HTTP connection idle so long; 0: never (2m)"},
+    {"request-timeout", "TIME", KIND_MS, AT(request_timeout_ms), 0, 0,
+     "a request that waits longer is answered UNAVAILABLE (30s)"},
+    {"drain-delay", "TIME", KIND_MS, AT(drain_delay_ms), 0, 0,
+     "on SIGTERM, not ready for so long before listeners close (0)"},
+    {"drain-timeout", "TIME", KIND_MS, AT(drain_timeout_ms), 0, 0,
+     "then wait for requests so long (10s)"},
+    {"cors-origin", "ORIGIN", KIND_ORIGIN, AT(cors_origin), 0, 0,
+     "which pages may call; *: any (*)"},
+    {"jwt-secret-file", "FILE", KIND_CONTENT, AT(secret), 0, 0,
+     "tokens are HS256/384/512 by this secret"},
+    {"jwt-key-file", "FILE", KIND_CONTENT, AT(public_key_pem), 0, 0,
+     "tokens are RS256 or ES256 by this public key (PEM)"},
+    {"jwt-audience", "TEXT", KIND_TEXT, AT(jwt_audience), 0, 0, "tokens must have this aud"},
+    {"jwt-issuer", "TEXT", KIND_TEXT, AT(jwt_issuer), 0, 0, "tokens must have this iss"},
+    {"allow-weak-secret", "", KIND_BOOL, AT(allow_weak_secret), 0, 0,
+     "take a secret that is short or well known"},
+    {"no-auth", "", KIND_BOOL, AT(no_auth), 0, 0,
+     "without secret or key serve everybody, not only this machine"},
+    {"default-workspace", "UUID", KIND_UUID, AT(default_workspace), 0, 0,
+     "workspace where none is named (11111111-2222-3333-4444-555555555555)"},
+    {"log-level", "LEVEL", KIND_LEVEL, AT(log_level), 0, 0,
+     "debug, info, warn, error or off (info)"},
+};
+
+#define OPTION_COUNT (sizeof options / sizeof options[0])
+
+/* Other names in the environment. */
+static const struct {
+    const char *name, *option;
+} also[] = {
+    {"HULY_BIND_HOST", "rpc-host"},
+    {"HULY_BIND_PORT", "rpc-port"},
+    {"HULY_PAYLOAD_SIZE_LIMIT", "payload-limit"},
+    {"HULY_DEFAULT_WORKSPACE_UUID", "default-workspace"},
+};
+
+/* The secret itself may stand in the environment; never in a flag, which everybody on the machine
+ * may read. */
+static const char *const secret_names[] = {"HULY_TOKEN_SECRET", "HATI_JWT_SECRET"};
+
+struct reader {
+    struct config *config;
+    char *why;
+    size_t why_bytes;
+};
+
+static enum err fail(const struct reader *reader, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static enum err fail(const struct reader *reader, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reader->why, reader->why_bytes, format, args);
+    va_end(args);
+    return ERR_SYNTAX;
+}
+
+static const struct option *find_option(struct slice name) {
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (slice_equal(slice_of_cstr(options[i].name), name))
+            return &options[i];
+    return NULL;
+}
+
+static void put_text(char **field, const char *text) {
+    char *copy = strdup(text);
+    if (!copy)
+        abort();
+    free(*field);
+    *field = copy;
+}
+
+/* A whole small file, NUL-ended, without the newline at its end; NULL with errno. */
+static char *read_file(const char *path) {
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return NULL;
+    char *text = calloc(1, FILE_BYTES_MAX + 1);
+    size_t len = text ? fread(text, 1, FILE_BYTES_MAX + 1, file) : 0;
+    bool bad = ferror(file) != 0;
+    fclose(file);
+    if (!text || bad || len > FILE_BYTES_MAX) {
+        free(text);
+        errno = !text ? ENOMEM : bad ? EIO : EFBIG;
+        return NULL;
+    }
+    while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        text[--len] = 0;
+    return text;
+}
+
+static enum err put_content(const struct reader *reader, const struct option *option,
+                            const char *path, char **field) {
+    char *text = read_file(path);
+    if (!text)
+        return fail(reader, "%s: cannot read %s: %s", option->name, path, strerror(errno));
+    if (!text[0]) {
+        free(text);
+        return fail(reader, "%s: %s is empty", option->name, path);
+    }
+    free(*field);
+    *field = text;
+    return OK;
+}
+
+/* Takes a value from wherever it came; `where` begins the line about a failure. */
+static enum err put(const struct reader *reader, const struct option *option, const char *value,
+                    const char *where) {
+    void *field = (char *)reader->config + option->at;
+    const char *expected = NULL;
+    switch (option->kind) {
+    case KIND_BOOL:
+        expected = config_value_bool(value, field);
+        break;
+    case KIND_PORT:
+        expected = config_value_port(value, field);
+        break;
+    case KIND_COUNT:
+        if (config_value_count(value, option->min, option->max, field))
+            return fail(reader, "%s%s: a number from %u to %u is expected, not `%s`", where,
+                        option->name, option->min, option->max, value);
+        break;
+    case KIND_ORIGIN:
+        expected = config_value_origin(value);
+        if (!expected)
+            put_text(field, value);
+        break;
+    case KIND_TEXT:
+        if (!value[0])
+            expected = "a text";
+        else
+            put_text(field, value);
+        break;
+    case KIND_MS:
+        expected = config_value_ms(value, field);
+        break;
+    case KIND_BYTES:
+        expected = config_value_bytes(value, field);
+        break;
+    case KIND_DURABILITY:
+        expected = config_value_durability(value, field);
+        break;
+    case KIND_EVICTION:
+        expected = config_value_eviction(value, field);
+        break;
+    case KIND_LEVEL:
+        expected = config_value_level(value, field);
+        break;
+    case KIND_UUID:
+        expected = config_value_uuid(value, field);
+        break;
+    case KIND_CONTENT:
+        return put_content(reader, option, value, field);
+    case KIND_TLS:
+        return fail(reader, "%s: this version serves no TLS itself; put it behind one that does",
+                    option->name);
+    case KIND_CONFIG:
+        break;
+    }
+    if (expected)
+        return fail(reader, "%s%s: %s is expected, not `%s`", where, option->name, expected, value);
+    return OK;
+}
+
+static void set_defaults(struct config *config) {
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    *config = (struct config){
+        .tcp_port = 4242,
+        .tcp_threads = 1,
+        .rpc_port = 6767,
+        .cpu_num = cpus < 1      ? 1
+                   : cpus > 1024 ? 1024
+                                 : (unsigned)cpus,
+        .hdd_shards = 1,
+        .write_buffer_bytes = 256U << 20,
+        .payload_limit_bytes = 2U << 20,
+        .connection_limit = 20000,
+        .idle_timeout_ms = 120000,
+        .request_timeout_ms = 30000,
+        .drain_timeout_ms = 10000,
+        .log_level = LOG_INFO,
+    };
+    put_text(&config->tcp_host, "0.0.0.0");
+    put_text(&config->rpc_host, "0.0.0.0");
+    put_text(&config->data_dir, "./data");
+    put_text(&config->cors_origin, "*");
+    if (!text_uuid_parse(SLICE("11111111-2222-3333-4444-555555555555"), &config->default_workspace))
+        abort();
+}
+
+static void env_name_of(const struct option *option, char name[NAME_BYTES_MAX]) {
+    snprintf(name, NAME_BYTES_MAX, "HATI_%s", option->name);
+    for (char *at = name; *at; at++)
+        *at = (char)(*at == '-' ? '_' : toupper((unsigned char)*at));
+}
+
+/* An orchestrator that knows a service called `hati-tcp` sets HATI_TCP_PORT=tcp://10.0.0.1:4242 in
+ * every container: that is not for us. */
+static bool is_service_link(const struct option *option, const char *value) {
+    return option->kind == KIND_PORT && strstr(value, "://") != NULL;
+}
+
+static enum err read_secret(const struct reader *reader, const char *name) {
+    char *value = getenv(name);
+    if (!value)
+        return OK;
+    if (!value[0])
+        return fail(reader, "%s is empty: an empty secret would let everybody in", name);
+    put_text(&reader->config->secret, value);
+    explicit_bzero(value, strlen(value));
+    unsetenv(name);
+    return OK;
+}
+
+static enum err read_environment(const struct reader *reader) {
+    const char *engine = getenv("HULY_DB_CONNECTION");
+    if (engine && engine[0])
+        return fail(reader, "HULY_DB_CONNECTION is set, and this version has no database engine");
+    enum err err = OK;
+    for (size_t i = 0; !err && i < sizeof also / sizeof also[0]; i++) {
+        const char *value = getenv(also[i].name);
+        if (value)
+            err = put(reader, find_option(slice_of_cstr(also[i].option)), value,
+                      "by the HULY_ environment, ");
+    }
+    for (size_t i = 0; !err && i < sizeof secret_names / sizeof secret_names[0]; i++)
+        err = read_secret(reader, secret_names[i]);
+    for (size_t i = 0; !err && i < OPTION_COUNT; i++) {
+        char name[NAME_BYTES_MAX];
+        env_name_of(&options[i], name);
+        const char *value = getenv(name);
+        if (value && !is_service_link(&options[i], value))
+            err = put(reader, &options[i], value, "in the environment, ");
+    }
+    return err;
+}
+
+/* Cuts spaces at both ends, in place. */
+static char *trim(char *text) {
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t len = strlen(text);
+    while (len && isspace((unsigned char)text[len - 1]))
+        text[--len] = 0;
+    return text;
+}
+
+static enum err read_file_line(const struct reader *reader, const char *path, unsigned number,
+                               char *line) {
+    char *name = trim(line);
+    if (!name[0] || name[0] == '#')
+        return OK;
+    char *equals = strchr(name, '=');
+    if (!equals)
+        return fail(reader, "%s line %u: `name = value` is expected", path, number);
+    *equals = 0;
+    name = trim(name);
+    const struct option *option = find_option(slice_of_cstr(name));
+    if (!option || option->kind == KIND_CONFIG)
+        return fail(reader, "%s line %u: there is no setting `%s`", path, number, name);
+    char where[256];
+    snprintf(where, sizeof where, "%.200s line %u: ", path, number);
+    return put(reader, option, trim(equals + 1), where);
+}
+
+static enum err read_config_file(const struct reader *reader, const char *path) {
+    char *text = read_file(path);
+    if (!text)
+        return fail(reader, "config: cannot read %s: %s", path, strerror(errno));
+    enum err err = OK;
+    unsigned number = 1;
+    char *rest = text;
+    for (char *line; !err && (line = strsep(&rest, "\n")); number++)
+        err = read_file_line(reader, path, number, line);
+    free(text);
+    return err;
+}
+
+/* One flag at argv[*at]; moves *at behind it and its value. */
+static enum err read_flag(const struct reader *reader, int argc, char **argv, int *at,
+                          const struct option **ret_option, const char **ret_value) {
+    const char *flag = argv[(*at)++];
+    if (strncmp(flag, "--", 2) != 0)
+        return fail(reader, "`%s` is no flag; try: hati help", flag);
+    const char *equals = strchr(flag, '=');
+    size_t len = equals ? (size_t)(equals - flag) - 2 : strlen(flag) - 2;
+    const struct option *option = find_option(slice_make(flag + 2, len));
+    if (!option)
+        return fail(reader, "there is no flag `%.*s`; try: hati help", (int)len + 2, flag);
+    bool alone = option->kind == KIND_BOOL || option->kind == KIND_TLS;
+    if (equals)
+        *ret_value = equals + 1;
+    else if (alone)
+        *ret_value = "";
+    else if (*at < argc)
+        *ret_value = argv[(*at)++];
+    else
+        return fail(reader, "--%s needs a value (%s)", option->name, option->value);
+    *ret_option = option;
+    return OK;
+}
+
+static enum err each_flag(const struct reader *reader, int argc, char **argv,
+                          const char **ret_path) {
+    for (int at = 0; at < argc;) {
+        const struct option *option = NULL;
+        const char *value = NULL;
+        enum err err = read_flag(reader, argc, argv, &at, &option, &value);
+        if (!err && ret_path && option->kind == KIND_CONFIG)
+            *ret_path = value;
+        if (!err && !ret_path)
+            err = put(reader, option, value, "--");
+        if (err)
+            return err;
+    }
+    return OK;
+}
+
+static enum err check_whole(const struct reader *reader) {
+    struct config *config = reader->config;
+    if (!config->tcp && !config->rpc)
+        config->tcp = config->rpc = true;
+    if (config->secret && config->public_key_pem)
+        return fail(reader,
+                    "a JWT secret and a public key are both set; one decides the algorithm");
+    if (config->payload_limit_bytes < 1024 || config->payload_limit_bytes > 1U << 30)
+        return fail(reader, "payload-limit: from 1k to 1g");
+    if (config->write_buffer_bytes < 1U << 20)
+        return fail(reader, "write-buffer: 1m at least");
+    if (config->line_limit_bytes == 0)
+        config->line_limit_bytes = config->payload_limit_bytes + 16384;
+    if (config->line_limit_bytes < 8192 || config->line_limit_bytes > 1U << 30)
+        return fail(reader, "line-limit: from 8k to 1g");
+    if (config->request_timeout_ms < 100)
+        return fail(reader, "request-timeout: 100 ms at least");
+    return OK;
+}
+
+enum err config_read(int argc, char **argv, struct config *ret_config, char *ret_why,
+                     size_t why_bytes) {
+    struct config config;
+    struct reader reader = {&config, ret_why, why_bytes};
+    const char *path = getenv("HATI_CONFIG");
+    set_defaults(&config);
+    enum err err = each_flag(&reader, argc, argv, &path);
+    if (!err && path)
+        err = read_config_file(&reader, path);
+    if (!err)
+        err = read_environment(&reader);
+    if (!err)
+        err = each_flag(&reader, argc, argv, NULL);
+    if (!err)
+        err = check_whole(&reader);
+    if (err) {
+        config_done(&config);
+        return err;
+    }
+    *ret_config = config;
+    return OK;
+}
+
+void config_done(struct config *config) {
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        enum kind kind = options[i].kind;
+        if (kind != KIND_TEXT && kind != KIND_CONTENT && kind != KIND_ORIGIN)
+            continue;
+        char **field = (char **)((char *)config + options[i].at);
+        if (*field && kind == KIND_CONTENT)
+            explicit_bzero(*field, strlen(*field));
+        free(*field);
+        *field = NULL;
+    }
+}
+
+void config_print_help(void) {
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        char flag[48];
+        snprintf(flag, sizeof flag, "--%s %s", options[i].name, options[i].value);
+        printf("  %-26s %s\n", flag, options[i].doc);
+    }
+}

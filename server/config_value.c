@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/config_value.h"
+
+#include <strings.h>
+
+static bool is_one_of(const char *text, const char *const *words) {
+    for (; *words; words++)
+        if (strcasecmp(text, *words) == 0)
+            return true;
+    return false;
+}
+
+const char *config_value_bool(const char *text, bool *ret) {
+    static const char *const yes[] = {"", "true", "yes", "on", "1", NULL};
+    static const char *const no[] = {"false", "no", "off", "0", NULL};
+    if (is_one_of(text, yes))
+        *ret = true;
+    else if (is_one_of(text, no))
+        *ret = false;
+    else
+        return "true or false";
+    return NULL;
+}
+
+static bool parse_number(const char *text, int64_t min, int64_t max, int64_t *ret) {
+    int64_t number;
+    if (!slice_parse_i64(slice_of_cstr(text), &number) || number < min || number > max)
+        return false;
+    *ret = number;
+    return true;
+}
+
+const char *config_value_port(const char *text, unsigned *ret) {
+    int64_t number;
+    if (!parse_number(text, 0, 65535, &number))
+        return "a port from 0 to 65535";
+    *ret = (unsigned)number;
+    return NULL;
+}
+
+const char *config_value_count(const char *text, unsigned min, unsigned max, unsigned *ret) {
+    int64_t number;
+    if (!parse_number(text, min, max, &number))
+        return "a whole number within its bounds";
+    *ret = (unsigned)number;
+    return NULL;
+}
+
+struct unit {
+    const char *name;
+    int64_t factor;
+};
+
+/* A number and the unit behind it; the list ends with a NULL name. */
+static bool parse_with_unit(const char *text, const struct unit *units, int64_t *ret) {
+    size_t digits = strspn(text, "0123456789");
+    int64_t number;
+    if (!slice_parse_i64(slice_make(text, digits), &number))
+        return false;
+    while (units->name && strcasecmp(text + digits, units->name) != 0)
+        units++;
+    return units->name && !__builtin_mul_overflow(number, units->factor, ret);
+}
+
+const char *config_value_ms(const char *text, int64_t *ret) {
+    static const struct unit units[] = {{"", 1},      {"ms", 1},      {"s", 1000},
+                                        {"m", 60000}, {"h", 3600000}, {NULL, 0}};
+    int64_t ms;
+    if (!parse_with_unit(text, units, &ms))
+        return "a time: milliseconds, or a number with ms, s, m or h";
+    *ret = ms;
+    return NULL;
+}
+
+const char *config_value_bytes(const char *text, uint64_t *ret) {
+    static const struct unit units[] = {{"", 1},         {"b", 1},         {"k", 1 << 10},
+                                        {"kb", 1 << 10}, {"kib", 1 << 10}, {"m", 1 << 20},
+                                        {"mb", 1 << 20}, {"mib", 1 << 20}, {"g", 1 << 30},
+                                        {"gb", 1 << 30}, {"gib", 1 << 30}, {NULL, 0}};
+    int64_t bytes;
+    if (!parse_with_unit(text, units, &bytes))
+        return "a size: bytes, or a number with k, m or g";
+    *ret = (uint64_t)bytes;
+    return NULL;
+}
+
+const char *config_value_durability(const char *text, int64_t *ret) {
+    int64_t ms;
+    if (strcmp(text, "commit") == 0) {
+        *ret = 0;
+        return NULL;
+    }
+    if (strncmp(text, "interval:", 9) != 0 || !parse_number(text + 9, 1, 60000, &ms))
+        return "commit, or interval:<ms> with 1 to 60000 ms";
+    *ret = ms;
+    return NULL;
+}
+
+const char *config_value_eviction(const char *text, enum kv_eviction *ret) {
+    if (strcmp(text, "noeviction") == 0)
+        *ret = KV_NOEVICTION;
+    else if (strcmp(text, "lru") == 0)
+        *ret = KV_LRU;
+    else
+        return "noeviction or lru";
+    return NULL;
+}
+
+const char *config_value_level(const char *text, enum log_level *ret) {
+    return log_level_parse(slice_of_cstr(text), ret) ? NULL : "debug, info, warn, error or off";
+}
+
+const char *config_value_uuid(const char *text, struct uuid *ret) {
+    return text_uuid_parse(slice_of_cstr(text), ret) ? NULL : "a UUID";
+}
+
+/* It goes into a header: nothing that could end one. */
+const char *config_value_origin(const char *text) {
+    static const char expected[] = "*, or an origin such as https://app.example";
+    if (strcmp(text, "*") == 0)
+        return NULL;
+    const char *host = strstr(text, "://");
+    if (!host || host == text || !host[3])
+        return expected;
+    for (const char *at = text; *at; at++)
+        if (*at <= ' ' || *at > '~' || *at == ',' || (*at == '/' && at > host + 2))
+            return expected;
+    return NULL;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* From the text of a setting to its value. */
+#ifndef HATI_SERVER_CONFIG_VALUE_H
+#define HATI_SERVER_CONFIG_VALUE_H
+
+#include "server/config.h"
+
+/* Each returns NULL and fills ret, or says what was expected ("a port from 0 to 65535"), ret
+ * untouched. Static texts. Any thread. */
+
+/* true false yes no on off 1 0; empty text (a flag alone) is true. */
+const char *config_value_bool(const char *text, bool *ret);
+const char *config_value_port(const char *text, unsigned *ret);
+/* A whole number from min to max. */
+const char *config_value_count(const char *text, unsigned min, unsigned max, unsigned *ret);
+/* Milliseconds, or a number with ms, s, m or h behind it. */
+const char *config_value_ms(const char *text, int64_t *ret);
+/* Bytes, or a number with k, m or g (kb, kib, …; powers of 1024) behind it. */
+const char *config_value_bytes(const char *text, uint64_t *ret);
+/* commit (0), or interval:<ms>. */
+const char *config_value_durability(const char *text, int64_t *ret);
+const char *config_value_eviction(const char *text, enum kv_eviction *ret);
+const char *config_value_level(const char *text, enum log_level *ret);
+const char *config_value_uuid(const char *text, struct uuid *ret);
+/* `*`, or scheme://host with an optional port. */
+const char *config_value_origin(const char *text);
+
+#endif

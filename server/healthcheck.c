@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* `hati healthcheck`: asks the server of this configuration whether it is well, as a container's
+ * health check or a script would. */
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "server/commands.h"
+#include "server/config.h"
+
+#define PATIENCE_S 2
+
+static bool is_any(const char *host) {
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+static int dial(const char *host, unsigned port) {
+    char service[8];
+    snprintf(service, sizeof service, "%u", port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(is_any(host) ? "localhost" : host, service, &hints, &found))
+        return -1;
+    int fd = -1;
+    for (struct addrinfo *at = found; at && fd < 0; at = at->ai_next) {
+        fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct timeval patience = {.tv_sec = PATIENCE_S};
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        if (fd >= 0 && connect(fd, at->ai_addr, at->ai_addrlen) != 0) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    freeaddrinfo(found);
+    return fd;
+}
+
+/* Sends the question and looks how the answer begins. */
+static bool ask(const char *host, unsigned port, const char *question, const char *expected) {
+    char answer[64];
+    size_t len = 0;
+    int fd = dial(host, port);
+    if (fd < 0)
+        return false;
+    bool sent = send(fd, question, strlen(question), MSG_NOSIGNAL) == (ssize_t)strlen(question);
+    while (sent && len < strlen(expected)) {
+        ssize_t got = recv(fd, answer + len, sizeof answer - len, 0);
+        if (got <= 0)
+            break;
+        len += (size_t)got;
+    }
+    close(fd);
+    return len >= strlen(expected) && memcmp(answer, expected, strlen(expected)) == 0;
+}
+
+int command_healthcheck(int argc, char **argv) {
+    struct config config;
+    char why[512];
+    if (config_read(argc, argv, &config, why, sizeof why)) {
+        fprintf(stderr, "hati healthcheck: %s\n", why);
+        return 1;
+    }
+    bool well = config.rpc ? ask(config.rpc_host, config.rpc_port,
+                                 "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+                                 "Connection: close\r\n\r\n",
+                                 "HTTP/1.1 200")
+                           : ask(config.tcp_host, config.tcp_port, "PING\n", "+PONG");
+    if (!well)
+        fprintf(stderr, "hati healthcheck: no good answer on port %u\n",
+                config.rpc ? config.rpc_port : config.tcp_port);
+    config_done(&config);
+    return well ? 0 : 1;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* `hati start`: opens stores and doors, waits for a signal, drains, closes. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "server/commands.h"
+#include "server/http.h"
+#include "server/line.h"
+
+#define WHY_BYTES 512
+
+struct server {
+    struct config config;
+    struct core core;
+    struct line_server *line;
+    struct http_server *http;
+    unsigned tcp_port, rpc_port;
+};
+
+/* The store calls it from a thread of its own: main ends the process. */
+static _Atomic bool store_failed;
+
+static void note_fatal(const char *why) {
+    log_error("the store cannot go on: %s", why);
+    atomic_store(&store_failed, true);
+    kill(getpid(), SIGTERM);
+}
+
+static void print_progress(const char *what, uint64_t done, uint64_t total) {
+    log_info("%s: %llu of %llu", what, (unsigned long long)done, (unsigned long long)total);
+}
+
+static int refuse(const char *why) {
+    fprintf(stderr, "hati: %s\n", why);
+    return 1;
+}
+
+static void raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Signals are waited for by main alone; threads inherit the mask. */
+static sigset_t block_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    return set;
+}
+
+static enum err open_auth(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    struct auth_options options = {
+        .secret = slice_of_cstr(config->secret),
+        .public_key_pem = slice_of_cstr(config->public_key_pem),
+        .allow_weak_secret = config->allow_weak_secret,
+        .audience = slice_of_cstr(config->jwt_audience),
+        .issuer = slice_of_cstr(config->jwt_issuer),
+    };
+    return auth_open(&options, &server->core.auth, ret_why, WHY_BYTES);
+}
+
+static enum err make_data_dir(const char *dir, char *ret_why) {
+    if (mkdir(dir, 0700) == 0 || (errno == EEXIST && access(dir, W_OK | X_OK) == 0))
+        return OK;
+    snprintf(ret_why, WHY_BYTES, "data-dir: cannot write to %s: %s", dir, strerror(errno));
+    return ERR_UNAVAILABLE;
+}
+
+static enum err open_store(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    struct kv_options options = {
+        .data_dir = config->data_dir,
+        .memory_limit_bytes = config->memory_limit_bytes,
+        .eviction = config->memory_eviction,
+        .hdd_shards = config->hdd_shards,
+        .durability_ms = config->durability_ms,
+        .write_buffer_bytes = config->write_buffer_bytes,
+        .fatal = note_fatal,
+        .progress = print_progress,
+    };
+    enum err err = make_data_dir(config->data_dir, ret_why);
+    return err ? err : kv_open(&options, &server->core.kv, ret_why, WHY_BYTES);
+}
+
+static enum err open_doors(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    enum err err = OK;
+    if (config->tcp)
+        err = line_server_start(config, &server->core, &server->line, &server->tcp_port, ret_why,
+                                WHY_BYTES);
+    if (!err && config->rpc)
+        err = http_server_start(config, &server->core, &server->http, &server->rpc_port, ret_why,
+                                WHY_BYTES);
+    return err;
+}
+
+static void close_doors(struct server *server) {
+    if (server->http)
+        http_server_stop(server->http);
+    if (server->line)
+        line_server_stop(server->line);
+    server->http = NULL;
+    server->line = NULL;
+}
+
+static void print_reach(const struct server *server) {
+    const struct config *config = &server->config;
+    printf("hati %s\n", HATI_VERSION);
+    if (config->tcp)
+        printf("  lines  nc localhost %u            (HELP lists the commands)\n", server->tcp_port);
+    if (config->tcp && config->tcp_socket)
+        printf("  lines  nc -U %s\n", config->tcp_socket);
+    if (config->rpc)
+        printf("  http   curl localhost:%u/status   (JSON-RPC at /rpc, keys at /api/default/)\n",
+               server->rpc_port);
+    printf("  data   %s\n", config->data_dir);
+    if (!server->core.auth && !config->no_auth)
+        printf("  Only callers on this machine are served: no credentials are configured\n"
+               "  (--jwt-secret-file or --jwt-key-file; --no-auth serves everybody).\n");
+    printf("  Ctrl-C stops it.\n");
+    fflush(stdout);
+}
+
+/* Not ready for a while first, so that load balancers look away; a second signal cuts it short. */
+static void drain(struct server *server, const sigset_t *signals) {
+    int64_t delay_ms = server->config.drain_delay_ms;
+    atomic_store(&server->core.ready, false);
+    atomic_store(&server->core.draining, true);
+    log_info("draining");
+    struct timespec delay = {delay_ms / 1000, delay_ms % 1000 * 1000000};
+    if (delay_ms && !atomic_load(&store_failed))
+        sigtimedwait(signals, NULL, &delay);
+    close_doors(server);
+}
+
+static int serve(struct server *server, const sigset_t *signals) {
+    atomic_store(&server->core.ready, true);
+    print_reach(server);
+    log_info("hati %s serves, process %d", HATI_VERSION, (int)getpid());
+    int signal_number;
+    sigwait(signals, &signal_number);
+    drain(server, signals);
+    if (atomic_load(&store_failed))
+        return refuse("ended: the store could no longer be believed; the log says why");
+    kv_close(server->core.kv);
+    auth_close(server->core.auth);
+    log_info("stopped");
+    return 0;
+}
+
+int command_start(int argc, char **argv) {
+    static struct server server;
+    char why[WHY_BYTES] = "out of memory";
+    if (config_read(argc, argv, &server.config, why, sizeof why))
+        return refuse(why);
+    log_set_level(server.config.log_level);
+    prctl(PR_SET_DUMPABLE, 0); /* no core file, no ptrace: secrets are in memory */
+    op_init();
+    raise_file_limit();
+    sigset_t signals = block_signals();
+    server.core.default_workspace = server.config.default_workspace;
+    server.core.payload_limit_bytes = server.config.payload_limit_bytes;
+    server.core.started_ms = clock_wall_ms();
+    enum err err = open_auth(&server, why);
+    if (!err)
+        err = open_store(&server, why);
+    if (!err)
+        err = open_doors(&server, why);
+    int status = err ? refuse(why) : serve(&server, &signals);
+    if (err) {
+        close_doors(&server);
+        kv_close(server.core.kv);
+        auth_close(server.core.auth);
+    }
+    config_done(&server.config);
+    return status;
+}
