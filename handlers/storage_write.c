@@ -33,7 +33,6 @@ static enum err submit(struct call *call, struct kv_op *ops_of_write, unsigned c
     write->context = call;
     write->err = OK;
     write->failed_index = 0;
-    write->next = NULL;
     enum err err = kv_submit(call->core->kv, write);
     if (err == ERR_PENDING)
         return err;

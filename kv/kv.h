@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/slice.h"
 #include "base/text.h"
+#include "journal/committer.h"
 
 #define KV_KEY_MAX 4096      /* bytes of a key */
 #define KV_NAMESPACE_MAX 255 /* bytes of a namespace */
@@ -68,7 +69,8 @@ struct kv_op {
     unsigned etag_count;
     /* outcome */
     enum err err;
-    bool existed;      /* there was a live entry before */
+    bool existed;      /* there was a live entry before (a KV_SET on hdd without a condition does
+                          not look: false) */
     uint64_t revision; /* of the entry as written */
     int64_t number;    /* KV_INCREMENT: the new number */
 };
@@ -84,8 +86,7 @@ struct kv_write {
     /* outcome */
     enum err err;          /* of the first op that failed, or of the store */
     unsigned failed_index; /* which op */
-    /* the store's */
-    struct kv_write *next;
+    struct commit_job job; /* the store's */
 };
 
 /* A page of keys in byte order. */

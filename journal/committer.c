@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal/committer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+#define BATCH_BYTES (4U << 20)
+
+struct committer {
+    struct committer_options options;
+    _Atomic(struct commit_job *) pushed; /* newest first */
+    _Atomic bool idle;                   /* the thread sleeps or is about to */
+    _Atomic bool well;
+    bool stopping; /* under the lock */
+    bool unsynced;
+    int64_t synced_ns;
+    struct journal_block block;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+};
+
+void commit_submit(struct committer *committer, struct commit_job *job) {
+    struct commit_job *newest = atomic_load_explicit(&committer->pushed, memory_order_relaxed);
+    do
+        job->next = newest;
+    while (!atomic_compare_exchange_weak(&committer->pushed, &newest, job));
+    /* it says it is idle before it looks a last time; one who wakes it takes the word back */
+    if (atomic_load(&committer->idle) && atomic_exchange(&committer->idle, false)) {
+        pthread_mutex_lock(&committer->lock);
+        pthread_cond_signal(&committer->wake);
+        pthread_mutex_unlock(&committer->lock);
+    }
+}
+
+static struct commit_job *take_all(struct committer *committer) {
+    struct commit_job *newest = atomic_exchange(&committer->pushed, NULL);
+    struct commit_job *oldest = NULL;
+    while (newest) {
+        struct commit_job *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static bool fail_journal(struct committer *committer, const char *why) {
+    if (atomic_exchange(&committer->well, false)) {
+        log_error("%s: no write is taken any more", why);
+        if (committer->options.fatal)
+            committer->options.fatal(why);
+    }
+    return false;
+}
+
+static bool sync_journal(struct committer *committer) {
+    if (journal_sync(committer->options.journal))
+        return fail_journal(committer, "the journal could not be synced");
+    committer->unsynced = false;
+    committer->synced_ns = now_ns();
+    return true;
+}
+
+static bool interval_is_over(const struct committer *committer) {
+    return now_ns() - committer->synced_ns >= committer->options.interval_ms * 1000000;
+}
+
+/* The block is on disk, or will be within the interval that was asked for. */
+static bool commit_block(struct committer *committer) {
+    if (committer->block.count == 0)
+        return true;
+    if (journal_append(committer->options.journal, &committer->block))
+        return fail_journal(committer, "the journal could not be written");
+    committer->unsynced = true;
+    if (committer->options.interval_ms == 0 || interval_is_over(committer))
+        return sync_journal(committer);
+    return true;
+}
+
+static void refuse_all(struct commit_job *job, const struct commit_job *end, enum err err) {
+    while (job != end) {
+        struct commit_job *next = job->next;
+        job->user->refuse(job, err);
+        job = next;
+    }
+}
+
+/* Carries out the jobs from first up to end (not itself) as one block. */
+static void run_batch(struct committer *committer, struct commit_job *first,
+                      const struct commit_job *end) {
+    const struct commit_user *user = committer->options.user;
+    journal_block_begin(committer->options.journal, &committer->block);
+    for (struct commit_job *job = first; job != end; job = job->next)
+        job->user->prepare(job->user->context, job, &committer->block);
+    if (!commit_block(committer)) {
+        refuse_all(first, end, ERR_TIMEOUT); /* it may stand on disk or not */
+        return;
+    }
+    if (committer->block.count)
+        user->publish(user->context, journal_block_seq(&committer->block));
+    for (struct commit_job *job = first; job != end;) {
+        struct commit_job *next = job->next;
+        job->user->finish(job);
+        job = next;
+    }
+}
+
+/* As many jobs as make a block of a decent size; at least one. */
+static struct commit_job *find_end(struct commit_job *first, uint64_t *ret_bytes) {
+    uint64_t bytes = first->user->size(first);
+    struct commit_job *job = first->next;
+    while (job) {
+        uint64_t more = job->user->size(job);
+        if (bytes + more > BATCH_BYTES)
+            break;
+        bytes += more;
+        job = job->next;
+    }
+    *ret_bytes = bytes;
+    return job;
+}
+
+static void run_jobs(struct committer *committer, struct commit_job *job) {
+    const struct commit_user *user = committer->options.user;
+    while (job) {
+        uint64_t bytes;
+        if (!atomic_load(&committer->well)) {
+            refuse_all(job, NULL, ERR_UNAVAILABLE);
+            return;
+        }
+        user->before(user->context);
+        struct commit_job *end = find_end(job, &bytes);
+        enum err err = journal_reserve(committer->options.journal, bytes);
+        if (err && end != job->next) { /* perhaps there is room for less */
+            end = job->next;
+            err = journal_reserve(committer->options.journal, job->user->size(job));
+        }
+        if (err == ERR_UNAVAILABLE)
+            fail_journal(committer, "the journal cannot go on to its next segment");
+        if (err)
+            refuse_all(job, end, err);
+        else
+            run_batch(committer, job, end);
+        job = end;
+    }
+}
+
+/* Sleeps until something was pushed; only until the interval is over where something is unsynced.
+ */
+static void rest(struct committer *committer) {
+    pthread_mutex_lock(&committer->lock);
+    atomic_store(&committer->idle, true);
+    while (!atomic_load(&committer->pushed) && atomic_load(&committer->idle) &&
+           !committer->stopping) {
+        if (!committer->unsynced) {
+            pthread_cond_wait(&committer->wake, &committer->lock);
+            continue;
+        }
+        int64_t until_ns = committer->synced_ns + committer->options.interval_ms * 1000000;
+        struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
+        if (pthread_cond_timedwait(&committer->wake, &committer->lock, &until) == ETIMEDOUT)
+            break;
+    }
+    atomic_store(&committer->idle, false);
+    pthread_mutex_unlock(&committer->lock);
+}
+
+static bool is_stopping(struct committer *committer) {
+    pthread_mutex_lock(&committer->lock);
+    bool stopping = committer->stopping;
+    pthread_mutex_unlock(&committer->lock);
+    return stopping;
+}
+
+static void *commit(void *context) {
+    struct committer *committer = context;
+    for (;;) {
+        bool stopping = is_stopping(committer);
+        struct commit_job *jobs = take_all(committer);
+        if (jobs)
+            run_jobs(committer, jobs);
+        else if (committer->unsynced && (stopping || interval_is_over(committer)))
+            sync_journal(committer);
+        else if (stopping)
+            return NULL;
+        else
+            rest(committer);
+        if (!atomic_load(&committer->well))
+            committer->unsynced = false;
+    }
+}
+
+enum err committer_start(const struct committer_options *options,
+                         struct committer **ret_committer) {
+    struct committer *committer = calloc(1, sizeof *committer);
+    if (!committer)
+        return ERR_OUT_OF_MEMORY;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    committer->options = *options;
+    atomic_store(&committer->well, true);
+    pthread_mutex_init(&committer->lock, NULL);
+    pthread_cond_init(&committer->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (pthread_create(&committer->thread, NULL, commit, committer) != 0) {
+        free(committer);
+        return ERR_OUT_OF_MEMORY;
+    }
+    *ret_committer = committer;
+    return OK;
+}
+
+void committer_stop(struct committer *committer) {
+    pthread_mutex_lock(&committer->lock);
+    committer->stopping = true;
+    pthread_cond_signal(&committer->wake);
+    pthread_mutex_unlock(&committer->lock);
+    pthread_join(committer->thread, NULL);
+    pthread_cond_destroy(&committer->wake);
+    pthread_mutex_destroy(&committer->lock);
+    buf_done(&committer->block.bytes);
+    free(committer);
+}
+
+bool committer_is_well(const struct committer *committer) {
+    return atomic_load(&committer->well);
+}

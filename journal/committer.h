@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* One thread that takes all jobs that wait, lets each test its conditions and add its records, puts
+ * the records on disk with one sync, makes them visible, and tells every caller.
+ *
+ *   commit_submit ──> queue ──> prepare each ──> append, sync ──> publish ──> finish each
+ */
+#ifndef HATI_JOURNAL_COMMITTER_H
+#define HATI_JOURNAL_COMMITTER_H
+
+#include "journal/journal.h"
+
+struct commit_job;
+
+/* What kind of job it is: functions of the store that made it, all called on the committer. */
+struct commit_user {
+    void *context;
+    /* Before a batch: waits here where the store cannot take more. */
+    void (*before)(void *context);
+    /* Payload bytes of its records at most. */
+    uint64_t (*size)(const struct commit_job *job);
+    /* Tests conditions against what stands before (this batch included) and adds records, or none.
+     */
+    void (*prepare)(void *context, struct commit_job *job, struct journal_block *block);
+    /* There is no room for it (or the journal cannot go on): nothing was done. */
+    void (*refuse)(struct commit_job *job, enum err err);
+    /* All records up to last_seq are safe: they may be seen. */
+    void (*publish)(void *context, uint64_t last_seq);
+    /* Its outcome may be told; the job is the caller's again. */
+    void (*finish)(struct commit_job *job);
+};
+
+struct commit_job {
+    struct commit_job *next;
+    const struct commit_user *user;
+};
+
+struct committer;
+
+struct committer_options {
+    struct journal *journal;
+    const struct commit_user *user; /* for before and publish */
+    int64_t interval_ms;            /* 0: sync before every answer; else at least so often */
+    void (*fatal)(const char *why); /* the journal cannot go on; once; may be NULL */
+};
+
+enum err committer_start(const struct committer_options *options,
+                         struct committer **ret_committer) MUST_USE;
+/* Finishes everything submitted and ends the thread. Blocks. */
+void committer_stop(struct committer *committer);
+
+/* Jobs of one thread are carried out in the order they were submitted. Any thread; never blocks.
+ * finish or refuse comes, perhaps before this returns. */
+void commit_submit(struct committer *committer, struct commit_job *job);
+
+/* False once the journal failed: everything is refused with ERR_UNAVAILABLE. Any thread. */
+bool committer_is_well(const struct committer *committer);
+
+#endif

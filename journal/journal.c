@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "journal/journal_internal.h"
+
+void journal_path(const struct journal *journal, uint64_t number, char path[PATH_BYTES]) {
+    snprintf(path, PATH_BYTES, "%s/segment-%016" PRIx64, journal->dir, number);
+}
+
+/* Goes on in a fresh segment. Its header is on disk under its name before any block is written. */
+static enum err begin_segment(struct journal *journal, uint64_t size_bytes) {
+    char path[PATH_BYTES];
+    struct segment next = {journal->current.number + 1, journal->next_seq, size_bytes, -1};
+    journal_path(journal, next.number, path);
+    enum err err = journal_spare_take(journal, size_bytes, path);
+    if (err)
+        return err;
+    next.fd = open(path, O_RDWR | O_CLOEXEC);
+    err = next.fd < 0 ? ERR_UNAVAILABLE : segment_begin(&next);
+    if (!err && fsync(journal->dir_fd) != 0)
+        err = ERR_UNAVAILABLE;
+    if (err) {
+        if (next.fd >= 0)
+            close(next.fd);
+        unlink(path);
+        return err;
+    }
+    journal->current = next;
+    journal->offset = SEGMENT_HEADER_BYTES;
+    return OK;
+}
+
+static enum err open_dir(struct journal *journal, const struct journal_options *options) {
+    snprintf(journal->dir, sizeof journal->dir, "%s", options->dir);
+    if (mkdir(journal->dir, 0700) != 0 && errno != EEXIST)
+        return ERR_UNAVAILABLE;
+    journal->dir_fd = open(journal->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return journal->dir_fd < 0 ? ERR_UNAVAILABLE : OK;
+}
+
+static void free_journal(struct journal *journal) {
+    while (journal->oldest) {
+        struct old_segment *next = journal->oldest->next;
+        free(journal->oldest);
+        journal->oldest = next;
+    }
+    if (journal->current.fd >= 0)
+        close(journal->current.fd);
+    if (journal->dir_fd >= 0)
+        close(journal->dir_fd);
+    pthread_cond_destroy(&journal->wake);
+    pthread_mutex_destroy(&journal->lock);
+    free(journal);
+}
+
+enum err journal_open(const struct journal_options *options, struct journal **ret_journal,
+                      char *ret_why, size_t why_bytes) {
+    struct journal *journal = calloc(1, sizeof *journal);
+    if (!journal)
+        return ERR_OUT_OF_MEMORY;
+    pthread_mutex_init(&journal->lock, NULL);
+    pthread_cond_init(&journal->wake, NULL);
+    journal->current.fd = journal->dir_fd = -1;
+    journal->segment_bytes =
+        options->segment_bytes ? options->segment_bytes : JOURNAL_SEGMENT_BYTES;
+    enum err err = open_dir(journal, options);
+    if (err)
+        snprintf(ret_why, why_bytes, "cannot use %s: %s", options->dir, strerror(errno));
+    else
+        err = journal_replay(journal, options, ret_why, why_bytes);
+    if (!err) {
+        err = journal_spares_start(journal);
+        if (!err)
+            err = begin_segment(journal, journal->segment_bytes);
+        if (err) {
+            snprintf(ret_why, why_bytes, "cannot begin a segment in %s: %s", options->dir,
+                     err_text(err));
+            journal_spares_stop(journal);
+        }
+    }
+    if (err) {
+        free_journal(journal);
+        return err;
+    }
+    *ret_journal = journal;
+    return OK;
+}
+
+void journal_close(struct journal *journal) {
+    if (journal_sync(journal))
+        log_error("the journal could not be synced at its end");
+    journal_spares_stop(journal);
+    free_journal(journal);
+}
+
+uint64_t journal_next_seq(const struct journal *journal) {
+    return journal->next_seq;
+}
+
+void journal_block_begin(const struct journal *journal, struct journal_block *block) {
+    if (!block->bytes.max_bytes)
+        buf_init(&block->bytes, JOURNAL_BLOCK_MAX);
+    buf_clear(&block->bytes);
+    block->first_seq = journal->next_seq;
+    block->count = 0;
+    if (buf_reserve(&block->bytes, BLOCK_HEADER_BYTES))
+        block->bytes.len = BLOCK_HEADER_BYTES;
+}
+
+char *journal_block_add(struct journal_block *block, size_t len) {
+    uint32_t prefix = (uint32_t)len;
+    char *at = buf_reserve(&block->bytes, sizeof prefix + len + BLOCK_ALIGN);
+    if (!at)
+        return NULL;
+    memcpy(at, &prefix, sizeof prefix);
+    block->bytes.len += sizeof prefix + len;
+    block->count++;
+    return at + sizeof prefix;
+}
+
+struct journal_mark journal_block_mark(const struct journal_block *block) {
+    return (struct journal_mark){block->bytes.len, block->count};
+}
+
+void journal_block_go_back(struct journal_block *block, struct journal_mark mark) {
+    block->bytes.len = mark.len;
+    block->bytes.failed = false;
+    block->count = mark.count;
+}
+
+static void retire_current(struct journal *journal, struct old_segment *old) {
+    *old =
+        (struct old_segment){.number = journal->current.number,
+                             .last_seq = journal->next_seq - 1,
+                             .usual_size = journal->current.size_bytes == journal->segment_bytes};
+    close(journal->current.fd);
+    pthread_mutex_lock(&journal->lock);
+    if (journal->newest)
+        journal->newest->next = old;
+    else
+        journal->oldest = old;
+    journal->newest = old;
+    pthread_mutex_unlock(&journal->lock);
+}
+
+enum err journal_reserve(struct journal *journal, uint64_t payload_bytes) {
+    uint64_t size = block_size(payload_bytes);
+    if (journal->offset + size <= journal->current.size_bytes)
+        return OK;
+    enum err err = journal_sync(journal); /* what follows in the next one was written after it */
+    if (err)
+        return err;
+    struct old_segment *old = malloc(sizeof *old);
+    if (!old)
+        return ERR_OUT_OF_MEMORY;
+    struct segment was = journal->current;
+    uint64_t usual = journal->segment_bytes;
+    uint64_t needed = SEGMENT_HEADER_BYTES + size;
+    err = begin_segment(journal, needed > usual ? needed : usual);
+    if (err) {
+        free(old);
+        return err;
+    }
+    struct segment fresh = journal->current;
+    journal->current = was;
+    retire_current(journal, old);
+    journal->current = fresh;
+    return OK;
+}
+
+enum err journal_append(struct journal *journal, struct journal_block *block) {
+    uint64_t payload = block->bytes.len - BLOCK_HEADER_BYTES;
+    uint64_t size = block_size(payload);
+    struct block_header header = {(uint32_t)payload, block->count, block->first_seq,
+                                  journal->synced_seq};
+    block_seal(&journal->current, journal->offset, &header, block->bytes.ptr);
+    memset(block->bytes.ptr + block->bytes.len, 0, size - block->bytes.len);
+    for (uint64_t done = 0; done < size;) {
+        ssize_t wrote = pwrite(journal->current.fd, block->bytes.ptr + done, size - done,
+                               (off_t)(journal->offset + done));
+        if (wrote > 0)
+            done += (uint64_t)wrote;
+        else if (errno != EINTR)
+            return ERR_UNAVAILABLE;
+    }
+    journal->offset += size;
+    journal->next_seq += block->count;
+    return OK;
+}
+
+enum err journal_sync(struct journal *journal) {
+    if (journal->synced_seq + 1 == journal->next_seq)
+        return OK;
+    if (fdatasync(journal->current.fd) != 0)
+        return ERR_UNAVAILABLE;
+    journal->synced_seq = journal->next_seq - 1;
+    return OK;
+}
+
+static struct old_segment *take_applied(struct journal *journal, uint64_t applied_seq) {
+    pthread_mutex_lock(&journal->lock);
+    struct old_segment *old = journal->oldest;
+    if (old && old->last_seq > applied_seq)
+        old = NULL;
+    if (old) {
+        journal->oldest = old->next;
+        if (!journal->oldest)
+            journal->newest = NULL;
+    }
+    pthread_mutex_unlock(&journal->lock);
+    return old;
+}
+
+void journal_trim(struct journal *journal, uint64_t applied_seq) {
+    for (struct old_segment *old; (old = take_applied(journal, applied_seq));) {
+        journal_spare_give(journal, old->number, old->usual_size);
+        free(old);
+    }
+}
+
+bool journal_is_full(struct journal *journal) {
+    return atomic_load(&journal->full);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* The write-ahead log: numbered records in checksummed blocks, a block on disk as a whole or not at
+ * all.
+ *
+ *   journal_block_add* ──> journal_append ──> journal_sync ──> (a reply may go out)
+ *   start: journal_open replays every record behind what was applied
+ *   applied: journal_trim gives segments back
+ *
+ * One thread appends and syncs; another may trim. */
+#ifndef HATI_JOURNAL_JOURNAL_H
+#define HATI_JOURNAL_JOURNAL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define JOURNAL_SEGMENT_BYTES (32U << 20)
+#define JOURNAL_BLOCK_MAX (1ULL << 31)
+
+struct journal;
+
+/* A block being put together: records of one write after another. */
+struct journal_block {
+    struct buf bytes; /* room for the header, then records */
+    uint64_t first_seq;
+    uint32_t count;
+};
+
+struct journal_options {
+    const char *dir;        /* of the segments; made where it is not there */
+    uint64_t segment_bytes; /* 0: JOURNAL_SEGMENT_BYTES */
+    uint64_t applied_seq;   /* records up to here are elsewhere already */
+    /* Takes a record behind applied_seq, in order; the bytes live until it returns. */
+    enum err (*replay)(void *context, uint64_t seq, struct slice record);
+    void *context;
+};
+
+/* Replays and makes ready to append. A torn tail ends the replay; ERR_CORRUPT with a line that
+ * names file and offset where something behind the damage was safe already. Blocks. */
+enum err journal_open(const struct journal_options *options, struct journal **ret_journal,
+                      char *ret_why, size_t why_bytes) MUST_USE;
+/* Syncs and closes. */
+void journal_close(struct journal *journal);
+
+/* The number the next record gets. The appending thread. */
+uint64_t journal_next_seq(const struct journal *journal);
+
+/* Empties a block, to be filled from the journal's next record on. */
+void journal_block_begin(const struct journal *journal, struct journal_block *block);
+/* Adds a record of len bytes; returns where its bytes go, NULL without memory. */
+char *journal_block_add(struct journal_block *block, size_t len);
+/* Where the block stands, to go back to. */
+struct journal_mark {
+    size_t len;
+    uint32_t count;
+};
+struct journal_mark journal_block_mark(const struct journal_block *block);
+void journal_block_go_back(struct journal_block *block, struct journal_mark mark);
+/* Number of the record added last. */
+static inline uint64_t journal_block_seq(const struct journal_block *block) {
+    return block->first_seq + block->count - 1;
+}
+
+/* Makes sure a block of so many payload bytes can be appended: goes on to the next segment where
+ * this one is too full. ERR_STORAGE_FULL, ERR_UNAVAILABLE. The appending thread; may block. */
+enum err journal_reserve(struct journal *journal, uint64_t payload_bytes) MUST_USE;
+/* Writes the block (journal_reserve came before). A failure means the journal cannot go on. */
+enum err journal_append(struct journal *journal, struct journal_block *block) MUST_USE;
+/* Everything appended survives a power cut. A failure means nothing may be believed. */
+enum err journal_sync(struct journal *journal) MUST_USE;
+
+/* Everything up to applied_seq is elsewhere: segments that hold no more than that are used again.
+ * Any one thread. */
+void journal_trim(struct journal *journal, uint64_t applied_seq);
+/* True while the disk has no room for another segment. Any thread. */
+bool journal_is_full(struct journal *journal);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+
+#define SEGMENT_MAGIC 0x314C4E4A49544148ULL /* "HATIJNL1" */
+#define BLOCK_MAGIC 0x4B4C4248U             /* "HBLK" */
+#define ZEROS_BYTES (1U << 20)
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian");
+
+struct raw_header {
+    uint64_t magic, number, first_seq, size_bytes, checksum;
+};
+
+struct raw_block {
+    uint32_t magic, payload_bytes, record_count, unused;
+    uint64_t first_seq, synced_seq, checksum;
+};
+
+_Static_assert(sizeof(struct raw_block) == BLOCK_HEADER_BYTES, "the format is fixed");
+
+static enum err err_of_errno(void) {
+    return errno == ENOSPC || errno == EDQUOT ? ERR_STORAGE_FULL : ERR_UNAVAILABLE;
+}
+
+static enum err fill_with_zeros(int fd, uint64_t size_bytes) {
+    char *zeros = calloc(1, ZEROS_BYTES);
+    if (!zeros)
+        return ERR_OUT_OF_MEMORY;
+    enum err err = OK;
+    for (uint64_t at = 0; !err && at < size_bytes;) {
+        uint64_t left = size_bytes - at;
+        ssize_t wrote = write(fd, zeros, left < ZEROS_BYTES ? left : ZEROS_BYTES);
+        if (wrote > 0)
+            at += (uint64_t)wrote;
+        else if (errno != EINTR)
+            err = err_of_errno();
+    }
+    if (!err && fsync(fd) != 0)
+        err = err_of_errno();
+    free(zeros);
+    return err;
+}
+
+enum err segment_make(const char *path, uint64_t size_bytes) {
+    int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_of_errno();
+    enum err err = fill_with_zeros(fd, size_bytes);
+    int why = errno;
+    close(fd);
+    if (err)
+        unlink(path);
+    errno = why;
+    return err;
+}
+
+static uint64_t header_sum(const struct raw_header *raw) {
+    return hash_seeded(slice_make(raw, offsetof(struct raw_header, checksum)), 0);
+}
+
+enum err segment_begin(const struct segment *segment) {
+    char bytes[SEGMENT_HEADER_BYTES] = {0};
+    struct raw_header raw = {SEGMENT_MAGIC, segment->number, segment->first_seq,
+                             segment->size_bytes, 0};
+    raw.checksum = header_sum(&raw);
+    memcpy(bytes, &raw, sizeof raw);
+    if (pwrite(segment->fd, bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes ||
+        fsync(segment->fd) != 0)
+        return err_of_errno();
+    return OK;
+}
+
+enum err segment_read_header(int fd, struct segment *ret_segment) {
+    struct raw_header raw;
+    if (pread(fd, &raw, sizeof raw, 0) != (ssize_t)sizeof raw || raw.magic != SEGMENT_MAGIC ||
+        raw.checksum != header_sum(&raw))
+        return ERR_CORRUPT;
+    *ret_segment = (struct segment){raw.number, raw.first_seq, raw.size_bytes, fd};
+    return OK;
+}
+
+/* The place is part of the checksum: what a used-again file still holds of its former life never
+ * passes for a block of this one. */
+static uint64_t block_sum(const struct segment *segment, uint64_t offset,
+                          const struct raw_block *raw, const char *payload) {
+    uint64_t seed = segment->number * 0x9E3779B97F4A7C15ULL + offset;
+    seed = hash_seeded(slice_make(raw, offsetof(struct raw_block, checksum)), seed);
+    return hash_seeded(slice_make(payload, raw->payload_bytes), seed);
+}
+
+void block_seal(const struct segment *segment, uint64_t offset, const struct block_header *header,
+                char *block) {
+    struct raw_block raw = {BLOCK_MAGIC,
+                            header->payload_bytes,
+                            header->record_count,
+                            0,
+                            header->first_seq,
+                            header->synced_seq,
+                            0};
+    raw.checksum = block_sum(segment, offset, &raw, block + BLOCK_HEADER_BYTES);
+    memcpy(block, &raw, sizeof raw);
+}
+
+bool block_check(const struct segment *segment, const char *bytes, uint64_t size_bytes,
+                 uint64_t offset, struct block_header *ret_header) {
+    struct raw_block raw;
+    if (offset + BLOCK_HEADER_BYTES > size_bytes)
+        return false;
+    memcpy(&raw, bytes + offset, sizeof raw);
+    if (raw.magic != BLOCK_MAGIC || raw.payload_bytes > size_bytes - offset - BLOCK_HEADER_BYTES ||
+        raw.checksum != block_sum(segment, offset, &raw, bytes + offset + BLOCK_HEADER_BYTES))
+        return false;
+    *ret_header =
+        (struct block_header){raw.payload_bytes, raw.record_count, raw.first_seq, raw.synced_seq};
+    return true;
+}

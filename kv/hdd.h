@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside of the durable store.
+ *
+ *   kv_hdd_submit ──> committer: hdd_commit.c ──> journal, recent writes
+ *   kv_hdd_get ─────> hdd_read.c: recent writes, then LMDB
+ *   applier: hdd_apply.c: frozen recent writes ──> LMDB ──> journal trimmed; expired entries swept
+ *   lister: hdd_list.c: pages and counts, read from LMDB once everything before is applied
+ */
+#ifndef HATI_KV_HDD_H
+#define HATI_KV_HDD_H
+
+#include "journal/committer.h"
+#include "journal/env.h"
+#include "kv/hdd_recent.h"
+#include "kv/hdd_record.h"
+#include "kv/space.h"
+#include "kv/store.h"
+
+#define HDD_SHARDS_MAX 64U
+#define HDD_PATH_BYTES 512
+
+/* A space that LMDB does not know yet. */
+struct new_space {
+    struct new_space *next;
+    uint32_t space;
+    uint64_t seq;
+    struct uuid workspace;
+    uint8_t ns_len;
+    char ns[KV_NAMESPACE_MAX];
+};
+
+struct kv_hdd {
+    char dir[HDD_PATH_BYTES];
+    int lock_fd;
+    struct env *envs[HDD_SHARDS_MAX];
+    unsigned shard_count;
+    struct journal *journal;
+    struct committer *committer;
+    struct spaces *spaces;
+    struct recent recent;
+    uint64_t seed; /* of hashes in memory */
+    uint64_t buffer_bytes;
+    void (*fatal)(const char *why);
+    void (*progress)(const char *what, uint64_t done, uint64_t total);
+
+    _Atomic uint64_t visible_seq; /* what readers may see */
+    _Atomic uint64_t flush_seq;   /* of the last flush they may see: older entries are dead */
+    uint64_t pending_flush_seq;   /* of the last flush at all; the committer's */
+    uint64_t frozen_seq;          /* of the last freeze; the committer's */
+    struct arena scratch;         /* the committer's, for one op */
+    struct commit_user user;
+    struct commit_user nudge_user;
+    struct commit_job nudge; /* wakes the committer, so that it freezes */
+
+    _Atomic bool full; /* the disk is: writes that grow fail */
+    _Atomic bool dead; /* the store can no longer be believed */
+
+    pthread_mutex_t lock; /* what follows */
+    pthread_cond_t changed;
+    bool frozen;          /* there is a frozen generation */
+    bool nudging;         /* the nudge is with the committer */
+    uint64_t applied_seq; /* up to here everything is in LMDB */
+    uint64_t wanted_seq;  /* up to here somebody waits for it */
+    bool closing;         /* nobody may ask the committer for anything any more */
+    bool stopping;
+    bool lister_stopping;
+    struct new_space *new_spaces, *last_new_space;
+    struct kv_list *lists, *last_list;
+    struct kv_count *counts, *last_count;
+    bool applier_runs, lister_runs;
+    pthread_t applier, lister;
+};
+
+static inline uint64_t hdd_hash(const struct kv_hdd *hdd, uint32_t space, struct slice key) {
+    return hash_seeded(key, hdd->seed + space * 0x9E3779B97F4A7C15U);
+}
+
+/* Which LMDB environment an entry lives in, among `count`. */
+unsigned hdd_shard_of(uint32_t space, struct slice key, unsigned count);
+
+/* The store can no longer be believed: no write is taken from now on. Any thread. */
+void hdd_fail(struct kv_hdd *hdd, const char *why);
+
+/* hdd_read.c: the entry as of `visible` and `flush`, expired or not; as kv_get otherwise. */
+enum err hdd_find(struct kv_hdd *hdd, uint32_t space, struct slice key, uint64_t visible,
+                  uint64_t flush, unsigned want, struct arena *arena,
+                  struct kv_entry *ret_entry) MUST_USE;
+
+/* hdd_commit.c */
+void hdd_commit_init(struct kv_hdd *hdd);
+/* Takes a record of the journal again. context: the kv_hdd. */
+enum err hdd_replay(void *context, uint64_t seq, struct slice record) MUST_USE;
+
+/* hdd_apply.c */
+enum err hdd_applier_start(struct kv_hdd *hdd) MUST_USE;
+/* Applies what is left and ends the thread; the committer is gone. */
+void hdd_applier_stop(struct kv_hdd *hdd);
+/* Moves one generation into LMDB. */
+enum err hdd_apply(struct kv_hdd *hdd, struct generation *generation) MUST_USE;
+/* Waits until everything that may be seen now is in LMDB; false where that does not happen. */
+bool hdd_wait_applied(struct kv_hdd *hdd);
+
+/* hdd_sweep.c: drops some of what has expired by now_ms; *ret_more where there is more. */
+enum err hdd_sweep(struct kv_hdd *hdd, int64_t now_ms, bool *ret_more) MUST_USE;
+/* How many entries of an environment have expired and were not swept. */
+enum err hdd_count_expired(struct env_read *read, int64_t now_ms, uint64_t *ret_count) MUST_USE;
+
+/* hdd_list.c */
+enum err hdd_lister_start(struct kv_hdd *hdd) MUST_USE;
+void hdd_lister_stop(struct kv_hdd *hdd);
+
+/* hdd_reserve.c: a file that gives its room to LMDB when the disk is full. */
+void hdd_reserve_make(struct kv_hdd *hdd);
+void hdd_reserve_give_up(struct kv_hdd *hdd);
+
+/* hdd_shards.c: opens the environments, rebuilding them where their number changed; reads what
+ * they know: spaces, applied_seq. */
+enum err hdd_shards_open(struct kv_hdd *hdd, unsigned wanted, char *ret_why,
+                         size_t why_bytes) MUST_USE;
+void hdd_shards_close(struct kv_hdd *hdd);
+
+/* Names in the meta database. */
+#define HDD_META_APPLIED SLICE("applied")
+
+/* hdd_pack.c: an entry into a writing transaction, with its place in the expiry index. */
+enum err hdd_pack_put(struct env_write *write, const struct stored *stored) MUST_USE;
+enum err hdd_pack_delete(struct env_write *write, uint32_t space, struct slice key) MUST_USE;
+enum err hdd_pack_applied(struct env_write *write, uint64_t applied_seq) MUST_USE;
+enum err hdd_pack_space(struct env_write *write, uint32_t space, const struct uuid *workspace,
+                        struct slice ns) MUST_USE;
+
+#endif

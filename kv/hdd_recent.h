@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* Recent writes of the durable store: what is in the journal and not yet in LMDB. A generation
+ * gathers writes until it is frozen; a frozen one is moved into LMDB and retired.
+ *
+ *   put ──> active ──freeze──> frozen ──(applier)──> LMDB, retire
+ *   find: newest version up to `visible` in active, then frozen
+ *
+ * One thread (the committer) puts and freezes; any thread finds. */
+#ifndef HATI_KV_HDD_RECENT_H
+#define HATI_KV_HDD_RECENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "kv/kv.h"
+
+#define RECENT_STRIPES 64U
+
+/* One state of an entry; it never changes. */
+struct version {
+    struct version *older; /* of the same key, in the same generation */
+    uint64_t seq;
+    int64_t expires_at_ms;
+    uint32_t space;
+    uint32_t value_len;
+    uint16_t key_len;
+    uint8_t type_len;
+    bool dead;    /* the entry was deleted */
+    char bytes[]; /* key, content type, value */
+};
+
+static inline struct slice version_key(const struct version *version) {
+    return slice_make(version->bytes, version->key_len);
+}
+static inline struct slice version_type(const struct version *version) {
+    return slice_make(version->bytes + version->key_len, version->type_len);
+}
+static inline struct slice version_value(const struct version *version) {
+    return slice_make(version->bytes + version->key_len + version->type_len, version->value_len);
+}
+
+struct recent_slot {
+    uint64_t hash;
+    struct version *newest; /* NULL: what stood here was taken back */
+};
+
+struct recent_table {
+    struct recent_slot *slots; /* hash 0 with newest NULL: never used */
+    uint32_t mask;
+    uint32_t used;
+};
+
+struct generation {
+    struct generation *older;
+    uint64_t last_seq;  /* once frozen */
+    uint64_t flush_seq; /* versions before are dead, in LMDB too; 0: no flush */
+    uint64_t bytes;
+    struct recent_chunk *chunks;
+    struct recent_table tables[RECENT_STRIPES];
+};
+
+struct recent {
+    struct recent_stripe {
+        pthread_mutex_t lock;
+    } __attribute__((aligned(64))) stripes[RECENT_STRIPES];
+    struct generation *active; /* newest; changes with every stripe locked */
+    _Atomic uint64_t bytes;    /* of all generations */
+    _Atomic uint64_t active_bytes;
+};
+
+enum err recent_open(struct recent *recent) MUST_USE;
+void recent_close(struct recent *recent);
+
+static inline unsigned recent_stripe_of(uint64_t hash) {
+    return (unsigned)(hash >> 58);
+}
+
+/* Finds with the hash's stripe locked by the caller (recent_lock); the version lives until it is
+ * unlocked. NULL where no generation has one up to `visible`. */
+const struct version *recent_find_locked(const struct recent *recent, uint64_t hash, uint32_t space,
+                                         struct slice key, uint64_t visible);
+void recent_lock(struct recent *recent, uint64_t hash);
+void recent_unlock(struct recent *recent, uint64_t hash);
+
+/* What is put: key, type and value are copied. */
+struct recent_put {
+    uint64_t hash, seq;
+    int64_t expires_at_ms;
+    uint32_t space;
+    bool dead;
+    struct slice key, type, value;
+};
+/* NULL without memory. */
+struct version *recent_put(struct recent *recent, const struct recent_put *put);
+/* Takes back the version put last under its key. */
+void recent_take_back(struct recent *recent, uint64_t hash, const struct version *version);
+/* Every version before seq is dead. */
+void recent_flush(struct recent *recent, uint64_t seq);
+
+/* Begins another generation; false where the active one has nothing or memory fails. last_seq: the
+ * newest number that was published. */
+bool recent_freeze(struct recent *recent, uint64_t last_seq);
+/* The oldest frozen generation, or NULL. The applier. */
+struct generation *recent_oldest_frozen(struct recent *recent);
+/* Forgets the oldest frozen generation: LMDB has it. The applier. */
+void recent_retire(struct recent *recent, struct generation *generation);
+
+#endif
