@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Carries out the calls of a body in order. Whoever runs it holds the run: the caller's thread at
+ * first; where calls are parked, the thread that wakes the last of them. */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "server/rpc_internal.h"
+
+#define WAITING_MAX 1000U /* calls under way at once */
+
+struct rpc {
+    struct rpc_request *request;
+    struct rpc_source source;
+    struct arena arena;             /* of every call under way; reset when there is none */
+    struct rpc_item *first, **last; /* under way or finished behind such, in order */
+    struct rpc_item *held;          /* bound, waits until all of those are finished */
+    atomic_uint parked; /* calls the store has, and one for the run while somebody holds it */
+    unsigned waiting;   /* in the list */
+    bool exclusive;     /* a parked call that nothing may run beside */
+    bool movable;       /* on the stack of rpc_run: no call may be parked */
+    bool full;          /* the answers outgrew the buffer */
+    bool batch_open;    /* a `[` was written */
+    bool item_taken;
+    size_t message_start; /* where the message's answer begins in the buffer */
+    struct rpc_item item; /* room for the first: most bodies hold one call */
+    alignas(16) char room[RPC_ROOM_BYTES];
+};
+
+static void reset_arena(struct rpc *rpc) {
+    arena_done(&rpc->arena);
+    arena_init_with(&rpc->arena, rpc->arena.max_bytes, rpc->room, sizeof rpc->room);
+    rpc->item_taken = false;
+}
+
+/* Not cleared as a whole: the room is large. */
+static void init(struct rpc *rpc, struct rpc_request *request, bool movable) {
+    rpc->request = request;
+    rpc->source = (struct rpc_source){.rest = request->body};
+    arena_init(&rpc->arena, (size_t)request->core->payload_limit_bytes * 4 + (1U << 20));
+    reset_arena(rpc);
+    rpc->first = NULL;
+    rpc->last = &rpc->first;
+    rpc->held = NULL;
+    atomic_init(&rpc->parked, 1);
+    rpc->waiting = 0;
+    rpc->exclusive = rpc->full = rpc->batch_open = false;
+    rpc->movable = movable;
+    rpc->message_start = request->out->len;
+}
+
+static void release(struct rpc *rpc) {
+    json_decref(rpc->source.doc);
+    rpc->source.doc = NULL;
+    arena_done(&rpc->arena);
+}
+
+/* What was answered of this message is worth nothing without the rest: one error instead. */
+static void give_up(struct rpc *rpc) {
+    struct buf *out = rpc->request->out;
+    out->len = rpc->message_start;
+    out->failed = false;
+    rpc_append_error(out, ERR_VALUE_TOO_LARGE, "the answers are over the limit");
+    rpc->full = true;
+    rpc->batch_open = false;
+}
+
+static void write_answer(struct rpc *rpc, const struct rpc_item *item,
+                         void (*append)(struct buf *out, const struct rpc_item *item)) {
+    struct buf *out = rpc->request->out;
+    if (item->in_batch)
+        buf_append_char(out, rpc->batch_open ? ',' : '[');
+    append(out, item);
+    if (!item->in_batch)
+        buf_append_char(out, '\n');
+}
+
+static void answer(struct rpc *rpc, const struct rpc_item *item) {
+    struct buf *out = rpc->request->out;
+    size_t start = out->len;
+    if (rpc->full)
+        return;
+    if (!item->silent) {
+        write_answer(rpc, item, rpc_append_answer);
+        if (out->failed) {
+            out->len = start;
+            out->failed = false;
+            write_answer(rpc, item, rpc_append_too_large);
+        }
+        rpc->batch_open = item->in_batch;
+    }
+    if (item->ends_batch && rpc->batch_open) {
+        buf_append(out, SLICE("]\n"));
+        rpc->batch_open = false;
+    }
+    if (out->failed)
+        give_up(rpc);
+    else if (!item->in_batch || item->ends_batch)
+        rpc->message_start = out->len;
+}
+
+static void finish_item(struct rpc *rpc, struct rpc_item *item) {
+    answer(rpc, item);
+    json_decref(item->doc);
+    if (!rpc->first && !rpc->held)
+        reset_arena(rpc);
+}
+
+/* Everything under way is finished: answers it. */
+static void drain(struct rpc *rpc) {
+    struct rpc_item *item = rpc->first;
+    rpc->waiting = 0;
+    rpc->exclusive = false;
+    while (item) {
+        struct rpc_item *next = item->next;
+        rpc->first = next;
+        finish_item(rpc, item);
+        item = next;
+    }
+    rpc->last = &rpc->first;
+}
+
+static void push(struct rpc *rpc, struct rpc_item *item) {
+    *rpc->last = item;
+    rpc->last = &item->next;
+    rpc->waiting++;
+}
+
+static bool may_run_now(const struct rpc *rpc, const struct rpc_item *item) {
+    if (!rpc->first)
+        return true;
+    if (rpc->exclusive || rpc->waiting >= WAITING_MAX)
+        return false;
+    return !item->good || call_is_queued_write(&item->call) || call_is_off_disk(&item->call);
+}
+
+static void on_wake(struct call *call);
+
+static void run_item(struct rpc *rpc, struct rpc_item *item) {
+    struct call *call = &item->call;
+    enum err err = OK;
+    rpc_source_take(&rpc->source, item);
+    if (item->good && call_is_off_disk(call)) {
+        call->err = call_run(call);
+    } else if (item->good) {
+        call->wake = on_wake;
+        call->context = rpc;
+        bool exclusive = !call_is_queued_write(call);
+        atomic_fetch_add(&rpc->parked, 1);
+        err = call_run(call);
+        if (err == ERR_PENDING) {
+            rpc->exclusive = exclusive;
+            push(rpc, item);
+            return;
+        }
+        atomic_fetch_sub(&rpc->parked, 1);
+    }
+    if (rpc->first)
+        push(rpc, item);
+    else
+        finish_item(rpc, item);
+}
+
+static struct rpc_item *take_item(struct rpc *rpc) {
+    if (rpc->item_taken)
+        return arena_alloc(&rpc->arena, sizeof(struct rpc_item));
+    rpc->item_taken = true;
+    return &rpc->item;
+}
+
+enum step {
+    STEP_WAIT, /* for calls under way */
+    STEP_MOVE, /* a call may be parked: it cannot stay on the stack */
+    STEP_END
+};
+
+/* Runs calls until one has to wait for those under way, or has to leave the stack, or all ran. */
+static enum step run_some(struct rpc *rpc) {
+    for (;;) {
+        struct rpc_item *item = rpc->held;
+        rpc->held = NULL;
+        if (!item) {
+            if (rpc->full || !rpc_source_next(&rpc->source))
+                return STEP_END;
+            item = take_item(rpc);
+            if (!item) /* there is room again when what is under way is answered */
+                return STEP_WAIT;
+            rpc_item_bind(item, rpc->request, &rpc->source, &rpc->arena);
+        }
+        if (!may_run_now(rpc, item)) {
+            rpc->held = item;
+            return STEP_WAIT;
+        }
+        if (rpc->movable && item->good && !call_is_off_disk(&item->call))
+            return STEP_MOVE;
+        run_item(rpc, item);
+    }
+}
+
+/* Holding the run: goes on with the body. STEP_WAIT: the run is let go, the last wake goes on. */
+static enum step go_on(struct rpc *rpc) {
+    for (;;) {
+        enum step step = run_some(rpc);
+        if (rpc->first) {
+            if (atomic_fetch_sub(&rpc->parked, 1) != 1)
+                return STEP_WAIT;
+            atomic_store(&rpc->parked, 1);
+            drain(rpc);
+        }
+        if (step != STEP_WAIT)
+            return step;
+    }
+}
+
+static void on_wake(struct call *call) {
+    struct rpc *rpc = call->context;
+    if (atomic_fetch_sub(&rpc->parked, 1) != 1)
+        return;
+    atomic_store(&rpc->parked, 1);
+    drain(rpc);
+    if (go_on(rpc) == STEP_END)
+        rpc->request->done(rpc->request);
+}
+
+/* From the stack to the heap, before the first call that may be parked: nothing is under way, and
+ * the element that was bound last is bound anew. */
+static struct rpc *move(struct rpc *from) {
+    struct rpc *to = malloc(sizeof *to);
+    if (!to)
+        return NULL;
+    init(to, from->request, false);
+    to->source = from->source;
+    to->batch_open = from->batch_open;
+    to->message_start = from->message_start;
+    from->source.doc = NULL;
+    return to;
+}
+
+static enum err outcome(const struct rpc_request *request) {
+    return request->out->failed ? ERR_OUT_OF_MEMORY : OK;
+}
+
+enum err rpc_run(struct rpc_request *request) {
+    struct rpc on_stack;
+    request->rpc = NULL;
+    if (!text_json_depth_ok(request->body, RPC_DEPTH_MAX)) {
+        bool said = rpc_append_error(request->out, ERR_PARSE, "nested too deep");
+        return said ? OK : ERR_OUT_OF_MEMORY;
+    }
+    init(&on_stack, request, true);
+    enum step step = go_on(&on_stack);
+    if (step == STEP_MOVE)
+        request->rpc = move(&on_stack);
+    release(&on_stack);
+    if (step == STEP_END)
+        return outcome(request);
+    if (!request->rpc)
+        return ERR_OUT_OF_MEMORY;
+    if (go_on(request->rpc) == STEP_WAIT)
+        return ERR_PENDING;
+    rpc_free(request);
+    return outcome(request);
+}
+
+void rpc_free(struct rpc_request *request) {
+    if (!request->rpc)
+        return;
+    release(request->rpc);
+    free(request->rpc);
+    request->rpc = NULL;
+}

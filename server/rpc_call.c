@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* One request object: what makes it valid, which operation it asks for, and as whom it is
+ * answered. */
+#include "server/rpc_internal.h"
+
+static void refuse(struct rpc_item *item, enum err err, const char *detail) {
+    item->call.err = err;
+    item->call.detail = detail;
+}
+
+static void init_call(struct rpc_item *item, struct rpc_request *request, struct arena *arena) {
+    struct call *call = &item->call;
+    call_init(call, request->core, request->grant, arena, request->now_ms);
+    if (request->workspace)
+        call->args.workspace = *request->workspace;
+    if (request->ns.len)
+        call->args.ns = request->ns;
+    call->args.key = (struct slice){NULL, 0};
+}
+
+/* False where the id is nothing an id can be. */
+static bool take_id(struct rpc_item *item, struct rpc_source *source, const json_t *id) {
+    if (!json_is_string(id) && !json_is_number(id) && !json_is_null(id))
+        return id == NULL;
+    item->id = id;
+    if (json_is_real(id)) /* its text is lost in a double */
+        item->raw_id = rpc_source_raw_id(source);
+    return true;
+}
+
+/* Whether the object is a request of either version; the failure is in the item where not. */
+static bool check_shape(struct rpc_item *item, struct rpc_source *source, json_t *object) {
+    const json_t *version = json_object_get(object, "jsonrpc");
+    const json_t *method = json_object_get(object, "method");
+    const json_t *params = json_object_get(object, "params");
+    item->legacy = !version && method;
+    if (!take_id(item, source, json_object_get(object, "id")))
+        refuse(item, ERR_INVALID_REQUEST, "an id is a string, a number or null");
+    else if (!item->legacy &&
+             (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0))
+        refuse(item, ERR_INVALID_REQUEST, "jsonrpc is not \"2.0\"");
+    else if (!json_is_string(method))
+        refuse(item, ERR_INVALID_REQUEST, "method is not a string");
+    else if (params && !json_is_array(params) && !json_is_object(params))
+        refuse(item, ERR_INVALID_REQUEST, "params is neither an array nor an object");
+    else
+        return true;
+    return false;
+}
+
+static void bind_object(struct rpc_item *item, struct rpc_source *source) {
+    json_t *object = source->value;
+    if (!check_shape(item, source, object))
+        return;
+    item->silent = !item->legacy && !json_object_get(object, "id");
+    const json_t *method = json_object_get(object, "method");
+    const struct op *op =
+        op_find_name(slice_make(json_string_value(method), json_string_length(method)));
+    if (!op) {
+        refuse(item, ERR_UNKNOWN_COMMAND, "there is no such method");
+        return;
+    }
+    call_set_op(&item->call, op);
+    item->good =
+        rpc_bind_params(&item->call, json_object_get(object, "params"), item->legacy) == OK;
+}
+
+void rpc_item_bind(struct rpc_item *item, struct rpc_request *request, struct rpc_source *source,
+                   struct arena *arena) {
+    item->next = NULL;
+    item->doc = NULL;
+    item->id = NULL;
+    item->raw_id = (struct slice){NULL, 0};
+    item->limit = source->value ? 0 : source->limit;
+    item->legacy = item->silent = item->in_batch = item->ends_batch = item->good = false;
+    init_call(item, request, arena);
+    if (!source->value)
+        refuse(item, source->err, source->detail);
+    else if (!json_is_object(source->value))
+        refuse(item, ERR_INVALID_REQUEST, "a call is an object");
+    else
+        bind_object(item, source);
+}

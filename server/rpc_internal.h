@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the JSON-RPC engine: where a body is read, one request object, one answer. */
+#ifndef HATI_SERVER_RPC_INTERNAL_H
+#define HATI_SERVER_RPC_INTERNAL_H
+
+#include <jansson.h>
+#include <stdalign.h>
+
+#include "server/rpc.h"
+
+#define RPC_ROOM_BYTES 2048
+
+/* Where the reading of a body stands. */
+struct rpc_source {
+    struct slice rest;     /* what is not parsed yet */
+    struct slice doc_text; /* doc as it was sent */
+    json_t *doc;           /* the message being carried out; owned */
+    json_t *value;         /* its next element; NULL with `err`: the message is none */
+    enum err err;          /* of a message that is no message */
+    const char *detail;    /* static */
+    int64_t limit;         /* that was passed; 0: none */
+    size_t index, count;   /* of value in a batch */
+    size_t raw_at;         /* where element raw_index begins in doc_text */
+    size_t raw_index;
+    bool batch;
+    bool started; /* a message was read */
+    bool ended;   /* nothing is read any more */
+};
+
+/* One element of a body on its way: a request object, or what stands where one should. */
+struct rpc_item {
+    struct rpc_item *next;
+    json_t *doc;         /* let go with this item, the last of its message; else NULL */
+    const json_t *id;    /* NULL: null is answered */
+    struct slice raw_id; /* of a fraction: as it was sent */
+    int64_t limit;       /* for the error's data; 0: none */
+    bool legacy;         /* 1.0 */
+    bool silent;         /* a notification */
+    bool in_batch;
+    bool ends_batch;
+    bool good;        /* bound, may run */
+    struct call call; /* op is NULL where no method was reached */
+};
+
+/* Moves to the next element. False at the end of the body. */
+bool rpc_source_next(struct rpc_source *source);
+/* The element is carried out by item, which takes over the document where it was the last. */
+void rpc_source_take(struct rpc_source *source, struct rpc_item *item);
+/* The id of the current element as it was sent; empty where it does not stand there plainly. */
+struct slice rpc_source_raw_id(struct rpc_source *source);
+
+/* Makes item of the current element: good, or the failure in item->call. The arena is the
+ * call's. */
+void rpc_item_bind(struct rpc_item *item, struct rpc_request *request, struct rpc_source *source,
+                   struct arena *arena);
+/* Binds what stands under `params` (NULL: nothing does) to item->call. */
+enum err rpc_bind_params(struct call *call, json_t *params, bool legacy) MUST_USE;
+
+/* Appends the answer of a finished item without its newline; out->failed where it does not fit. */
+void rpc_append_answer(struct buf *out, const struct rpc_item *item);
+/* Appends, in place of an answer that did not fit, that it did not. */
+void rpc_append_too_large(struct buf *out, const struct rpc_item *item);
+
+#endif
