@@ -14,7 +14,7 @@
 
 #include "kv/kv.h"
 
-#define RECENT_STRIPES 64U
+#define RECENT_STRIPES 32U
 
 /* One state of an entry; it never changes. */
 struct version {
@@ -72,7 +72,7 @@ enum err recent_open(struct recent *recent) MUST_USE;
 void recent_close(struct recent *recent);
 
 static inline unsigned recent_stripe_of(uint64_t hash) {
-    return (unsigned)(hash >> 58);
+    return (unsigned)(hash >> 59);
 }
 
 /* Finds with the hash's stripe locked by the caller (recent_lock); the version lives until it is

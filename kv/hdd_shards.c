@@ -174,11 +174,9 @@ static enum err copy_entries(struct rebuild *rebuild, struct env_read *read) {
     return err == ERR_KEY_NOT_EXIST ? OK : err;
 }
 
-static enum err copy_spaces(struct rebuild *rebuild, struct env_read *read,
-                            struct env_write *write) {
+static enum err copy_spaces(struct env_read *read, struct env_write *write) {
     struct env_cursor *cursor;
     struct slice key, value;
-    (void)rebuild;
     enum err err = env_cursor_open(read, ENV_SPACES, &cursor);
     if (err)
         return err;
@@ -219,30 +217,34 @@ static enum err least_applied(struct env *const *envs, unsigned count, uint64_t 
     return err;
 }
 
+static enum err finish_one(struct rebuild *rebuild, unsigned shard, struct env_read *spaces,
+                           uint64_t applied) {
+    struct env_write *write;
+    enum err err = env_write_begin(rebuild->to[shard], 0, &write);
+    if (err)
+        return err;
+    if (shard == 0)
+        err = copy_spaces(spaces, write);
+    if (!err)
+        err = hdd_pack_applied(write, applied);
+    if (!err)
+        return env_write_commit(write);
+    env_write_abort(write);
+    return err;
+}
+
 /* Spaces and positions, once every entry is there. */
 static enum err finish_copy(struct rebuild *rebuild) {
     uint64_t applied;
+    struct env_read *spaces;
     enum err err = least_applied(rebuild->from, rebuild->from_count, &applied);
-    for (unsigned i = 0; !err && i < rebuild->to_count; i++) {
-        struct env_write *write;
-        struct env_read *read;
-        err = env_write_begin(rebuild->to[i], 0, &write);
-        if (err)
-            break;
-        if (i == 0) {
-            err = env_read_begin(rebuild->from[0], &read);
-            if (!err) {
-                err = copy_spaces(rebuild, read, write);
-                env_read_end(read);
-            }
-        }
-        if (!err)
-            err = hdd_pack_applied(write, applied);
-        if (err)
-            env_write_abort(write);
-        else
-            err = env_write_commit(write);
-    }
+    if (!err)
+        err = env_read_begin(rebuild->from[0], &spaces);
+    if (err)
+        return err;
+    for (unsigned i = 0; !err && i < rebuild->to_count; i++)
+        err = finish_one(rebuild, i, spaces, applied);
+    env_read_end(spaces);
     return err;
 }
 
