@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/http.h"
+
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "server/http_raw.h"
+#include "server/http_request.h"
+#include "server/line_listen.h"
+
+#define POOL_BYTES 32768U      /* of a connection: request line, headers, answer's headers */
+#define FLUSH_MS 500           /* after the drain's end, for answers on their way */
+#define RPC_EXTRA_BYTES 65536U /* of a body, beside a value in base64 */
+#define WORK_BYTES 16777216U   /* of a request's arena, beside values */
+#define JSON_GROWTH 6U         /* a byte may become \u0000 */
+
+static struct http_connection *connection_of(struct MHD_Connection *mhd) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static bool is_loopback(struct MHD_Connection *mhd) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (!info || !info->client_addr)
+        return false;
+    if (info->client_addr->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)info->client_addr)->sin_addr.s_addr) >> 24 == 127;
+    if (info->client_addr->sa_family != AF_INET6)
+        return false;
+    const struct in6_addr *address = &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(address) ||
+           (IN6_IS_ADDR_V4MAPPED(address) && address->s6_addr[12] == 127);
+}
+
+static void on_connection(void *context, struct MHD_Connection *mhd, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code) {
+    struct http_server *server = context;
+    struct http_connection *connection = *socket_context;
+    _Atomic uint64_t *open = &server->core->doors[DOOR_HTTP].connections;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        atomic_fetch_add_explicit(open, 1, memory_order_relaxed);
+        connection = calloc(1, sizeof *connection);
+        *socket_context = connection;
+        if (!connection)
+            return;
+        connection->server = server;
+        connection->is_loopback = is_loopback(mhd);
+        return;
+    }
+    atomic_fetch_sub_explicit(open, 1, memory_order_relaxed);
+    if (connection)
+        http_request_free(connection->spare);
+    free(connection);
+    *socket_context = NULL;
+}
+
+static void *on_request_line(void *context, const char *uri, struct MHD_Connection *mhd) {
+    struct http_connection *connection = connection_of(mhd);
+    (void)context;
+    return connection ? http_request_open(connection, mhd, strlen(uri)) : NULL;
+}
+
+static void on_completed(void *context, struct MHD_Connection *mhd, void **request_context,
+                         enum MHD_RequestTerminationCode code) {
+    struct http_request *request = *request_context;
+    (void)context, (void)code;
+    *request_context = NULL;
+    if (request)
+        http_request_close(request, connection_of(mhd));
+}
+
+/* Paths are decoded by length, where they are used. */
+static size_t keep_escapes(void *context, struct MHD_Connection *mhd, char *text) {
+    (void)context, (void)mhd;
+    return strlen(text);
+}
+
+static enum MHD_Result reply_ready(struct http_request *request) {
+    struct core *core = request->server->core;
+    if (!atomic_load(&core->ready) || atomic_load(&core->draining) || !kv_is_ready(core->kv))
+        return http_reply_error(request, ERR_UNAVAILABLE, "not ready");
+    return http_reply_copy(request, MHD_HTTP_OK, "text/plain", SLICE("ready\n"));
+}
+
+static enum MHD_Result run(struct http_request *request) {
+    if (request->refusal)
+        return http_reply_error(request, request->refusal, request->refusal_why);
+    if (request->method == HTTP_OPTIONS)
+        return http_reply_options(request);
+    switch (request->match.target) {
+    case TARGET_OP:
+        return rest_run(request);
+    case TARGET_RPC:
+        return http_rpc_run(request);
+    case TARGET_READY:
+        return reply_ready(request);
+    case TARGET_STATUS:
+    case TARGET_HEALTH:
+        break;
+    }
+    return http_reply_kept(request, MHD_HTTP_OK, "text/plain", SLICE("ok"));
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_bytes, void **request_context) {
+    struct http_request *request = *request_context;
+    (void)context, (void)mhd;
+    if (!request)
+        return MHD_NO;
+    if (!request->begun) {
+        request->begun = true;
+        return http_begin(request, url, method, version);
+    }
+    if (*data_bytes) {
+        bool taken = http_request_take(request, data, *data_bytes);
+        *data_bytes = 0;
+        return taken ? MHD_YES : MHD_NO;
+    }
+    if (!request->is_parked)
+        return run(request);
+    request->is_parked = false;
+    enum err err = http_unpark(&request->server->lot, &request->parked);
+    return err ? http_reply_error(request, err, NULL) : request->finish(request);
+}
+
+static struct MHD_Daemon *start_daemon(struct http_server *server) {
+    const struct config *config = server->config;
+    unsigned threads = config->cpu_num ? config->cpu_num : 1;
+    unsigned idle_s = (unsigned)((config->idle_timeout_ms + 999) / 1000);
+    struct MHD_OptionItem pool[] = {
+        {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (threads == 1)
+        pool[0].option = MHD_OPTION_END;
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+        on_request, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
+        config->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
+        pool, MHD_OPTION_END);
+}
+
+/* Threads of the daemon and of deadlines leave signals to main. */
+static enum err start_threads(struct http_server *server) {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    enum err err = http_lot_open(&server->lot, server->config->request_timeout_ms);
+    if (!err) {
+        server->daemon = start_daemon(server);
+        if (!server->daemon) {
+            http_lot_close(&server->lot);
+            err = ERR_UNAVAILABLE;
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+static struct http_server *new_server(const struct config *config, struct core *core) {
+    struct http_server *server = calloc(1, sizeof *server);
+    if (!server)
+        return NULL;
+    size_t value_max = (size_t)core->payload_limit_bytes;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->idle, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&server->idle_lock, NULL);
+    server->config = config;
+    server->core = core;
+    server->loopback_only = !core->auth && !config->no_auth;
+    server->raw_checks = http_raw_is_known();
+    server->rpc_body_max = value_max / 3 * 4 + RPC_EXTRA_BYTES;
+    server->arena_max = value_max + WORK_BYTES;
+    server->answer_max = value_max * JSON_GROWTH + WORK_BYTES;
+    hash_random(&server->id_seed, sizeof server->id_seed);
+    return server;
+}
+
+static void free_server(struct http_server *server) {
+    pthread_cond_destroy(&server->idle);
+    pthread_mutex_destroy(&server->idle_lock);
+    free(server);
+}
+
+enum err http_server_start(const struct config *config, struct core *core,
+                           struct http_server **ret_server, unsigned *ret_port, char *ret_why,
+                           size_t why_bytes) {
+    char why[256];
+    http_route_init();
+    struct http_server *server = new_server(config, core);
+    if (!server) {
+        snprintf(ret_why, why_bytes, "http: no memory");
+        return ERR_OUT_OF_MEMORY;
+    }
+    enum err err = line_listen_tcp(config->rpc_host, config->rpc_port, 1, &server->listen_fd,
+                                   ret_port, why, sizeof why);
+    if (err) {
+        snprintf(ret_why, why_bytes, "http: %s", why);
+        free_server(server);
+        return err;
+    }
+    err = start_threads(server);
+    if (err) {
+        snprintf(ret_why, why_bytes, "http: cannot start its threads");
+        close(server->listen_fd);
+        free_server(server);
+        return err;
+    }
+    *ret_server = server;
+    return OK;
+}
+
+/* Waits until nothing is in flight, or for the given time. */
+static void wait_idle(struct http_server *server, int64_t timeout_ms) {
+    int64_t end_ms = clock_steady_ms() + timeout_ms;
+    pthread_mutex_lock(&server->idle_lock);
+    while (atomic_load(&server->in_flight) > 0) {
+        int64_t left_ms = end_ms - clock_steady_ms();
+        if (left_ms <= 0)
+            break;
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        int64_t until_ns = (int64_t)until.tv_nsec + left_ms % 1000 * 1000000;
+        until.tv_sec += (time_t)(left_ms / 1000 + until_ns / 1000000000);
+        until.tv_nsec = (long)(until_ns % 1000000000);
+        pthread_cond_timedwait(&server->idle, &server->idle_lock, &until);
+    }
+    pthread_mutex_unlock(&server->idle_lock);
+}
+
+void http_server_stop(struct http_server *server) {
+    if (!server)
+        return;
+    atomic_store(&server->stopping, true);
+    MHD_quiesce_daemon(server->daemon);
+    wait_idle(server, server->config->drain_timeout_ms);
+    http_lot_expire_all(&server->lot);
+    wait_idle(server, FLUSH_MS);
+    MHD_stop_daemon(server->daemon);
+    http_lot_close(&server->lot);
+    close(server->listen_fd);
+    free_server(server);
+}

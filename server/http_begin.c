@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* The first look at a request: headers, route, token, size. libmicrohttpd closes the connection
+ * after an answer that comes before the body was read, so most refusals wait until it was. */
+#include "server/http_raw.h"
+#include "server/http_request.h"
+
+struct header_pass {
+    struct http_headers *headers;
+    bool raw; /* look at how the lines stand in memory */
+    bool raw_bad;
+};
+
+static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_len, const char *value, size_t value_len) {
+    struct header_pass *pass = context;
+    struct slice v = slice_make(value ? value : "", value ? value_len : 0);
+    (void)kind;
+    http_headers_add(pass->headers, slice_make(name, name_len), v);
+    if (pass->raw && !http_raw_header_is_plain(name, name_len, value, value_len))
+        pass->raw_bad = true;
+    return MHD_YES;
+}
+
+static const char *judge_headers(struct http_request *request, const char *url, const char *method,
+                                 const char *version) {
+    struct header_pass pass = {&request->headers, request->server->raw_checks, false};
+    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, take_header, &pass);
+    const char *why = http_guard_check(&request->headers, slice_of_cstr(method), slice_of_cstr(url),
+                                       slice_of_cstr(version));
+    if (why)
+        return why;
+    if (pass.raw_bad)
+        return "a header line is folded, or ends in a bare LF, or holds a NUL";
+    if (pass.raw && !http_raw_line_is_plain(url, request->uri_len, version))
+        return "the request line holds a NUL, or more than its two spaces";
+    return NULL;
+}
+
+static enum err check_caller(struct http_request *request) {
+    struct http_server *server = request->server;
+    struct core *core = server->core;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const struct http_connection *connection = info->socket_context;
+    if (server->loopback_only && !connection->is_loopback) {
+        request->refusal_why = "without credentials configured only this machine is served";
+        return ERR_FORBIDDEN;
+    }
+    if (!core->auth) {
+        request->grant = &auth_grant_everything;
+        return OK;
+    }
+    struct slice token = http_bearer_token(request->headers.authorization);
+    if (token.len == 0 || token.len > AUTH_TOKEN_MAX)
+        return ERR_AUTH_REQUIRED;
+    request->grant = &request->own_grant;
+    return auth_check(core->auth, token, request->now_ms, &request->own_grant);
+}
+
+static bool is_open(const struct http_request *request) {
+    return request->match.target >= TARGET_STATUS;
+}
+
+static enum err judge(struct http_request *request, struct slice path) {
+    enum err err = http_route_find(path, request->method, &request->match);
+    request->grant = &auth_grant_nothing;
+    if (request->method == HTTP_OPTIONS || is_open(request))
+        return err;
+    enum err caller = check_caller(request);
+    if (caller || err) /* who may not come in learns nothing of the paths */
+        return caller ? caller : err;
+    if (request->match.target == TARGET_RPC && !http_rpc_accepts(request->headers.content_type))
+        return ERR_UNSUPPORTED_TYPE;
+    return OK;
+}
+
+static void expect_body(struct http_request *request, uint64_t announced_bytes) {
+    const struct http_server *server = request->server;
+    bool is_rpc = request->match.target == TARGET_RPC;
+    bool is_put = request->match.op && request->match.op->reply == REPLY_TRUE;
+    request->keeps_body = !request->refusal && (is_rpc || is_put);
+    request->body_max = is_rpc ? server->rpc_body_max : server->core->payload_limit_bytes;
+    request->body.max_bytes = request->body_max;
+    if (!request->keeps_body || announced_bytes == 0)
+        return;
+    if (announced_bytes != UINT64_MAX && announced_bytes > request->body_max) {
+        request->refusal = ERR_VALUE_TOO_LARGE;
+        request->keeps_body = false;
+    } else if (announced_bytes <= HTTP_SMALL_BODY_MAX) {
+        (void)buf_reserve(&request->body, (size_t)announced_bytes);
+    }
+}
+
+enum MHD_Result http_begin(struct http_request *request, const char *url, const char *method,
+                           const char *version) {
+    const struct http_headers *headers = &request->headers;
+    const char *why = judge_headers(request, url, method, version);
+    if (why) {
+        request->close = true;
+        request->match.target = TARGET_OP;
+        return http_reply_error(request, ERR_SYNTAX, why);
+    }
+    struct slice path = arena_copy(&request->arena, slice_of_cstr(url));
+    if (!path.ptr)
+        return MHD_NO;
+    request->is_1_1 = version[7] == '1';
+    request->method = http_method_of(slice_of_cstr(method));
+    request->refusal = judge(request, path);
+    uint64_t announced_bytes = headers->transfer_encodings ? UINT64_MAX
+                               : headers->content_lengths
+                                   ? http_content_length(headers->content_length)
+                                   : 0;
+    expect_body(request, announced_bytes);
+    if (!request->refusal || (announced_bytes <= HTTP_SMALL_BODY_MAX && !headers->expects_continue))
+        return MHD_YES;
+    request->close = true;
+    return http_reply_error(request, request->refusal, request->refusal_why);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests whose result comes later. Their connection is suspended; libmicrohttpd keeps no deadline
+ * for it, so a thread of ours does.
+ *
+ *   IDLE --begin--> RUNNING --suspend--> SUSPENDED --wake------> DONE     (resumed by the waker)
+ *                      |                     \------deadline---> EXPIRED  (resumed by the thread)
+ *                      \--wake--> DONE           EXPIRED --wake--> DONE   (nobody waits)
+ */
+#ifndef HATI_SERVER_HTTP_PARK_H
+#define HATI_SERVER_HTTP_PARK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct MHD_Connection;
+struct http_parked;
+
+enum http_park_state { PARK_IDLE, PARK_RUNNING, PARK_SUSPENDED, PARK_DONE, PARK_EXPIRED };
+
+/* Where parked requests wait; one per server. */
+struct http_lot {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t thread;
+    struct http_parked *first, *last; /* all wait equally long: in order of their deadlines */
+    int64_t timeout_ms;               /* 0: none */
+    bool asleep;                      /* the thread waits for anything at all */
+    bool closing;                     /* nothing is parked any more */
+    bool ended;                       /* the thread has to end */
+};
+
+struct http_parked {
+    _Atomic int state; /* enum http_park_state */
+    struct MHD_Connection *connection;
+    bool listed;
+    int64_t deadline_ms; /* steady clock */
+    struct http_parked *next, *prev;
+};
+
+/* Starts the deadlines' thread. */
+enum err http_lot_open(struct http_lot *lot, int64_t timeout_ms) MUST_USE;
+/* Wakes all that are parked as expired, and parks nothing from now on. */
+void http_lot_expire_all(struct http_lot *lot);
+/* Ends the thread. Nothing is parked. */
+void http_lot_close(struct http_lot *lot);
+
+/* Before the work is started that may answer later. The connection's thread. */
+void http_park_begin(struct http_parked *parked, struct MHD_Connection *connection);
+/* The work answered ERR_PENDING. ERR_PENDING: the connection is suspended; return to libmicrohttpd.
+ * OK: the result is there already. ERR_TIMEOUT: nothing is parked any more, nobody waits for the
+ * result. The connection's thread, inside one of libmicrohttpd's callbacks. */
+enum err http_park(struct http_lot *lot, struct http_parked *parked) MUST_USE;
+/* The connection goes on: OK (the result is there) or ERR_TIMEOUT. The connection's thread. */
+enum err http_unpark(struct http_lot *lot, struct http_parked *parked) MUST_USE;
+
+/* The result is there. Any thread, once for each begin whose work is pending. parked must live
+ * until it returns. */
+void http_park_wake(struct http_parked *parked);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "server/http_request.h"
+
+#define PROBLEM_BYTES_MAX 4096U
+#define REQUEST_ID_BYTES 129U
+#define EXPOSED "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id"
+#define TAKEN "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, Causal-Context"
+
+bool http_add_header(struct MHD_Response *response, const char *name, const char *value) {
+    return MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+static void write_hex(uint64_t number, char *to) {
+    for (unsigned i = 0; i < 16; i++)
+        to[i] = "0123456789abcdef"[number >> (60 - 4 * i) & 15];
+}
+
+static bool add_request_id(struct http_request *request, struct MHD_Response *response) {
+    struct http_server *server = request->server;
+    struct slice given = request->headers.request_id;
+    char id[REQUEST_ID_BYTES];
+    size_t len = 16;
+    if (http_request_id_is_sane(given)) {
+        len = given.len;
+        memcpy(id, given.ptr, len);
+    } else { /* an odd factor: no two alike within 2^64 */
+        uint64_t n = atomic_fetch_add_explicit(&server->id_next, 1, memory_order_relaxed);
+        write_hex(server->id_seed + n * 0x9E3779B97F4A7C15U, id);
+    }
+    id[len] = '\0';
+    return http_add_header(response, "X-Request-Id", id);
+}
+
+static bool add_origin(const struct http_request *request, struct MHD_Response *response) {
+    const char *origin = request->server->config->cors_origin;
+    bool any = !origin || strcmp(origin, "*") == 0;
+    if (!any && !http_add_header(response, "Vary", "Origin"))
+        return false;
+    if (request->headers.origin.len == 0)
+        return true;
+    return http_add_header(response, "Access-Control-Allow-Origin", any ? "*" : origin) &&
+           http_add_header(response, "Access-Control-Expose-Headers", EXPOSED);
+}
+
+enum MHD_Result http_reply(struct http_request *request, unsigned status,
+                           struct MHD_Response *response) {
+    enum MHD_Result result = MHD_NO;
+    if (!response)
+        return MHD_NO;
+    bool close =
+        request->close || atomic_load_explicit(&request->server->stopping, memory_order_relaxed);
+    if (add_request_id(request, response) && add_origin(request, response) &&
+        (!close || http_add_header(response, MHD_HTTP_HEADER_CONNECTION, "close")))
+        result = MHD_queue_response(request->connection, status, response);
+    MHD_destroy_response(response);
+    request->failed = status >= 400;
+    return result;
+}
+
+static enum MHD_Result reply_bytes(struct http_request *request, unsigned status, const char *type,
+                                   struct slice body, enum MHD_ResponseMemoryMode mode) {
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(body.len, (void *)(uintptr_t)body.ptr, mode);
+    if (response && type && !http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type)) {
+        MHD_destroy_response(response);
+        return MHD_NO;
+    }
+    return http_reply(request, status, response);
+}
+
+enum MHD_Result http_reply_copy(struct http_request *request, unsigned status,
+                                const char *content_type, struct slice body) {
+    return reply_bytes(request, status, content_type, body, MHD_RESPMEM_MUST_COPY);
+}
+
+enum MHD_Result http_reply_kept(struct http_request *request, unsigned status,
+                                const char *content_type, struct slice body) {
+    return reply_bytes(request, status, content_type, body, MHD_RESPMEM_PERSISTENT);
+}
+
+static void append_problem(struct buf *to, enum err err, const char *detail) {
+    buf_append(to, SLICE("{\"title\":"));
+    text_append_json(to, slice_of_cstr(err_text(err)));
+    buf_printf(to, ",\"status\":%d,\"detail\":", err_http_status(err));
+    text_append_json(to, slice_of_cstr(detail ? detail : err_text(err)));
+    buf_printf(to, ",\"code\":\"%s\"}\n", err_word(err));
+}
+
+static bool add_error_headers(const struct http_request *request, enum err err,
+                              struct MHD_Response *response) {
+    char allow[HTTP_ALLOW_BYTES];
+    switch (err) {
+    case ERR_AUTH_REQUIRED:
+        return http_add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+    case ERR_METHOD_NOT_ALLOWED:
+        http_route_allow(request->match.methods, allow);
+        return http_add_header(response, MHD_HTTP_HEADER_ALLOW, allow);
+    case ERR_TIMEOUT:
+        return http_add_header(response, "Hati-Outcome", "unknown");
+    default:
+        return true;
+    }
+}
+
+enum MHD_Result http_reply_error(struct http_request *request, enum err err, const char *detail) {
+    bool is_rpc = request->match.target == TARGET_RPC;
+    struct buf text;
+    buf_init(&text, PROBLEM_BYTES_MAX);
+    if (is_rpc)
+        (void)rpc_append_error(&text, err, detail ? detail : err_text(err));
+    else
+        append_problem(&text, err, detail);
+    struct MHD_Response *response =
+        text.failed ? NULL
+                    : MHD_create_response_from_buffer(text.len, text.ptr, MHD_RESPMEM_MUST_COPY);
+    buf_done(&text);
+    if (response && !(http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                      is_rpc ? "application/json" : "application/problem+json") &&
+                      add_error_headers(request, err, response))) {
+        MHD_destroy_response(response);
+        response = NULL;
+    }
+    return http_reply(request, (unsigned)err_http_status(err), response);
+}
+
+enum MHD_Result http_reply_options(struct http_request *request) {
+    char allow[HTTP_ALLOW_BYTES];
+    http_route_allow(request->match.methods, allow);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (response && !(http_add_header(response, MHD_HTTP_HEADER_ALLOW, allow) &&
+                      http_add_header(response, "Access-Control-Allow-Methods", allow) &&
+                      http_add_header(response, "Access-Control-Allow-Headers", TAKEN) &&
+                      http_add_header(response, "Access-Control-Max-Age", "3600"))) {
+        MHD_destroy_response(response);
+        response = NULL;
+    }
+    return http_reply(request, MHD_HTTP_NO_CONTENT, response);
+}

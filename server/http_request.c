@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/http_request.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+static void release_memory(struct http_request *request) {
+    arena_done(&request->arena);
+    if (request->body.cap > HTTP_KEPT_BODY_BYTES)
+        buf_done(&request->body);
+    if (request->rpc_used) {
+        rpc_free(&request->rpc);
+        buf_done(&request->answer);
+    }
+    if (request->list)
+        rest_list_free(request->list);
+    request->rpc_used = false;
+    request->list = NULL;
+}
+
+void http_request_free(struct http_request *request) {
+    if (!request)
+        return;
+    release_memory(request);
+    buf_done(&request->body);
+    free(request);
+}
+
+static void unref(struct http_request *request) {
+    if (atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) == 1)
+        http_request_free(request);
+}
+
+/* The large parts (call, grant, memory) are set when they are used. */
+static void clear(struct http_request *request) {
+    struct buf body = request->body;
+    memset(request, 0, offsetof(struct http_request, own_grant));
+    request->body = body;
+    buf_clear(&request->body);
+}
+
+struct http_request *http_request_open(struct http_connection *connection,
+                                       struct MHD_Connection *mhd, size_t uri_len) {
+    struct http_request *request = connection->spare;
+    connection->spare = NULL;
+    if (!request) {
+        request = malloc(sizeof *request);
+        if (!request)
+            return NULL;
+        buf_init(&request->body, 0);
+    }
+    clear(request);
+    request->server = connection->server;
+    request->connection = mhd;
+    request->uri_len = uri_len;
+    request->now_ms = clock_wall_ms();
+    atomic_init(&request->refs, 1);
+    arena_init_with(&request->arena, connection->server->arena_max, request->memory,
+                    sizeof request->memory);
+    atomic_fetch_add_explicit(&connection->server->in_flight, 1, memory_order_relaxed);
+    return request;
+}
+
+void http_request_close(struct http_request *request, struct http_connection *connection) {
+    struct http_server *server = request->server;
+    struct core_door *door = &server->core->doors[DOOR_HTTP];
+    atomic_fetch_add_explicit(&door->requests, 1, memory_order_relaxed);
+    if (request->failed)
+        atomic_fetch_add_explicit(&door->failures, 1, memory_order_relaxed);
+    if (connection && !connection->spare &&
+        atomic_load_explicit(&request->refs, memory_order_acquire) == 1) {
+        release_memory(request);
+        connection->spare = request;
+    } else {
+        unref(request);
+    }
+    if (atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_acq_rel) == 1 &&
+        atomic_load(&server->stopping)) {
+        pthread_mutex_lock(&server->idle_lock);
+        pthread_cond_signal(&server->idle);
+        pthread_mutex_unlock(&server->idle_lock);
+    }
+}
+
+static void refuse_body(struct http_request *request, enum err err) {
+    request->keeps_body = false;
+    request->refusal = err;
+    buf_done(&request->body);
+}
+
+bool http_request_take(struct http_request *request, const char *data, size_t len) {
+    if (request->keeps_body) {
+        if (len > request->body_max - request->body.len)
+            refuse_body(request, ERR_VALUE_TOO_LARGE);
+        else if (!buf_append(&request->body, slice_make(data, len)))
+            refuse_body(request, ERR_OUT_OF_MEMORY);
+        else
+            return true;
+    }
+    request->swallowed_bytes += len;
+    return request->swallowed_bytes <= HTTP_SWALLOW_MAX;
+}
+
+void http_request_begin_work(struct http_request *request) {
+    atomic_fetch_add_explicit(&request->refs, 1, memory_order_relaxed);
+    http_park_begin(&request->parked, request->connection);
+}
+
+void http_request_settle(struct http_request *request) {
+    unref(request);
+}
+
+void http_request_wake(struct http_request *request) {
+    http_park_wake(&request->parked);
+    unref(request);
+}
+
+enum MHD_Result http_request_park(struct http_request *request,
+                                  enum MHD_Result (*finish)(struct http_request *request)) {
+    request->finish = finish;
+    enum err err = http_park(&request->server->lot, &request->parked);
+    if (err == ERR_PENDING) {
+        request->is_parked = true;
+        return MHD_YES;
+    }
+    return err ? http_reply_error(request, err, NULL) : finish(request);
+}

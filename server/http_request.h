@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* A request of the HTTP door, from its first line to the end of its answer. It belongs to the
+ * thread of its connection; only http_park_wake and what is said below comes from others. */
+#ifndef HATI_SERVER_HTTP_REQUEST_H
+#define HATI_SERVER_HTTP_REQUEST_H
+
+#include <microhttpd.h>
+
+#include "server/config.h"
+#include "server/http_guard.h"
+#include "server/http_park.h"
+#include "server/http_route.h"
+#include "server/rpc.h"
+
+#define HTTP_ARENA_BYTES 2048U      /* memory of a request before anything is allocated */
+#define HTTP_SWALLOW_MAX 1048576U   /* bytes of a body that are read although nobody wants them */
+#define HTTP_SMALL_BODY_MAX 65536U  /* a body that is read before its request is refused */
+#define HTTP_KEPT_BODY_BYTES 16384U /* room kept for the next body of the connection */
+
+struct http_request;
+struct rest_list;
+
+struct http_server {
+    const struct config *config;
+    struct core *core;
+    struct MHD_Daemon *daemon;
+    int listen_fd;
+    bool loopback_only;
+    bool raw_checks; /* the library is the one whose parsing http_raw.c knows */
+    size_t rpc_body_max;
+    size_t arena_max;
+    size_t answer_max; /* of JSON-RPC */
+    uint64_t id_seed;
+    _Atomic uint64_t id_next;
+    _Atomic bool stopping; /* answers end their connections */
+    _Atomic unsigned in_flight;
+    pthread_mutex_t idle_lock;
+    pthread_cond_t idle;
+    struct http_lot lot;
+};
+
+struct http_connection {
+    struct http_server *server;
+    struct http_request *spare; /* for the next request */
+    bool is_loopback;
+};
+
+struct http_request {
+    struct http_server *server;
+    struct MHD_Connection *connection;
+    _Atomic unsigned refs; /* the connection's, and one while work is pending */
+    struct http_parked parked;
+    bool begun;      /* the headers were judged */
+    bool is_parked;  /* suspended in the handler; finish comes next */
+    bool keeps_body; /* body is wanted */
+    bool close;      /* the answer ends the connection */
+    bool failed;     /* was answered with an error */
+    bool is_1_1;
+    enum http_method method;
+    enum err refusal; /* answered once the body is read */
+    const char *refusal_why;
+    size_t uri_len; /* of the request line, its query included */
+    size_t body_max;
+    uint64_t swallowed_bytes;
+    int64_t now_ms;
+    struct http_headers headers;
+    struct http_match match;
+    const struct auth_grant *grant;
+    struct buf body;
+    struct arena arena;
+    struct buf answer; /* JSON-RPC */
+    struct rpc_request rpc;
+    bool rpc_used;
+    struct rest_list *list; /* a listing that is streamed */
+    /* After http_unpark: answers with the result. */
+    enum MHD_Result (*finish)(struct http_request *request);
+    struct auth_grant own_grant;
+    struct call call;
+    _Alignas(16) char memory[HTTP_ARENA_BYTES];
+};
+
+/* The request whose first line just came, or NULL without memory. */
+struct http_request *http_request_open(struct http_connection *connection,
+                                       struct MHD_Connection *mhd, size_t uri_len);
+/* libmicrohttpd is done with it. */
+void http_request_close(struct http_request *request, struct http_connection *connection);
+void http_request_free(struct http_request *request);
+
+/* Takes bytes of the body. False where the connection has to be cut off. */
+bool http_request_take(struct http_request *request, const char *data, size_t len);
+
+/* Work that may pend is begun: a reference is held until http_request_wake, or _settle where it did
+ * not pend. */
+void http_request_begin_work(struct http_request *request);
+void http_request_settle(struct http_request *request);
+/* Any thread: the pending work is done. */
+void http_request_wake(struct http_request *request);
+
+/* Answers pending work: suspends, or goes on with finish where the result is there already. */
+enum MHD_Result http_request_park(struct http_request *request,
+                                  enum MHD_Result (*finish)(struct http_request *request));
+
+/* Judges the headers. Refuses at once where the body is not worth reading. (http_begin.c) */
+enum MHD_Result http_begin(struct http_request *request, const char *url, const char *method,
+                           const char *version);
+
+/* Answers. Each queues a response and says what to return to libmicrohttpd. (http_reply.c) */
+
+/* With a response of one's own, which passes to it (NULL: no memory). */
+enum MHD_Result http_reply(struct http_request *request, unsigned status,
+                           struct MHD_Response *response);
+/* With bytes that are copied. */
+enum MHD_Result http_reply_copy(struct http_request *request, unsigned status,
+                                const char *content_type, struct slice body);
+/* With bytes that live as long as the request. */
+enum MHD_Result http_reply_kept(struct http_request *request, unsigned status,
+                                const char *content_type, struct slice body);
+/* application/problem+json, or a JSON-RPC error on its routes. detail may be NULL. */
+enum MHD_Result http_reply_error(struct http_request *request, enum err err, const char *detail);
+/* What a preflight asks for. */
+enum MHD_Result http_reply_options(struct http_request *request);
+/* Adds a header; false without memory or where the value cannot stand in one. */
+bool http_add_header(struct MHD_Response *response, const char *name, const char *value);
+
+/* Serve their routes once the body is there. */
+enum MHD_Result rest_run(struct http_request *request);     /* rest.c */
+enum MHD_Result http_rpc_run(struct http_request *request); /* http_rpc.c */
+/* Is this a type that JSON-RPC comes in? Empty is fine. */
+bool http_rpc_accepts(struct slice content_type);
+
+/* The arguments of a listing are bound: makes ready to read it page by page. */
+enum err rest_list_begin(struct http_request *request) MUST_USE;
+/* Answers with the listing whose first page the call holds. (rest_list.c) */
+enum MHD_Result rest_list_reply(struct http_request *request);
+void rest_list_free(struct rest_list *list);
+
+#endif

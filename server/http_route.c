@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/http_route.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "handlers/bind.h"
+
+#define ROUTES_MAX 64U
+
+/* `METHOD /literal/{part}/{part}`; a last part called key takes the rest of the path. */
+struct route {
+    enum http_method method;
+    const struct op *op;
+    struct slice literal;
+    unsigned part_count;
+    bool rest;
+    uint8_t params[HTTP_ROUTE_PARTS_MAX];
+};
+
+static const struct {
+    enum http_method method;
+    const char *name;
+} methods[] = {
+    {HTTP_GET, "GET"},   {HTTP_HEAD, "HEAD"},     {HTTP_PUT, "PUT"},
+    {HTTP_POST, "POST"}, {HTTP_DELETE, "DELETE"}, {HTTP_OPTIONS, "OPTIONS"},
+};
+
+static const struct {
+    const char *path;
+    unsigned methods;
+    enum http_target target;
+} own_routes[] = {
+    {"/rpc", HTTP_POST, TARGET_RPC},
+    {"/", HTTP_POST, TARGET_RPC},
+    {"/status", HTTP_GET | HTTP_HEAD, TARGET_STATUS},
+    {"/healthz", HTTP_GET | HTTP_HEAD, TARGET_HEALTH},
+    {"/readyz", HTTP_GET | HTTP_HEAD, TARGET_READY},
+};
+
+static struct route routes[ROUTES_MAX];
+static unsigned route_count;
+
+enum http_method http_method_of(struct slice name) {
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        if (slice_equal(name, slice_of_cstr(methods[i].name)))
+            return methods[i].method;
+    return HTTP_OTHER;
+}
+
+static void die(const char *text) {
+    fprintf(stderr, "hati: the route `%s` of a row is wrong\n", text);
+    abort();
+}
+
+static void add_route(const struct op *op, const char *text) {
+    const char *path = strchr(text, ' ');
+    if (!path || path[1] != '/' || route_count == ROUTES_MAX)
+        die(text);
+    struct route *route = &routes[route_count++];
+    route->op = op;
+    route->method = http_method_of(slice_make(text, (size_t)(path - text)));
+    path++;
+    route->literal = slice_make(path, strcspn(path, "{"));
+    for (const char *at = path + route->literal.len; *at == '{';) {
+        const char *end = strchr(at, '}');
+        struct slice name = slice_make(at + 1, end ? (size_t)(end - at - 1) : 0);
+        int index = bind_find_param(op, name);
+        if (index < 0 || route->part_count == HTTP_ROUTE_PARTS_MAX || (end[1] && end[1] != '/'))
+            die(text);
+        route->params[route->part_count++] = (uint8_t)index;
+        route->rest = slice_equal(name, SLICE("key"));
+        at = end[1] ? end + 2 : end + 1;
+    }
+    if (route->method == HTTP_OTHER)
+        die(text);
+}
+
+void http_route_init(void) {
+    route_count = 0;
+    memset(routes, 0, sizeof routes);
+    for (unsigned i = 0; i < op_count; i++)
+        for (unsigned j = 0; j < OP_ROUTES_MAX && ops[i].routes[j]; j++)
+            add_route(&ops[i], ops[i].routes[j]);
+}
+
+static bool match(const struct route *route, struct slice path, struct slice *ret_parts) {
+    if (!slice_starts_with(path, route->literal))
+        return false;
+    struct slice left = slice_make(path.ptr + route->literal.len, path.len - route->literal.len);
+    if (route->part_count == 0)
+        return left.len == 0;
+    for (unsigned i = 0; i + 1 < route->part_count; i++) {
+        const char *slash = left.len ? memchr(left.ptr, '/', left.len) : NULL;
+        if (!slash)
+            return false;
+        ret_parts[i] = slice_make(left.ptr, (size_t)(slash - left.ptr));
+        left = slice_make(slash + 1, left.len - ret_parts[i].len - 1);
+    }
+    ret_parts[route->part_count - 1] = left;
+    return route->rest || left.len == 0 || !memchr(left.ptr, '/', left.len);
+}
+
+static enum err find_own(struct slice path, enum http_method method, struct http_match *to) {
+    for (size_t i = 0; i < sizeof own_routes / sizeof own_routes[0]; i++) {
+        if (!slice_equal(path, slice_of_cstr(own_routes[i].path)))
+            continue;
+        to->target = own_routes[i].target;
+        to->methods = own_routes[i].methods | HTTP_OPTIONS;
+        return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
+    }
+    return ERR_UNKNOWN_COMMAND;
+}
+
+enum err http_route_find(struct slice path, enum http_method method, struct http_match *ret_match) {
+    enum http_method wanted = method == HTTP_HEAD ? HTTP_GET : method;
+    struct slice parts[HTTP_ROUTE_PARTS_MAX];
+    ret_match->methods = 0;
+    ret_match->target = TARGET_OP;
+    ret_match->op = NULL;
+    for (unsigned i = 0; i < route_count; i++) {
+        const struct route *route = &routes[i];
+        if (!match(route, path, parts))
+            continue;
+        ret_match->methods |= (unsigned)route->method | HTTP_OPTIONS;
+        if (route->method != wanted)
+            continue;
+        ret_match->op = route->op;
+        ret_match->part_count = route->part_count;
+        memcpy(ret_match->params, route->params, sizeof route->params);
+        memcpy(ret_match->parts, parts, sizeof parts[0] * route->part_count);
+        return OK;
+    }
+    if (ret_match->methods == 0)
+        return find_own(path, method, ret_match);
+    if (ret_match->methods & HTTP_GET)
+        ret_match->methods |= HTTP_HEAD;
+    return method == HTTP_OPTIONS ? OK : ERR_METHOD_NOT_ALLOWED;
+}
+
+void http_route_allow(unsigned bits, char ret_allow[HTTP_ALLOW_BYTES]) {
+    size_t len = 0;
+    ret_allow[0] = '\0';
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        if (bits & methods[i].method)
+            len += (size_t)snprintf(ret_allow + len, HTTP_ALLOW_BYTES - len, "%s%s",
+                                    len ? ", " : "", methods[i].name);
+}

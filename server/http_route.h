@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* From a path to what serves it: the routes of the operation rows, and the door's own. */
+#ifndef HATI_SERVER_HTTP_ROUTE_H
+#define HATI_SERVER_HTTP_ROUTE_H
+
+#include "handlers/op.h"
+
+#define HTTP_ROUTE_PARTS_MAX 4
+#define HTTP_ALLOW_BYTES 64
+
+enum http_method {
+    HTTP_GET = 1,
+    HTTP_HEAD = 2,
+    HTTP_PUT = 4,
+    HTTP_POST = 8,
+    HTTP_DELETE = 16,
+    HTTP_OPTIONS = 32,
+    HTTP_OTHER = 64
+};
+
+enum http_target {
+    TARGET_OP,  /* a row */
+    TARGET_RPC, /* JSON-RPC */
+    TARGET_STATUS,
+    TARGET_HEALTH,
+    TARGET_READY
+};
+
+/* What a path stands for. Parts are as they came: still percent-encoded. */
+struct http_match {
+    enum http_target target;
+    const struct op *op; /* TARGET_OP */
+    unsigned methods;    /* what the path serves, bits; OPTIONS and HEAD included */
+    unsigned part_count;
+    uint8_t params[HTTP_ROUTE_PARTS_MAX]; /* which parameter of the row a part is */
+    struct slice parts[HTTP_ROUTE_PARTS_MAX];
+};
+
+/* Reads the routes off the rows; call once before any thread. Aborts where a route is wrong. */
+void http_route_init(void);
+
+enum http_method http_method_of(struct slice name);
+
+/* Finds what serves the method at the path (without its query). Unknown path:
+ * ERR_UNKNOWN_COMMAND. Known, but not with this method: ERR_METHOD_NOT_ALLOWED, and
+ * ret_match->methods and target are set. OPTIONS is fine on every known path. Any thread. */
+enum err http_route_find(struct slice path, enum http_method method,
+                         struct http_match *ret_match) MUST_USE;
+
+/* Writes methods as "GET, HEAD, OPTIONS". */
+void http_route_allow(unsigned methods, char ret_allow[HTTP_ALLOW_BYTES]);
+
+#endif
