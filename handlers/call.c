@@ -41,7 +41,7 @@ void call_set_op(struct call *call, const struct op *op) {
 
 static enum err authorise(const struct call *call) {
     const struct op *op = call->op;
-    if (call->grant->everything || (op->flags & OP_OPEN))
+    if (op->flags & OP_OPEN)
         return OK;
     struct slice name = op->flags & OP_ALL_NAMES ? SLICE("") : call->args.ns;
     enum err err = auth_allows(call->grant, op->scope, name, call->now_ms);

@@ -38,14 +38,12 @@ static enum err parse_place(struct line_conn *conn, struct slice text, struct li
 static bool run_use(struct line_conn *conn, struct slice args, struct buf *to) {
     int64_t now_ms = line_loop_now_ms(conn->loop);
     struct line_place place;
-    enum err err = OK;
-    if (!conn->grant->everything)
-        err = auth_allows(conn->grant, AUTH_ANY, SLICE(""), now_ms);
+    enum err err = auth_allows(conn->grant, AUTH_ANY, SLICE(""), now_ms);
     if (err)
         return answer_error(to, err, err_text(err));
     if (args.len == 0 || parse_place(conn, args, &place) != OK)
         return answer_error(to, ERR_SYNTAX, "USE <namespace> or USE <workspace UUID>/<namespace>");
-    if (place.workspace_named && !conn->grant->everything)
+    if (place.workspace_named)
         err = auth_allows_workspace(conn->grant, &place.workspace);
     if (!err && !conn->place && !(conn->place = malloc(sizeof *conn->place)))
         err = ERR_OUT_OF_MEMORY;
@@ -58,7 +56,7 @@ static bool run_use(struct line_conn *conn, struct slice args, struct buf *to) {
 
 /* A workspace that the old token opened is left where the new one does not open it. */
 static void leave_closed_workspace(struct line_conn *conn) {
-    if (conn->place && conn->place->workspace_named && !conn->grant->everything &&
+    if (conn->place && conn->place->workspace_named &&
         auth_allows_workspace(conn->grant, &conn->place->workspace) != OK) {
         free(conn->place);
         conn->place = NULL;

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/claims.h"
+
+#include <jansson.h>
+
+#include "auth/scope.h"
+
+static struct slice slice_of_string(const json_t *string) {
+    return slice_make(json_string_value(string), json_string_length(string));
+}
+
+/* The object, or NULL. */
+static json_t *parse_object(struct slice text) {
+    if (text.len == 0 || !text_json_depth_ok(text, CLAIMS_DEPTH_MAX))
+        return NULL;
+    json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(root))
+        return root;
+    json_decref(root);
+    return NULL;
+}
+
+bool claims_read_header(struct slice text, char ret_alg[CLAIMS_ALG_BYTES]) {
+    json_t *header = parse_object(text);
+    if (!header)
+        return false;
+    json_t *alg = json_object_get(header, "alg");
+    bool good = json_is_string(alg) && json_string_length(alg) < CLAIMS_ALG_BYTES &&
+                !json_object_get(header, "crit") && !json_object_get(header, "b64");
+    if (good)
+        memcpy(ret_alg, json_string_value(alg), json_string_length(alg) + 1);
+    json_decref(header);
+    return good;
+}
+
+/* Seconds to ms, to the end of the range where they do not fit. */
+static int64_t to_ms(int64_t seconds) {
+    int64_t ms;
+    if (__builtin_mul_overflow(seconds, 1000, &ms))
+        return seconds < 0 ? INT64_MIN : INT64_MAX;
+    return ms;
+}
+
+static int64_t add_ms(int64_t at_ms, int64_t more_ms) {
+    int64_t sum;
+    if (__builtin_add_overflow(at_ms, more_ms, &sum))
+        return more_ms < 0 ? INT64_MIN : INT64_MAX;
+    return sum;
+}
+
+/* Left out is fine (ret untouched); anything but a whole number is not. */
+static bool read_time(const json_t *payload, const char *name, int64_t *ret_at_ms) {
+    json_t *at = json_object_get(payload, name);
+    if (!at)
+        return true;
+    if (!json_is_integer(at))
+        return false;
+    *ret_at_ms = to_ms(json_integer_value(at));
+    return true;
+}
+
+static bool read_times(const json_t *payload, int64_t now_ms, int64_t *ret_expires_at_ms) {
+    int64_t exp_ms = INT64_MAX, nbf_ms = INT64_MIN, iat_ms = 0;
+    if (!read_time(payload, "exp", &exp_ms) || !read_time(payload, "nbf", &nbf_ms) ||
+        !read_time(payload, "iat", &iat_ms))
+        return false;
+    if (now_ms < add_ms(nbf_ms, -CLAIMS_LEEWAY_MS))
+        return false;
+    int64_t expires_at_ms = add_ms(exp_ms, CLAIMS_LEEWAY_MS);
+    if (now_ms >= expires_at_ms)
+        return false;
+    *ret_expires_at_ms = expires_at_ms;
+    return true;
+}
+
+static bool is_string_of(const json_t *value, struct slice text) {
+    return json_is_string(value) && slice_equal(slice_of_string(value), text);
+}
+
+/* aud is a string or an array of strings (RFC 7519 section 4.1.3). */
+static bool audience_fits(const json_t *aud, struct slice wanted) {
+    bool found = wanted.len == 0;
+    if (!aud)
+        return found;
+    if (!json_is_array(aud))
+        return json_is_string(aud) && (found || is_string_of(aud, wanted));
+    for (size_t i = 0; i < json_array_size(aud); i++) {
+        json_t *one = json_array_get(aud, i);
+        if (!json_is_string(one))
+            return false;
+        found = found || is_string_of(one, wanted);
+    }
+    return found;
+}
+
+static bool issuer_fits(const json_t *iss, struct slice wanted) {
+    if (!iss)
+        return wanted.len == 0;
+    return json_is_string(iss) && (wanted.len == 0 || is_string_of(iss, wanted));
+}
+
+static bool read_workspace(const json_t *payload, struct auth_grant *grant) {
+    json_t *workspace = json_object_get(payload, "workspace");
+    if (!workspace)
+        return true;
+    grant->has_workspace = true;
+    return json_is_string(workspace) &&
+           text_uuid_parse(slice_of_string(workspace), &grant->workspace);
+}
+
+static bool read_account(const json_t *payload, struct auth_grant *grant) {
+    json_t *account = json_object_get(payload, "account");
+    if (!account)
+        return true;
+    if (!json_is_string(account))
+        return false;
+    struct uuid own, system;
+    grant->everything = text_uuid_parse(slice_of_string(account), &own) &&
+                        text_uuid_parse(SLICE(AUTH_SYSTEM_ACCOUNT), &system) &&
+                        memcmp(&own, &system, sizeof own) == 0;
+    return true;
+}
+
+static bool read_scope(const json_t *payload, struct auth_grant *grant) {
+    json_t *scope = json_object_get(payload, "scope");
+    if (!scope)
+        return true;
+    return json_is_string(scope) && scope_read(slice_of_string(scope), grant);
+}
+
+bool claims_read_payload(struct slice text, const struct claims_wanted *wanted, int64_t now_ms,
+                         struct auth_grant *ret_grant) {
+    json_t *payload = parse_object(text);
+    if (!payload)
+        return false;
+    struct auth_grant grant = {.signed_in = true};
+    bool good = read_times(payload, now_ms, &grant.expires_at_ms) &&
+                audience_fits(json_object_get(payload, "aud"), wanted->audience) &&
+                issuer_fits(json_object_get(payload, "iss"), wanted->issuer) &&
+                read_workspace(payload, &grant) && read_account(payload, &grant) &&
+                read_scope(payload, &grant);
+    json_decref(payload);
+    if (good)
+        *ret_grant = grant;
+    return good;
+}
+
+static bool add_string(json_t *payload, const char *name, struct slice text) {
+    if (text.len == 0)
+        return true;
+    if (memchr(text.ptr, '\0', text.len))
+        return false;
+    return json_object_set_new(payload, name, json_stringn(text.ptr, text.len)) == 0;
+}
+
+char *claims_write_payload(const struct auth_claims *claims) {
+    json_t *payload = json_object();
+    int64_t now_s = claims->now_ms / 1000, exp_s;
+    bool good = payload && claims->lifetime_s >= 0 &&
+                !__builtin_add_overflow(now_s, claims->lifetime_s, &exp_s) &&
+                json_object_set_new(payload, "iat", json_integer(now_s)) == 0 &&
+                (claims->lifetime_s == 0 ||
+                 json_object_set_new(payload, "exp", json_integer(exp_s)) == 0) &&
+                add_string(payload, "workspace", claims->workspace) &&
+                add_string(payload, "account", claims->account) &&
+                add_string(payload, "scope", claims->scope) &&
+                add_string(payload, "aud", claims->audience) &&
+                add_string(payload, "iss", claims->issuer);
+    char *text = good ? json_dumps(payload, JSON_COMPACT) : NULL;
+    json_decref(payload);
+    return text;
+}

@@ -1,2 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-typedef int room_is_empty;

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* Which keys a server starts with, and tokens by key pairs. */
+#include "token_case.h"
+
+#define RS256 "{\"alg\":\"RS256\"}"
+#define ES256 "{\"alg\":\"ES256\"}"
+
+static struct token_text token;
+static struct key_pair rsa, p256;
+
+static int make_keys(void **state) {
+    (void)state;
+    case_make_key(&rsa, GNUTLS_PK_RSA, 2048);
+    case_make_key(&p256, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
+    return 0;
+}
+
+static int drop_keys(void **state) {
+    (void)state;
+    case_drop_key(&rsa);
+    case_drop_key(&p256);
+    return 0;
+}
+
+/* Opens or not, and a refusal says why in one line without the secret in it. */
+static bool opens(const struct auth_options *options) {
+    struct auth *auth = NULL;
+    char why[200] = "";
+    enum err err = auth_open(options, &auth, why, sizeof why);
+    if (err) {
+        assert_null(auth);
+        assert_true(strlen(why) > 10);
+        assert_null(strchr(why, '\n'));
+        return false;
+    }
+    assert_non_null(auth);
+    auth_close(auth);
+    return true;
+}
+
+static bool secret_opens(struct slice secret, bool allow_weak) {
+    return opens(&(struct auth_options){.secret = secret, .allow_weak_secret = allow_weak});
+}
+
+static bool pem_opens(struct slice pem) {
+    return opens(&(struct auth_options){.public_key_pem = pem});
+}
+
+static void test_nothing_configured_is_no_credentials(void **state) {
+    (void)state;
+    struct auth *auth = (struct auth *)&token;
+    char why[100];
+    assert_int_equal(auth_open(&(struct auth_options){0}, &auth, why, sizeof why), OK);
+    assert_null(auth);
+    auth_close(NULL);
+}
+
+static void test_an_empty_secret_or_key_never_opens(void **state) {
+    (void)state;
+    assert_false(secret_opens(SLICE(""), false));
+    assert_false(secret_opens(SLICE(""), true));
+    assert_false(pem_opens(SLICE("")));
+}
+
+static void test_weak_secrets_open_only_where_they_are_allowed(void **state) {
+    (void)state;
+    static const char *const weak[] = {
+        "secret",
+        "SECRET",
+        "changeme",
+        "kJ3vQ9mZx7Lp2TnW5rYb8sDf4gHc6aE",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "a-string-secret-at-least-256-bits-long",
+        "A-String-Secret-At-Least-256-Bits-Long",
+    };
+    for (size_t i = 0; i < sizeof weak / sizeof weak[0]; i++) {
+        if (secret_opens(slice_of_cstr(weak[i]), false))
+            fail_msg("%s opens", weak[i]);
+        assert_true(secret_opens(slice_of_cstr(weak[i]), true));
+    }
+    assert_true(secret_opens(STRONG, false));
+}
+
+static void test_a_pem_is_never_a_secret(void **state) {
+    (void)state;
+    assert_false(secret_opens(case_public_pem(&rsa), false));
+    assert_false(secret_opens(case_public_pem(&rsa), true));
+    assert_false(secret_opens(case_public_pem(&p256), true));
+}
+
+static void test_a_secret_and_a_key_together_do_not_open(void **state) {
+    (void)state;
+    assert_false(
+        opens(&(struct auth_options){.secret = STRONG, .public_key_pem = case_public_pem(&rsa)}));
+}
+
+static void test_only_a_public_key_in_pem_opens(void **state) {
+    (void)state;
+    assert_true(pem_opens(case_public_pem(&rsa)));
+    assert_true(pem_opens(case_public_pem(&p256)));
+    assert_false(pem_opens(STRONG));
+    assert_false(pem_opens(SLICE("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n")));
+    assert_false(pem_opens(SLICE("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")));
+    struct slice half = case_public_pem(&rsa);
+    half.len /= 2;
+    assert_false(pem_opens(half));
+}
+
+static void test_a_private_key_does_not_open(void **state) {
+    (void)state;
+    gnutls_datum_t pem;
+    assert_int_equal(gnutls_x509_privkey_export2(p256.own, GNUTLS_X509_FMT_PEM, &pem), 0);
+    assert_false(pem_opens(slice_make(pem.data, pem.size)));
+    token.len = 0;
+    case_add(&token, slice_make(pem.data, pem.size));
+    case_add(&token, case_public_pem(&p256));
+    assert_false(pem_opens(case_slice(&token)));
+    gnutls_free(pem.data);
+}
+
+static void test_keys_of_other_kinds_do_not_open(void **state) {
+    (void)state;
+    static const struct {
+        gnutls_pk_algorithm_t algorithm;
+        unsigned bits;
+    } rows[] = {
+        {GNUTLS_PK_RSA, 1024},
+        {GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1)},
+        {GNUTLS_PK_EDDSA_ED25519, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct key_pair pair;
+        case_make_key(&pair, rows[i].algorithm, rows[i].bits);
+        if (pem_opens(case_public_pem(&pair)))
+            fail_msg("row %zu opens", i);
+        case_drop_key(&pair);
+    }
+}
+
+/* A token by the pair's private key, against a server with the pair's public key. */
+static enum err check_by(const struct key_pair *pair, const char *header, const char *payload) {
+    struct auth *auth = case_open(&(struct auth_options){.public_key_pem = case_public_pem(pair)});
+    struct auth_grant grant;
+    case_start(&token, slice_of_cstr(header), slice_of_cstr(payload));
+    case_sign_private(&token, pair);
+    enum err err = auth_check(auth, case_slice(&token), NOW_MS, &grant);
+    auth_close(auth);
+    return err;
+}
+
+static void test_rs256_by_an_rsa_key_and_es256_by_a_p256_key_are_good(void **state) {
+    (void)state;
+    assert_int_equal(check_by(&rsa, RS256, "{\"exp\":1800000000}"), OK);
+    assert_int_equal(check_by(&p256, ES256, "{\"exp\":1800000000}"), OK);
+    assert_int_equal(check_by(&rsa, RS256, "{\"exp\":1}"), ERR_AUTH_REQUIRED);
+    assert_int_equal(check_by(&p256, ES256, "{\"exp\":\"1800000000\"}"), ERR_AUTH_REQUIRED);
+}
+
+static void test_the_key_fixes_the_algorithm(void **state) {
+    (void)state;
+    static const char *const others[] = {"RS384", "RS512", "PS256", "ES384", "HS256", "none"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        char header[40];
+        snprintf(header, sizeof header, "{\"alg\":\"%s\"}", others[i]);
+        assert_int_equal(check_by(&rsa, header, "{}"), ERR_AUTH_REQUIRED);
+        assert_int_equal(check_by(&p256, header, "{}"), ERR_AUTH_REQUIRED);
+    }
+    assert_int_equal(check_by(&rsa, ES256, "{}"), ERR_AUTH_REQUIRED);
+    assert_int_equal(check_by(&p256, RS256, "{}"), ERR_AUTH_REQUIRED);
+}
+
+static void test_the_text_of_a_public_key_is_no_hmac_secret(void **state) {
+    (void)state;
+    const struct key_pair *pairs[] = {&rsa, &p256};
+    for (size_t i = 0; i < 2; i++) {
+        struct slice pem = case_public_pem(pairs[i]);
+        struct auth *auth = case_open(&(struct auth_options){.public_key_pem = pem});
+        struct auth_grant grant;
+        for (size_t cut = 0; cut < 2; cut++) { /* with the last newline and without */
+            case_start(&token, SLICE("{\"alg\":\"HS256\"}"), SLICE("{}"));
+            case_sign_hmac(&token, GNUTLS_MAC_SHA256, slice_make(pem.ptr, pem.len - cut));
+            assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant),
+                             ERR_AUTH_REQUIRED);
+        }
+        auth_close(auth);
+    }
+}
+
+static void test_a_signature_of_another_pair_or_altered_is_refused(void **state) {
+    (void)state;
+    struct key_pair other;
+    case_make_key(&other, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
+    struct auth *auth = case_open(&(struct auth_options){.public_key_pem = case_public_pem(&p256)});
+    struct auth_grant grant;
+    case_start(&token, SLICE(ES256), SLICE("{}"));
+    case_sign_private(&token, &other);
+    assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), ERR_AUTH_REQUIRED);
+    case_start(&token, SLICE(ES256), SLICE("{}"));
+    size_t start = token.len + 1;
+    case_sign_private(&token, &p256);
+    for (size_t i = start; i < token.len; i++) {
+        char old = token.text[i];
+        token.text[i] = old == 'A' ? 'Q' : 'A';
+        assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), ERR_AUTH_REQUIRED);
+        token.text[i] = old;
+    }
+    for (size_t len = start; len < token.len; len += 4)
+        assert_int_equal(auth_check(auth, slice_make(token.text, len), NOW_MS, &grant),
+                         ERR_AUTH_REQUIRED);
+    token.len = start;
+    case_add_base64url(&token, (char[64]){0}, 64); /* r and s of zero */
+    assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), ERR_AUTH_REQUIRED);
+    auth_close(auth);
+    case_drop_key(&other);
+}
+
+static void test_a_signed_development_token_is_good_until_its_lifetime_ends(void **state) {
+    (void)state;
+    struct auth *auth = case_open(
+        &(struct auth_options){.secret = STRONG, .audience = SLICE("hati"), .issuer = SLICE("me")});
+    struct auth_claims claims = {.workspace = SLICE(WORKSPACE),
+                                 .account = SLICE("a \"quoted\" one"),
+                                 .scope = SLICE("kv:read:a*"),
+                                 .audience = SLICE("hati"),
+                                 .issuer = SLICE("me"),
+                                 .lifetime_s = 10,
+                                 .now_ms = NOW_MS};
+    char text[AUTH_TOKEN_MAX];
+    struct auth_grant grant;
+    assert_int_equal(auth_sign(STRONG, &claims, text), OK);
+    assert_int_equal(auth_check(auth, slice_of_cstr(text), NOW_MS, &grant), OK);
+    assert_true(grant.has_workspace && grant.has_scope && grant.rule_count == 1);
+    assert_int_equal(grant.expires_at_ms, NOW_MS + 70000);
+    claims.lifetime_s = 0;
+    assert_int_equal(auth_sign(STRONG, &claims, text), OK);
+    assert_int_equal(auth_check(auth, slice_of_cstr(text), NOW_MS, &grant), OK);
+    assert_true(grant.expires_at_ms == INT64_MAX);
+    auth_close(auth);
+}
+
+static void test_what_cannot_be_signed_is_refused(void **state) {
+    (void)state;
+    static char long_text[AUTH_TOKEN_MAX];
+    char text[AUTH_TOKEN_MAX] = "before";
+    memset(long_text, 'x', sizeof long_text);
+    struct auth_claims claims = {.now_ms = NOW_MS};
+    assert_int_equal(auth_sign(SLICE(""), &claims, text), ERR_SYNTAX);
+    claims.scope = slice_make(long_text, sizeof long_text);
+    assert_int_equal(auth_sign(STRONG, &claims, text), ERR_SYNTAX);
+    claims.scope = SLICE("\xff");
+    assert_int_equal(auth_sign(STRONG, &claims, text), ERR_SYNTAX);
+    claims.scope = SLICE("a\0b");
+    assert_int_equal(auth_sign(STRONG, &claims, text), ERR_SYNTAX);
+    claims.scope = SLICE("");
+    claims.lifetime_s = -1;
+    assert_int_equal(auth_sign(STRONG, &claims, text), ERR_SYNTAX);
+    claims.lifetime_s = INT64_MAX;
+    assert_int_equal(auth_sign(STRONG, &claims, text), ERR_SYNTAX);
+    assert_string_equal(text, "before");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_configured_is_no_credentials),
+        cmocka_unit_test(test_an_empty_secret_or_key_never_opens),
+        cmocka_unit_test(test_weak_secrets_open_only_where_they_are_allowed),
+        cmocka_unit_test(test_a_pem_is_never_a_secret),
+        cmocka_unit_test(test_a_secret_and_a_key_together_do_not_open),
+        cmocka_unit_test(test_only_a_public_key_in_pem_opens),
+        cmocka_unit_test(test_a_private_key_does_not_open),
+        cmocka_unit_test(test_keys_of_other_kinds_do_not_open),
+        cmocka_unit_test(test_rs256_by_an_rsa_key_and_es256_by_a_p256_key_are_good),
+        cmocka_unit_test(test_the_key_fixes_the_algorithm),
+        cmocka_unit_test(test_the_text_of_a_public_key_is_no_hmac_secret),
+        cmocka_unit_test(test_a_signature_of_another_pair_or_altered_is_refused),
+        cmocka_unit_test(test_a_signed_development_token_is_good_until_its_lifetime_ends),
+        cmocka_unit_test(test_what_cannot_be_signed_is_refused),
+    };
+    return cmocka_run_group_tests(tests, make_keys, drop_keys);
+}
