@@ -214,6 +214,29 @@ static void test_a_signature_of_another_pair_or_altered_is_refused(void **state)
     case_drop_key(&other);
 }
 
+static void test_a_signature_has_one_spelling(void **state) {
+    (void)state;
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const struct key_pair *pairs[] = {&rsa, &p256};
+    for (size_t i = 0; i < 2; i++) {
+        struct auth *auth =
+            case_open(&(struct auth_options){.public_key_pem = case_public_pem(pairs[i])});
+        struct auth_grant grant;
+        case_start(&token, i ? SLICE(ES256) : SLICE(RS256), SLICE("{}"));
+        case_sign_private(&token, pairs[i]);
+        char *last = &token.text[token.len - 1], old = *last;
+        for (unsigned other = 1; other < 16; other++) { /* four bits of it say nothing */
+            *last = letters[(size_t)(strchr(letters, old) - letters) + other];
+            assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant),
+                             ERR_AUTH_REQUIRED);
+        }
+        *last = old;
+        assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), OK);
+        auth_close(auth);
+    }
+}
+
 static void test_a_signed_development_token_is_good_until_its_lifetime_ends(void **state) {
     (void)state;
     struct auth *auth = case_open(
@@ -273,6 +296,7 @@ int main(void) {
         cmocka_unit_test(test_the_key_fixes_the_algorithm),
         cmocka_unit_test(test_the_text_of_a_public_key_is_no_hmac_secret),
         cmocka_unit_test(test_a_signature_of_another_pair_or_altered_is_refused),
+        cmocka_unit_test(test_a_signature_has_one_spelling),
         cmocka_unit_test(test_a_signed_development_token_is_good_until_its_lifetime_ends),
         cmocka_unit_test(test_what_cannot_be_signed_is_refused),
     };
