@@ -6,34 +6,29 @@
 
 struct header_pass {
     struct http_headers *headers;
-    bool raw; /* look at how the lines stand in memory */
-    bool raw_bad;
+    struct http_raw raw;
 };
 
 static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name,
                                    size_t name_len, const char *value, size_t value_len) {
     struct header_pass *pass = context;
-    struct slice v = slice_make(value ? value : "", value ? value_len : 0);
     (void)kind;
-    http_headers_add(pass->headers, slice_make(name, name_len), v);
-    if (pass->raw && !http_raw_header_is_plain(name, name_len, value, value_len))
-        pass->raw_bad = true;
+    http_headers_add(pass->headers, slice_make(name, name_len),
+                     slice_make(value ? value : "", value ? value_len : 0));
+    http_raw_header(&pass->raw, name, name_len, value, value_len);
     return MHD_YES;
 }
 
 static const char *judge_headers(struct http_request *request, const char *url, const char *method,
                                  const char *version) {
-    struct header_pass pass = {&request->headers, request->server->raw_checks, false};
+    struct header_pass pass = {.headers = &request->headers};
+    http_raw_begin(&pass.raw, url, request->uri_len, version);
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, take_header, &pass);
     const char *why = http_guard_check(&request->headers, slice_of_cstr(method), slice_of_cstr(url),
                                        slice_of_cstr(version));
-    if (why)
-        return why;
-    if (pass.raw_bad)
-        return "a header line is folded, or ends in a bare LF, or holds a NUL";
-    if (pass.raw && !http_raw_line_is_plain(url, request->uri_len, version))
-        return "the request line holds a NUL, or more than its two spaces";
-    return NULL;
+    if (!why && request->server->raw_checks && !http_raw_end(&pass.raw))
+        why = "a line is folded, ends in a bare LF, has no name, or holds a NUL";
+    return why;
 }
 
 static enum err check_caller(struct http_request *request) {

@@ -2,28 +2,34 @@
 #include "server/http_raw.h"
 
 #include <microhttpd.h>
-#include <stdint.h>
 #include <string.h>
 
-#define VALUE_GAP_MAX 64 /* spaces between the colon and the value */
+#define VALUE_GAP_MAX 256 /* the colon and spaces between name and value */
 
 bool http_raw_is_known(void) {
     return strncmp(MHD_get_version(), "0.9.75", 6) == 0;
 }
 
-/* A folded line is joined in another place of memory, so its value does not follow its name. The
- * CR and the LF of a line's end are both overwritten with NUL. */
-bool http_raw_header_is_plain(const char *name, size_t name_len, const char *value,
-                              size_t value_len) {
-    if (!value)
-        return false;
-    uintptr_t name_end = (uintptr_t)name + name_len;
-    uintptr_t at = (uintptr_t)value;
-    if (at <= name_end || at - name_end > VALUE_GAP_MAX)
-        return false;
-    return value[value_len] == '\0' && value[value_len + 1] == '\0';
+/* CR and LF of a line's end are both overwritten with NUL. */
+static void end_line(struct http_raw *raw, const char *end) {
+    raw->plain = raw->plain && end[0] == '\0' && end[1] == '\0';
+    raw->next = end + 2;
 }
 
-bool http_raw_line_is_plain(const char *url, size_t uri_len, const char *version) {
-    return (uintptr_t)version - (uintptr_t)url == uri_len + 1;
+void http_raw_begin(struct http_raw *raw, const char *url, size_t uri_len, const char *version) {
+    raw->plain = version == url + uri_len + 1;
+    end_line(raw, version + strlen(version));
+}
+
+/* A folded line is joined in another place of memory, so its value does not follow its name. */
+void http_raw_header(struct http_raw *raw, const char *name, size_t name_len, const char *value,
+                     size_t value_len) {
+    raw->plain = raw->plain && name == raw->next && value && value > name + name_len &&
+                 value - name - (ptrdiff_t)name_len < VALUE_GAP_MAX;
+    if (raw->plain)
+        end_line(raw, value + value_len);
+}
+
+bool http_raw_end(const struct http_raw *raw) {
+    return raw->plain && raw->next[0] == '\0' && raw->next[1] == '\0';
 }

@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* What libmicrohttpd 0.9.75 does not tell: it parses a request in place, so how the pointers it
- * gives lie in memory shows folded lines, bare LFs and NULs that its strings hide. */
+ * gives lie in memory shows folded lines, bare LFs, dropped lines and NULs that its strings hide.
+ */
 #ifndef HATI_SERVER_HTTP_RAW_H
 #define HATI_SERVER_HTTP_RAW_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+struct http_raw {
+    const char *next; /* where the next line has to begin */
+    bool plain;       /* so far every line stood where it has to, ended by CRLF */
+};
+
 /* True where the library at hand is one whose way of parsing is known here. */
 bool http_raw_is_known(void);
-/* True where name and value stand on one line that ends in CRLF and holds no NUL. */
-bool http_raw_header_is_plain(const char *name, size_t name_len, const char *value,
-                              size_t value_len);
-/* True where the version follows the URI (uri_len bytes from url, its query included) after one
- * byte. */
-bool http_raw_line_is_plain(const char *url, size_t uri_len, const char *version);
+
+/* Judges the request line: url, uri_len bytes with its query, one space, version (NUL-ended). */
+void http_raw_begin(struct http_raw *raw, const char *url, size_t uri_len, const char *version);
+/* Judges the next header line, in the order of the request. */
+void http_raw_header(struct http_raw *raw, const char *name, size_t name_len, const char *value,
+                     size_t value_len);
+/* After the last line: true where all of it is plain. */
+bool http_raw_end(const struct http_raw *raw);
 
 #endif
