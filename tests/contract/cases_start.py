@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""The process: flags, environment, file, refusals, draining, restart."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+from harness import Server, check, same, wait_until
+
+
+def refused(*flags, env=None, word=None):
+    """Starts and expects one clear line and a status that is not 0."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HATI_", "HULY_"))}
+    clean.update(env or {})
+    done = subprocess.run([Server.binary, "start", *flags], env=clean, capture_output=True,
+                          timeout=30)
+    text = done.stderr.decode()
+    check(done.returncode != 0, "started with %r" % (flags,))
+    lines = [line for line in text.splitlines() if not line.startswith("{")]
+    same(len(lines), 1, "lines on stderr: %r" % text)
+    if word:
+        check(word in lines[0], "%r does not say %r" % (lines[0], word))
+
+
+def bad_settings_end_with_one_clear_line():
+    directory = tempfile.mkdtemp(prefix="hati-start-")
+    refused("--nosuch", word="--nosuch")
+    refused("--tcp-port", "99999", word="tcp-port")
+    refused("--tcp-port", word="tcp-port")
+    refused("--memory-limit", "lots", word="memory-limit")
+    refused("--durability", "sometimes", word="durability")
+    refused("stray", word="stray")
+    refused(env={"HATI_RPC_PORT": "x"}, word="rpc-port")
+    refused(env={"HULY_PAYLOAD_SIZE_LIMIT": "big"}, word="payload-limit")
+    refused("--config", directory + "/none", word="none")
+    with open(directory + "/conf", "w") as file:
+        file.write("# comment\ntcp-port = 0\nnosuch = 1\n")
+    refused("--config", directory + "/conf", word="line 3")
+    refused("--data-dir", "/proc/hati", word="data-dir")
+    refused("--jwt-secret-file", directory + "/none", word="jwt-secret-file")
+    shutil.rmtree(directory)
+
+
+def a_port_in_use_is_said():
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    port = str(taken.getsockname()[1])
+    directory = tempfile.mkdtemp(prefix="hati-start-")
+    for flag in ("--tcp", "--rpc"):
+        refused(flag, flag + "-port", port, flag + "-host", "127.0.0.1", "--data-dir", directory,
+                word=port)
+    taken.close()
+    shutil.rmtree(directory)
+
+
+def two_processes_do_not_share_a_directory():
+    server = Server()
+    refused("--data-dir", server.dir + "/data", "--tcp-port", "0", "--rpc-port", "0",
+            word="another process")
+    server.close()
+
+
+def flag_over_environment_over_file():
+    directory = tempfile.mkdtemp(prefix="hati-start-")
+    with open(directory + "/conf", "w") as file:
+        file.write("payload-limit = 1k\nlog-level = debug\n")
+    for env, flags, limit in (({}, (), 1024), ({"HATI_PAYLOAD_LIMIT": "2k"}, (), 2048),
+                              ({"HATI_PAYLOAD_LIMIT": "2k"}, ("--payload-limit", "3kb"), 3072),
+                              ({"HULY_PAYLOAD_SIZE_LIMIT": "4kb"}, (), 4096)):
+        server = Server("--config", directory + "/conf", *flags, env=env)
+        same(server.request("PUT", "/api/a/b", b"x" * limit).status, 204)
+        same(server.request("PUT", "/api/a/b", b"x" * (limit + 1)).status, 413, str(limit))
+        server.close()
+    shutil.rmtree(directory)
+
+
+def entries_on_disk_survive_and_memory_does_not():
+    server = Server()
+    line = server.line()
+    same(line.ask("SET hdd 0 a kept"), "+OK")
+    same(line.ask("SET hdd 100000 t kept too"), "+OK")
+    same(line.ask("SET memory 0 a lost"), "+OK")
+    line.close()
+    for end in (server.stop, server.kill):
+        end()
+        server.start()
+        line = server.line()
+        same(line.ask("GET hdd a"), "kept")
+        check(0 < int(line.ask("TTL hdd t")) <= 100000, "ttl")
+        check(line.ask("GET memory a").startswith("+ERR KEY_NOT_EXIST"), "memory")
+        line.close()
+    server.close()
+
+
+def sigterm_drains_and_ends_with_0():
+    server = Server("--drain-delay", "3s")
+    line = server.line()
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: server.request("GET", "/readyz").status == 503, "readyz while draining")
+    same(server.request("GET", "/healthz").status, 200)
+    same(line.ask("SET hdd 0 late 1"), "+OK", "in-flight work is served")
+    server.process.send_signal(signal.SIGTERM)
+    same(server.process.wait(20), 0, "status")
+    same(line.read_line(), b"", "closed")
+    line.close()
+    server.start()
+    line = server.line()
+    same(line.ask("GET hdd late"), "1")
+    line.close()
+    server.close()
+
+
+def writes_in_flight_are_answered_when_stopped():
+    server = Server()
+    acked, stop = [], threading.Event()
+
+    def write():
+        line = server.line()
+        count = 0
+        while not stop.is_set():
+            line.send("SET hdd 0 w%d 1\n" % count)
+            reply = line.read_line()
+            if reply != b"+OK\n":
+                break
+            count += 1
+        acked.append(count)
+        line.close()
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    same(server.stop(), 0)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    server.start()
+    line = server.line()
+    for i in range(max(acked)):
+        same(line.ask("GET hdd w%d" % i), "1")
+    line.close()
+    server.close()
+
+
+def the_log_is_one_json_object_a_line():
+    import json
+    server = Server("--log-level", "debug")
+    server.request("PUT", "/api/a/b", "a-value-that-is-private")
+    server.stop()
+    text = server.log_text()
+    for line in text.splitlines():
+        entry = json.loads(line)
+        check({"time", "level", "message"} <= set(entry), line)
+    check("a-value-that-is-private" not in text, "a value in the log")
+    server.close()
+
+
+def thousands_of_idle_connections_cost_kilobytes_each():
+    server = Server()
+
+    def resident():
+        with open("/proc/%d/statm" % server.process.pid) as statm:
+            return int(statm.read().split()[1]) * 4
+
+    before = resident()
+    sockets = [socket.create_connection(("127.0.0.1", server.tcp)) for _ in range(4000)]
+    for sock in sockets[::400]:
+        sock.sendall(b"PING\n")
+        same(sock.recv(100), b"+PONG\n")
+    each = (resident() - before) / len(sockets)
+    check(each < 16, "%.1f KiB a connection" % each)
+    for sock in sockets:
+        sock.close()
+    server.close()
+
+
+def the_healthcheck_command_tells():
+    server = Server()
+    command = [Server.binary, "healthcheck", "--rpc", "--rpc-port", str(server.http)]
+    same(subprocess.run(command).returncode, 0)
+    server.stop()
+    same(subprocess.run(command, stderr=subprocess.DEVNULL).returncode, 1)
+    server.close()
+
+
+def help_and_version():
+    said = subprocess.run([Server.binary, "version"], capture_output=True, check=True).stdout
+    check(said.startswith(b"hati "), repr(said))
+    said = subprocess.run([Server.binary, "help"], capture_output=True, check=True).stdout.decode()
+    for flag in ("--tcp", "--tcp-host", "--tcp-port", "--tcp-tls", "--rpc", "--rpc-host",
+                 "--rpc-port", "--data-dir", "--cpu-num"):
+        check(flag + " " in said, flag)
+    check(subprocess.run([Server.binary, "nosuch"], stderr=subprocess.DEVNULL).returncode != 0,
+          "an unknown command")
+
+
+CASES = [bad_settings_end_with_one_clear_line, a_port_in_use_is_said,
+         two_processes_do_not_share_a_directory, flag_over_environment_over_file,
+         entries_on_disk_survive_and_memory_does_not, sigterm_drains_and_ends_with_0,
+         writes_in_flight_are_answered_when_stopped, the_log_is_one_json_object_a_line,
+         thousands_of_idle_connections_cost_kilobytes_each, the_healthcheck_command_tells,
+         help_and_version]
+
+
+def run(runner):
+    for case in CASES:
+        runner.case(case.__name__, case)

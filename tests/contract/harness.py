@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""Starts real servers and talks to them as bare clients do; counts what was checked."""
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+PATIENCE = 30
+
+
+class Failure(AssertionError):
+    pass
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def same(got, wanted, what=""):
+    if got != wanted:
+        raise Failure("%s: got %r, wanted %r" % (what, got, wanted))
+
+
+class Server:
+    """A hati of our own on free ports, with its data in a temporary directory."""
+
+    binary = None
+
+    def __init__(self, *flags, env=None, keep=None):
+        self.dir = keep or tempfile.mkdtemp(prefix="hati-contract-")
+        self.env = dict(os.environ)
+        for name in list(self.env):
+            if name.startswith(("HATI_", "HULY_")):
+                del self.env[name]
+        self.env.update(env or {})
+        self.flags = list(flags)
+        self.start()
+
+    def start(self, *more):
+        socket_path = os.path.join(self.dir, "line.sock")
+        command = [self.binary, "start", "--data-dir", os.path.join(self.dir, "data"),
+                   "--tcp-port", "0", "--rpc-port", "0", "--tcp-socket", socket_path]
+        self.socket_path = socket_path
+        self.log = open(os.path.join(self.dir, "log"), "ab")
+        self.process = subprocess.Popen(command + self.flags + list(more), env=self.env,
+                                        stdout=subprocess.PIPE, stderr=self.log)
+        text = ""
+        while "Ctrl-C" not in text:
+            line = self.process.stdout.readline().decode()
+            if not line:
+                with open(os.path.join(self.dir, "log")) as log:
+                    raise Failure("the server did not start: " + log.read()[-500:])
+            text += line
+        found = re.search(r"localhost (\d+)", text)
+        self.tcp = int(found.group(1)) if found else None
+        found = re.search(r"localhost:(\d+)", text)
+        self.http = int(found.group(1)) if found else None
+        self.greeting = text
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.kill()
+        self.process.stdout.close()
+        self.log.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def log_text(self):
+        with open(os.path.join(self.dir, "log"), encoding="utf-8") as log:
+            return log.read()
+
+    def line(self, token=None):
+        line = Line(socket.create_connection(("127.0.0.1", self.tcp), PATIENCE))
+        if token:
+            same(line.ask("AUTH " + token), "+OK", "AUTH")
+        return line
+
+    def unix_line(self):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE)
+        sock.connect(self.socket_path)
+        return Line(sock)
+
+    def request(self, method, path, body=None, headers=None, token=None):
+        headers = dict(headers or {})
+        if token:
+            headers["Authorization"] = "Bearer " + token
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            if isinstance(body, str):
+                body = body.encode()
+            if body is not None or method in ("PUT", "POST"):
+                headers.setdefault("Content-Length", str(len(body or b"")))
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            if body:
+                connection.send(body)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def raw(self, data, patience=5):
+        """Bytes to the HTTP port; everything that comes back until it closes or is silent."""
+        sock = socket.create_connection(("127.0.0.1", self.http), patience)
+        try:
+            sock.sendall(data)
+            got = b""
+            try:
+                while True:
+                    part = sock.recv(65536)
+                    if not part:
+                        return got, True
+                    got += part
+            except socket.timeout:
+                return got, False
+        finally:
+            sock.close()
+
+    def rpc_raw(self, body, token=None, content_type="application/json", path="/rpc"):
+        return self.request("POST", path, body, {"Content-Type": content_type}, token)
+
+    def rpc(self, method, params=None, token=None):
+        call = {"jsonrpc": "2.0", "id": 1, "method": method}
+        if params is not None:
+            call["params"] = params
+        answer = self.rpc_raw(json.dumps(call), token)
+        same(answer.status, 200, method)
+        return json.loads(answer.body)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Line:
+    def __init__(self, sock):
+        self.sock = sock
+        self.file = sock.makefile("rwb")
+
+    def send(self, text):
+        self.file.write(text if isinstance(text, bytes) else text.encode())
+        self.file.flush()
+
+    def read_line(self):
+        return self.file.readline()
+
+    def read(self, count):
+        return self.file.read(count)
+
+    def ask(self, text):
+        """One line out, one line back, without its newline."""
+        self.send((text if isinstance(text, bytes) else text.encode()) + b"\n")
+        line = self.read_line()
+        check(line.endswith(b"\n"), "the reply %r has no newline" % line)
+        return line[:-1].decode("utf-8", "surrogateescape")
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+def b64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def sign(claims, secret, alg="HS256"):
+    header = b64url(json.dumps({"alg": alg, "typ": "JWT"}).encode())
+    payload = b64url(json.dumps(claims).encode())
+    hashes = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
+    digest = hmac.new(secret.encode(), header + b"." + payload, hashes[alg]).digest()
+    return (header + b"." + payload + b"." + b64url(digest)).decode()
+
+
+def wait_until(condition, text, patience=PATIENCE):
+    end = time.monotonic() + patience
+    while not condition():
+        check(time.monotonic() < end, text)
+        time.sleep(0.01)
