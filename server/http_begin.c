@@ -106,7 +106,7 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
                                    ? http_content_length(headers->content_length)
                                    : 0;
     expect_body(request, announced_bytes);
-    if (!request->refusal || (announced_bytes <= HTTP_SMALL_BODY_MAX && !headers->expects_continue))
+    if (!request->refusal || (announced_bytes <= HTTP_SWALLOW_MAX && !headers->expects_continue))
         return MHD_YES;
     request->close = true;
     return http_reply_error(request, request->refusal, request->refusal_why);

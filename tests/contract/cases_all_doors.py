@@ -55,6 +55,7 @@ def a_ttl_ends_a_life(door, others):
 def numbers_grow(door, others):
     if not door.increments:
         return
+    door.delete("n")
     same(door.incr("n", 5), 5, "incr of an absent key")
     same(door.incr("n", -7), -2, "incr")
     for other in others:

@@ -204,7 +204,7 @@ def requests_that_two_servers_would_read_differently_are_refused(server):
         got, closed = server.raw(request + tail)
         check(got.startswith(b"HTTP/1.1 400") or got.startswith(b"HTTP/1.0 400"),
               "%s: %r" % (name, got[:60]))
-        check(got.count(b"HTTP/1.") == 1, "%s: the second request was run" % name)
+        check(got.count(b"Content-Length:") == 1, "%s: the second request was run" % name)
         check(closed, "%s: the connection stays open" % name)
     same(server.request("GET", "/api/smuggle").json()["keys"], [])
 

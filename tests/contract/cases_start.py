@@ -123,13 +123,15 @@ def writes_in_flight_are_answered_when_stopped():
         line = server.line()
         count = 0
         while not stop.is_set():
-            line.send("SET hdd 0 w%d 1\n" % count)
-            reply = line.read_line()
+            try:
+                line.send("SET hdd 0 w%d 1\n" % count)
+                reply = line.read_line()
+            except ConnectionError:
+                break
             if reply != b"+OK\n":
                 break
             count += 1
         acked.append(count)
-        line.close()
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
