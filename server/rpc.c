@@ -239,13 +239,23 @@ static enum err outcome(const struct rpc_request *request) {
     return request->out->failed ? ERR_OUT_OF_MEMORY : OK;
 }
 
+/* Looks at the body before the parser does: what it may not be made to take on. */
+static bool may_parse(const struct rpc_request *request) {
+    size_t max_bytes = (size_t)request->core->payload_limit_bytes * 16 + (1U << 20);
+    if (!text_json_depth_ok(request->body, RPC_DEPTH_MAX))
+        rpc_append_error(request->out, ERR_PARSE, "nested too deep");
+    else if (!rpc_source_weight_ok(request->body, max_bytes))
+        rpc_append_error(request->out, ERR_INVALID_REQUEST, "too many members and elements");
+    else
+        return true;
+    return false;
+}
+
 enum err rpc_run(struct rpc_request *request) {
     struct rpc on_stack;
     request->rpc = NULL;
-    if (!text_json_depth_ok(request->body, RPC_DEPTH_MAX)) {
-        bool said = rpc_append_error(request->out, ERR_PARSE, "nested too deep");
-        return said ? OK : ERR_OUT_OF_MEMORY;
-    }
+    if (!may_parse(request))
+        return outcome(request);
     init(&on_stack, request, true);
     enum step step = go_on(&on_stack);
     if (step == STEP_MOVE)

@@ -42,6 +42,9 @@ struct rpc_item {
     struct call call; /* op is NULL where no method was reached */
 };
 
+/* False where the parsed body might take more than max_bytes: `{},{},…` is a hundred times its
+ * text. */
+bool rpc_source_weight_ok(struct slice body, size_t max_bytes);
 /* Moves to the next element. False at the end of the body. */
 bool rpc_source_next(struct rpc_source *source);
 /* The element is carried out by item, which takes over the document where it was the last. */

@@ -2,6 +2,10 @@
 /* Reads a body message by message: objects and batches, one after another. */
 #include "server/rpc_internal.h"
 
+/* What jansson takes for them beside the bytes of strings, as measured and a little over. */
+#define CONTAINER_BYTES 256U
+#define MEMBER_BYTES 64U
+
 static bool is_space(char c) {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
@@ -19,6 +23,25 @@ static bool refuse(struct rpc_source *source, enum err err, const char *detail) 
     source->detail = detail;
     source->ended = true;
     return true;
+}
+
+bool rpc_source_weight_ok(struct slice body, size_t max_bytes) {
+    if (body.len <= max_bytes / CONTAINER_BYTES)
+        return true;
+    size_t weight_bytes = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < body.len && weight_bytes <= max_bytes; i++) {
+        char c = body.ptr[i];
+        if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += c == '\\';
+        else if (c == '{' || c == '[')
+            weight_bytes += CONTAINER_BYTES;
+        else if (c == ',' || c == ':')
+            weight_bytes += MEMBER_BYTES;
+    }
+    return weight_bytes <= max_bytes;
 }
 
 static bool parse_failed(struct rpc_source *source, const json_error_t *error) {
@@ -48,11 +71,23 @@ static bool open_batch(struct rpc_source *source) {
     return true;
 }
 
+static void begin_message(struct rpc_source *source) {
+    source->value = NULL;
+    source->err = OK;
+    source->detail = NULL;
+    source->limit = 0;
+    source->index = source->raw_index = 0;
+    source->raw_at = 0;
+    source->count = 1;
+    source->batch = false;
+    source->started = true;
+}
+
 static bool next_message(struct rpc_source *source) {
     source->rest = skip_space(source->rest);
     if (source->ended || (source->rest.len == 0 && source->started))
         return false;
-    source->started = true;
+    begin_message(source);
     if (source->rest.len == 0)
         return refuse(source, ERR_PARSE, "the body is empty");
     json_error_t error;
@@ -64,20 +99,11 @@ static bool next_message(struct rpc_source *source) {
     size_t len = (size_t)error.position;
     source->doc_text = slice_make(source->rest.ptr, len);
     source->rest = slice_make(source->rest.ptr + len, source->rest.len - len);
-    source->index = source->raw_index = 0;
-    source->raw_at = 0;
-    source->count = 1;
-    source->batch = false;
-    source->err = OK;
-    source->detail = NULL;
-    source->limit = 0;
-    source->value = source->doc;
-    if (json_is_array(source->doc)) {
-        source->value = NULL;
+    if (json_is_array(source->doc))
         return open_batch(source);
-    }
     if (!json_is_object(source->doc)) /* or `1 1 1 …` would be answered number by number */
         return refuse(source, ERR_INVALID_REQUEST, NULL);
+    source->value = source->doc;
     return true;
 }
 

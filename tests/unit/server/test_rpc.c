@@ -204,6 +204,32 @@ static void several_messages_get_a_line_each(void **state) {
                         RESULT("\"pong\"", "1") "\n" FAILED_(PARSE, "null") "\n");
 }
 
+static void what_follows_a_batch_is_no_part_of_it(void **state) {
+    (void)state;
+    expect_without_data("[" CALL("Server.Ping", "[]", "1") "] nonsense",
+                        "[" RESULT("\"pong\"", "1") "]\n" FAILED_(PARSE, "null") "\n");
+    expect_without_data("[" TOLD("Server.Ping", "[]") "]7", FAILED_(INVALID, "null") "\n");
+}
+
+static void a_body_that_would_swell_is_refused(void **state) {
+    (void)state;
+    static char body[1 << 20];
+    static const char *const pieces[] = {"{ },", "[ ],", "0,0,"};
+    for (unsigned i = 0; i < 3; i++) {
+        for (size_t at = 0; at < sizeof body; at += 4)
+            memcpy(body + at, pieces[i], 4);
+        body[0] = '[';
+        body[1] = pieces[i][1] == ',' ? '0' : pieces[i][0];
+        memcpy(body + sizeof body - 4, "0 ]", 4);
+        struct asking asking;
+        ask(&asking, body);
+        assert_int_equal(asking.err, OK);
+        assert_non_null(memmem(asking.out.ptr, asking.out.len, "-32600", 6));
+        assert_non_null(memmem(asking.out.ptr, asking.out.len, "too many", 8));
+        asked(&asking);
+    }
+}
+
 static void the_old_form_always_answers_three_members(void **state) {
     (void)state;
     expect("{\"method\":\"Storage.Set\",\"params\":[{\"type\":\"memory\",\"key\":\"a\",\"value\":"
@@ -615,6 +641,8 @@ int main(void) {
         cmocka_unit_test_teardown(depth_ends_at_its_limit, forget),
         cmocka_unit_test_teardown(a_batch_ends_at_its_limit, forget),
         cmocka_unit_test_teardown(several_messages_get_a_line_each, forget),
+        cmocka_unit_test_teardown(what_follows_a_batch_is_no_part_of_it, forget),
+        cmocka_unit_test_teardown(a_body_that_would_swell_is_refused, forget),
         cmocka_unit_test_teardown(the_old_form_always_answers_three_members, forget),
         cmocka_unit_test_teardown(params_that_do_not_fit_are_refused, forget),
         cmocka_unit_test_teardown(a_time_to_live_is_a_number_or_its_text, forget),
