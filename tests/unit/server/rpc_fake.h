@@ -175,13 +175,17 @@ const struct auth_grant auth_grant_nothing = {0};
 enum err auth_allows(const struct auth_grant *grant, enum auth_scope scope, struct slice name,
                      int64_t now_ms) {
     (void)name, (void)now_ms;
+    if (grant->everything)
+        return OK;
     if (!grant->signed_in)
         return ERR_AUTH_REQUIRED;
     return scope == AUTH_ADMIN ? ERR_FORBIDDEN : OK;
 }
 
 enum err auth_allows_workspace(const struct auth_grant *grant, const struct uuid *workspace) {
-    return memcmp(&grant->workspace, workspace, sizeof *workspace) == 0 ? OK : ERR_FORBIDDEN;
+    if (grant->everything || memcmp(&grant->workspace, workspace, sizeof *workspace) == 0)
+        return OK;
+    return ERR_FORBIDDEN;
 }
 
 void auth_stats(struct auth *auth, uint64_t *ret_hits, uint64_t *ret_misses) {
