@@ -59,11 +59,15 @@ static bool is_open(const struct http_request *request) {
 static enum err judge(struct http_request *request, struct slice path) {
     enum err err = http_route_find(path, request->method, &request->match);
     request->grant = &auth_grant_nothing;
+    if (err == ERR_UNKNOWN_COMMAND)
+        request->refusal_why = "nothing is served at this path";
     if (request->method == HTTP_OPTIONS || is_open(request))
         return err;
     enum err caller = check_caller(request);
-    if (caller || err) /* who may not come in learns nothing of the paths */
+    if (caller || err) { /* who may not come in learns nothing of the paths */
+        request->refusal_why = caller == ERR_AUTH_REQUIRED ? NULL : request->refusal_why;
         return caller ? caller : err;
+    }
     if (request->match.target == TARGET_RPC && !http_rpc_accepts(request->headers.content_type))
         return ERR_UNSUPPORTED_TYPE;
     return OK;

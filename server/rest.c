@@ -223,7 +223,7 @@ static enum MHD_Result reply_entry(struct http_request *request) {
     if (status == MHD_HTTP_PRECONDITION_FAILED)
         return http_reply_error(request, ERR_PRECONDITION_FAILED, NULL);
     bool whole = status == MHD_HTTP_OK;
-    struct slice value = whole ? request->call.reply.entry.value : SLICE("");
+    struct slice value = request->call.reply.entry.value; /* 304: its length is told, not sent */
     struct MHD_Response *response = MHD_create_response_from_buffer(
         value.len, (void *)(uintptr_t)value.ptr, MHD_RESPMEM_PERSISTENT);
     bool good = response && add_entry_headers(request, response, whole);
