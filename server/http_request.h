@@ -12,11 +12,12 @@
 #include "server/http_route.h"
 #include "server/rpc.h"
 
-#define HTTP_ARENA_BYTES 2048U       /* memory of a request before anything is allocated */
-#define HTTP_SWALLOW_MAX (16U << 20) /* of a refused body: many clients send all before they read  \
-                                      */
-#define HTTP_SMALL_BODY_MAX 65536U   /* a body that is read before its request is refused */
-#define HTTP_KEPT_BODY_BYTES 16384U  /* room kept for the next body of the connection */
+#define HTTP_ARENA_BYTES 2048U /* memory of a request before anything is allocated */
+#define HTTP_SWALLOW_MAX                                                                           \
+    (16U << 20)                     /* of a refused body: many clients send all before they read   \
+                                     */
+#define HTTP_SMALL_BODY_MAX 65536U  /* a body that is read before its request is refused */
+#define HTTP_KEPT_BODY_BYTES 16384U /* room kept for the next body of the connection */
 
 struct http_request;
 struct rest_list;

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 
 from harness import Server, check, same, wait_until
 
@@ -117,7 +116,7 @@ def sigterm_drains_and_ends_with_0():
 
 def writes_in_flight_are_answered_when_stopped():
     server = Server()
-    acked, stop = [], threading.Event()
+    acked, busy, stop = [], threading.Semaphore(0), threading.Event()
 
     def write():
         line = server.line()
@@ -131,12 +130,15 @@ def writes_in_flight_are_answered_when_stopped():
             if reply != b"+OK\n":
                 break
             count += 1
+            if count == 50:
+                busy.release()
         acked.append(count)
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    for _ in threads:
+        check(busy.acquire(timeout=30), "no writer came to 50 writes")
     same(server.stop(), 0)
     stop.set()
     for thread in threads:
