@@ -258,7 +258,7 @@ static void test_every_torn_tail_replays_to_what_stood_before(void **state) {
     kv_close(c->kv);
     off_t end = end_of_data(path);
     int most = 0;
-    for (off_t cut = 64; cut <= end; cut += 3) {
+    for (off_t cut = 64; cut <= end; cut += 53) {
         struct kv_case torn = {.storage = KV_HDD};
         arena_init(&torn.arena, 1 << 20);
         run("rm -rf %s && cp -a %s-copy %s", c->dir, c->dir, c->dir);

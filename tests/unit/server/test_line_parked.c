@@ -134,10 +134,10 @@ static void nothing_overtakes_a_json_line(void **state) {
     struct fixture *fixture = *state;
     int fd = dial(fixture);
     int other = dial(fixture);
-    say(fd, "{\"wait\":1}\nSET memory 0 a 1\n");
+    say(fd, "{\"wait\":1}\nSET memory 0 behind 1\n");
     struct rpc_request *request = fake_await_rpc();
     await_loop(fixture);
-    say(other, "HAS memory a\n");
+    say(other, "HAS memory behind\n");
     hear_line(other, "+ERR KEY_NOT_EXIST ");
     buf_append(request->out, SLICE("1\n"));
     request->done(request);

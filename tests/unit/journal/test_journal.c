@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "journal/committer.h"
+#include "journal/segment.h"
+
+#define SEGMENT_BYTES 4096
+#define RECORDS 40
+
+struct fixture {
+    char dir[64];
+    struct journal *journal;
+    uint64_t replayed; /* records seen, each next to the one before */
+    uint64_t first;    /* the first of them */
+    bool wrong;
+};
+
+static enum err take(void *context, uint64_t seq, struct slice record) {
+    struct fixture *f = context;
+    char wanted[32];
+    int len = snprintf(wanted, sizeof wanted, "record %llu", (unsigned long long)seq);
+    if (f->replayed == 0)
+        f->first = seq;
+    f->wrong |=
+        seq != f->first + f->replayed || !slice_equal(record, slice_make(wanted, (size_t)len));
+    f->replayed++;
+    return OK;
+}
+
+static enum err open_at(struct fixture *f, const char *dir, uint64_t applied_seq, char *why) {
+    struct journal_options options = {dir, SEGMENT_BYTES, applied_seq, take, f};
+    f->replayed = 0;
+    f->first = 0;
+    f->wrong = false;
+    return journal_open(&options, &f->journal, why, 300);
+}
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    char why[300] = "";
+    snprintf(f->dir, sizeof f->dir, "/tmp/hati-journal-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    if (open_at(f, f->dir, 0, why))
+        fail_msg("%s", why);
+    *state = f;
+    return 0;
+}
+
+static void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void run(const char *format, ...) {
+    char command[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    assert_int_equal(system(command), 0);
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    if (f->journal)
+        journal_close(f->journal);
+    run("rm -rf %s %s-copy", f->dir, f->dir);
+    free(f);
+    return 0;
+}
+
+/* Appends blocks of `each` records until there are RECORDS; syncs each where wanted. */
+static void append(struct fixture *f, unsigned each, bool sync) {
+    struct journal_block block = {0};
+    uint64_t last = journal_next_seq(f->journal) + RECORDS - 1;
+    while (journal_next_seq(f->journal) <= last) {
+        journal_block_begin(f->journal, &block);
+        for (unsigned i = 0; i < each; i++) {
+            char text[32];
+            int len = snprintf(text, sizeof text, "record %llu",
+                               (unsigned long long)(block.first_seq + block.count));
+            char *to = journal_block_add(&block, (size_t)len);
+            assert_non_null(to);
+            memcpy(to, text, (size_t)len);
+        }
+        assert_int_equal(journal_reserve(f->journal, block.bytes.len), OK);
+        assert_int_equal(journal_append(f->journal, &block), OK);
+        if (sync)
+            assert_int_equal(journal_sync(f->journal), OK);
+    }
+    buf_done(&block.bytes);
+}
+
+static void reopen(struct fixture *f, uint64_t applied_seq) {
+    char why[300] = "";
+    if (f->journal)
+        journal_close(f->journal);
+    f->journal = NULL;
+    if (open_at(f, f->dir, applied_seq, why))
+        fail_msg("%s", why);
+    assert_false(f->wrong);
+}
+
+static void test_records_come_back_in_order_from_where_they_were_applied(void **state) {
+    struct fixture *f = *state;
+    append(f, 3, true);
+    uint64_t next = journal_next_seq(f->journal);
+    reopen(f, 0);
+    assert_int_equal(f->replayed, next - 1);
+    assert_int_equal(f->first, 1);
+    assert_int_equal(journal_next_seq(f->journal), next);
+    reopen(f, 7);
+    assert_int_equal(f->first, 8);
+    append(f, 1, true);
+    reopen(f, next + 4);
+    assert_int_equal(f->first, next + 5);
+}
+
+static void test_numbers_never_go_back_even_where_the_journal_is_gone(void **state) {
+    struct fixture *f = *state;
+    journal_close(f->journal);
+    f->journal = NULL;
+    run("rm -rf %s", f->dir);
+    reopen(f, 1000);
+    assert_int_equal(journal_next_seq(f->journal), 1001);
+}
+
+static unsigned count_segments(struct fixture *f) {
+    char command[200];
+    unsigned count = 0;
+    snprintf(command, sizeof command, "ls %s | grep -c segment-", f->dir);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    assert_int_equal(fscanf(pipe, "%u", &count), 1);
+    pclose(pipe);
+    return count;
+}
+
+static void test_applied_segments_are_used_again_and_their_past_is_not_read(void **state) {
+    struct fixture *f = *state;
+    for (int i = 0; i < 30; i++) {
+        append(f, 2, true);
+        if (i % 3 == 2)
+            journal_trim(f->journal, journal_next_seq(f->journal) - 5);
+    }
+    uint64_t next = journal_next_seq(f->journal);
+    assert_true(count_segments(f) < 8);
+    reopen(f, next - 5);
+    assert_int_equal(f->replayed, 4);
+    assert_int_equal(journal_next_seq(f->journal), next);
+}
+
+static off_t end_of_data(const char *path, char *bytes, size_t size) {
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    ssize_t len = read(fd, bytes, size);
+    close(fd);
+    while (len > 0 && bytes[len - 1] == 0)
+        len--;
+    return len;
+}
+
+static void write_file(const char *path, const char *bytes, size_t len) {
+    int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, len), (ssize_t)len);
+    close(fd);
+}
+
+/* The journal's second segment (the first that was appended to), cut at every byte in turn, what
+ * follows being zeros: the blocks before the cut are all there. */
+static void test_every_torn_tail_replays_to_what_stood_before(void **state) {
+    struct fixture *f = *state;
+    char path[120], copy[80], why[300], bytes[SEGMENT_BYTES], torn[SEGMENT_BYTES];
+    struct fixture other = {0};
+    append(f, 2, true);
+    snprintf(path, sizeof path, "%s/segment-%016x", f->dir, 1);
+    off_t end = end_of_data(path, bytes, sizeof bytes);
+    assert_true(end > 1000);
+    snprintf(copy, sizeof copy, "%s-copy", f->dir);
+    uint64_t most = 0;
+    for (off_t cut = SEGMENT_HEADER_BYTES; cut <= end; cut++) {
+        run("rm -rf %s && mkdir %s", copy, copy);
+        memset(torn, 0, sizeof torn);
+        memcpy(torn, bytes, (size_t)cut);
+        snprintf(path, sizeof path, "%s/segment-%016x", copy, 1);
+        write_file(path, torn, sizeof torn);
+        why[0] = 0;
+        if (open_at(&other, copy, 0, why))
+            fail_msg("cut at %ld: %s", (long)cut, why);
+        assert_false(other.wrong);
+        assert_true(other.replayed >= most && other.replayed <= most + 2);
+        most = other.replayed;
+        journal_close(other.journal);
+    }
+    assert_int_equal(most, RECORDS);
+}
+
+/* A byte that changed where something behind it shows that it had been safe. */
+static void test_a_damaged_middle_is_refused_and_its_place_named(void **state) {
+    struct fixture *f = *state;
+    char path[120], why[300], bytes[SEGMENT_BYTES];
+    append(f, 2, true);
+    journal_close(f->journal);
+    f->journal = NULL;
+    snprintf(path, sizeof path, "%s/segment-%016x", f->dir, 1);
+    off_t end = end_of_data(path, bytes, sizeof bytes);
+    run("rm %s/segment-*[2-9a-f] 2>/dev/null; true", f->dir);
+    unsigned refused = 0;
+    for (off_t at = SEGMENT_HEADER_BYTES; at < end - 100; at += 7) {
+        bytes[at] ^= 0x10;
+        write_file(path, bytes, sizeof bytes);
+        why[0] = 0;
+        if (open_at(f, f->dir, 0, why) == OK) { /* padding between blocks may hold anything */
+            assert_int_equal(f->replayed, RECORDS);
+            journal_close(f->journal);
+            run("rm %s/segment-*[2-9a-f]", f->dir);
+        } else {
+            assert_non_null(strstr(why, "segment-0000000000000001 offset "));
+            refused++;
+        }
+        f->journal = NULL;
+        bytes[at] ^= 0x10;
+    }
+    assert_true(refused > (end - 164) / 7 * 9 / 10);
+}
+
+/* Blocks that were written and not synced may be lost in any order: that is no damage. */
+static void test_what_was_never_synced_may_be_missing_in_the_middle(void **state) {
+    struct fixture *f = *state;
+    char path[120], copy[80], why[300] = "", bytes[SEGMENT_BYTES];
+    struct fixture other = {0};
+    append(f, 2, false);
+    snprintf(path, sizeof path, "%s/segment-%016x", f->dir, 1);
+    off_t end = end_of_data(path, bytes, sizeof bytes);
+    bytes[end / 2] ^= 0x10;
+    snprintf(copy, sizeof copy, "%s-copy", f->dir);
+    run("mkdir %s", copy);
+    snprintf(path, sizeof path, "%s/segment-%016x", copy, 1);
+    write_file(path, bytes, sizeof bytes);
+    if (open_at(&other, copy, 0, why))
+        fail_msg("%s", why);
+    assert_false(other.wrong);
+    assert_in_range(other.replayed, RECORDS / 4, RECORDS - 2);
+    journal_close(other.journal);
+}
+
+static void test_a_missing_segment_is_refused(void **state) {
+    struct fixture *f = *state;
+    char why[300] = "";
+    for (int i = 0; i < 12; i++)
+        append(f, 2, true);
+    assert_true(count_segments(f) > 2);
+    journal_close(f->journal);
+    f->journal = NULL;
+    run("mv %s/segment-%016x %s/gone", f->dir, 2, f->dir);
+    assert_int_equal(open_at(f, f->dir, 0, why), ERR_CORRUPT);
+    f->journal = NULL;
+    run("mv %s/gone %s/segment-%016x", f->dir, f->dir, 2);
+    run("mv %s/segment-%016x %s/gone", f->dir, 1, f->dir);
+    assert_int_equal(open_at(f, f->dir, 0, why), ERR_CORRUPT);
+    f->journal = NULL;
+}
+
+static void test_a_block_larger_than_a_segment_has_one_of_its_own(void **state) {
+    struct fixture *f = *state;
+    append(f, 200, true);
+    append(f, 1, true);
+    uint64_t next = journal_next_seq(f->journal);
+    reopen(f, 0);
+    assert_int_equal(f->replayed, next - 1);
+}
+
+/* The committer, with jobs that each add a record. */
+struct job {
+    struct commit_job job;
+    struct fixture *f;
+    unsigned number;
+    bool refused, finished;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned finished;
+    unsigned order_wrong;
+    uint64_t published;
+    unsigned unpublished_finishes;
+} seen = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void before(void *context) {
+    (void)context;
+}
+
+static uint64_t size_of_job(const struct commit_job *job) {
+    (void)job;
+    return 64;
+}
+
+static void prepare(void *context, struct commit_job *job, struct journal_block *block) {
+    (void)context, (void)job;
+    char text[32];
+    int len = snprintf(text, sizeof text, "record %llu",
+                       (unsigned long long)(block->first_seq + block->count));
+    char *to = journal_block_add(block, (size_t)len);
+    if (to)
+        memcpy(to, text, (size_t)len);
+}
+
+static void refuse(struct commit_job *job, enum err err) {
+    (void)err;
+    ((struct job *)job)->refused = true;
+}
+
+static void publish(void *context, uint64_t last_seq) {
+    (void)context;
+    seen.published = last_seq;
+}
+
+static void finish(struct commit_job *base) {
+    struct job *job = (struct job *)base;
+    pthread_mutex_lock(&seen.lock);
+    seen.order_wrong += job->number != seen.finished;
+    seen.unpublished_finishes += seen.published < job->number + 1;
+    seen.finished++;
+    job->finished = true;
+    pthread_cond_signal(&seen.changed);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void test_jobs_of_one_thread_are_finished_in_order_after_they_are_published(void **state) {
+    struct fixture *f = *state;
+    static struct job jobs[2000];
+    struct commit_user user = {NULL, before, size_of_job, prepare, refuse, publish, finish};
+    struct committer_options options = {.journal = f->journal, .user = &user};
+    struct committer *committer;
+    assert_int_equal(committer_start(&options, &committer), OK);
+    for (unsigned i = 0; i < 2000; i++) {
+        jobs[i] = (struct job){.job.user = &user, .f = f, .number = i};
+        commit_submit(committer, &jobs[i].job);
+    }
+    committer_stop(committer);
+    for (unsigned i = 0; i < 2000; i++)
+        assert_true(jobs[i].finished && !jobs[i].refused);
+    assert_int_equal(seen.order_wrong, 0);
+    assert_int_equal(seen.unpublished_finishes, 0);
+    reopen(f, 0);
+    assert_int_equal(f->replayed, 2000);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    log_set_level(LOG_OFF);
+    const struct CMUnitTest tests[] = {
+        CASE(test_records_come_back_in_order_from_where_they_were_applied),
+        CASE(test_numbers_never_go_back_even_where_the_journal_is_gone),
+        CASE(test_applied_segments_are_used_again_and_their_past_is_not_read),
+        CASE(test_every_torn_tail_replays_to_what_stood_before),
+        CASE(test_a_damaged_middle_is_refused_and_its_place_named),
+        CASE(test_what_was_never_synced_may_be_missing_in_the_middle),
+        CASE(test_a_missing_segment_is_refused),
+        CASE(test_a_block_larger_than_a_segment_has_one_of_its_own),
+        CASE(test_jobs_of_one_thread_are_finished_in_order_after_they_are_published),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
