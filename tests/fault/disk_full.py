@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""A disk that fills up: a small tmpfs in a mount namespace of our own."""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from harness import Failure, Server, check, same, wait_until
+
+INSIDE = "--on-small-disk"
+SIZE = "160m"
+VALUE = b"v" * 60000
+KEYS_MAX = 20000
+PATIENCE = 30
+
+
+def mount_and(command):
+    return ["unshare", "-m", "sh", "-c",
+            'mount -t tmpfs -o size=%s tmpfs "$0" && exec "$@"' % SIZE] + command
+
+
+def why_not():
+    """Why no small disk can be had; None where one can."""
+    if os.geteuid() != 0:
+        return "not root, so no small disk can be mounted"
+    place = tempfile.mkdtemp(prefix="hati-full-")
+    try:
+        done = subprocess.run(mount_and([place, "true"]), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+    except FileNotFoundError:
+        return "there is no unshare here"
+    finally:
+        os.rmdir(place)
+    return None if done.returncode == 0 else "no small disk can be mounted: " + \
+        done.stdout.decode().strip()
+
+
+def run(runner):
+    """Starts ourselves again on a small disk."""
+    place = tempfile.mkdtemp(prefix="hati-full-")
+    command = [place, sys.executable, sys.argv[0], os.path.dirname(Server.binary), INSIDE, place]
+    try:
+        done = subprocess.run(mount_and(command), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+    finally:
+        os.rmdir(place)
+    text = done.stdout.decode().strip()
+    if done.returncode != 0:
+        raise Failure(text)
+    for line in text.splitlines():
+        runner.say(line)
+
+
+def inside(place):
+    server = Server("--write-buffer", "4m", keep=place)
+    try:
+        story(server)
+    except Failure as failure:
+        print(failure)
+        print("log: " + server.log_text()[-1500:])
+        return 1
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+    return 0
+
+
+def numbered(i):
+    return b"%d." % i + VALUE
+
+
+def set_one(line, i):
+    return line.ask(b"SET hdd 0 k%d %s" % (i, numbered(i)))
+
+
+def fill(line, kept, start):
+    """Writes until nothing more goes in for a while; how many more are there now."""
+    refused = 0
+    for i in range(start, start + KEYS_MAX):
+        reply = set_one(line, i)
+        if reply == "+OK":
+            kept.add(i)
+            refused = 0
+            continue
+        check(reply.startswith("+ERR STORAGE_FULL"), "a full disk was answered %r" % reply)
+        refused += 1
+        if refused == 20:
+            return i + 1
+        time.sleep(0.05)
+    raise Failure("the disk did not become full")
+
+
+def check_all(line, kept, gone):
+    for i in sorted(kept):
+        got = line.ask(b"GET hdd k%d" % i)
+        check(got.encode() == numbered(i), "k%d is gone or wrong: %r" % (i, got[:60]))
+    for i in sorted(gone):
+        got = line.ask(b"GET hdd k%d" % i)
+        check(got.startswith("+ERR KEY_NOT_EXIST"), "k%d was deleted, but: %r" % (i, got[:60]))
+
+
+def delete_some(line, kept, gone, share):
+    for i in sorted(kept)[::share]:
+        same(line.ask("DELETE hdd k%d" % i), "+OK", "DELETE on a full disk")
+        kept.remove(i)
+        gone.add(i)
+
+
+def write_again(line, kept, i, after):
+    def written():
+        if set_one(line, i) != "+OK":
+            return False
+        kept.add(i)
+        return True
+    start = time.monotonic()
+    wait_until(written, "writes do not go on after " + after, PATIENCE)
+    return time.monotonic() - start
+
+
+def again(server):
+    server.kill()
+    server.process.stdout.close()
+    server.log.close()
+    server.start()
+    return server.line()
+
+
+def story(server):
+    kept, gone = set(), set()
+    line = server.line()
+    at = fill(line, kept, 0)
+    first = len(kept)
+    check(first > 100, "full after %d entries" % first)
+    check_all(line, kept, gone)
+    delete_some(line, kept, gone, 2)
+    check_all(line, kept, gone)
+    took_deletes = write_again(line, kept, at, "deletes")
+    line = again(server)
+    check_all(line, kept, gone)
+    at = fill(line, kept, at + 1)
+    line = again(server)  # killed while full
+    check_all(line, kept, gone)
+    second = len(kept)
+    same(line.ask("FLUSHALL hdd"), "+OK", "FLUSHALL on a full disk")
+    kept, gone = set(), gone | kept
+    check_all(line, kept, gone)
+    took_flush = write_again(line, kept, at, "FLUSHALL")
+    line = again(server)
+    check_all(line, kept, gone)
+    check(server.stop() == 0, "the server did not end well")
+    print("full after %d entries of 60 kB, then after %d; writes went on %.2f s after deletes, "
+          "%.2f s after FLUSHALL" % (first, second, took_deletes, took_flush))
