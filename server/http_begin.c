@@ -26,7 +26,11 @@ static const char *judge_headers(struct http_request *request, const char *url, 
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, take_header, &pass);
     const char *why = http_guard_check(&request->headers, slice_of_cstr(method), slice_of_cstr(url),
                                        slice_of_cstr(version));
-    if (!why && request->server->raw_checks && !http_raw_end(&pass.raw))
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    size_t url_at = strlen(method) + 1;
+    if (!why && request->server->raw_checks &&
+        !http_raw_end(&pass.raw, url, info->header_size - url_at))
         why = "a line is folded, ends in a bare LF, has no name, or holds a NUL";
     return why;
 }

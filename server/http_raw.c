@@ -30,6 +30,6 @@ void http_raw_header(struct http_raw *raw, const char *name, size_t name_len, co
         end_line(raw, value + value_len);
 }
 
-bool http_raw_end(const struct http_raw *raw) {
-    return raw->plain && raw->next[0] == '\0' && raw->next[1] == '\0';
+bool http_raw_end(const struct http_raw *raw, const char *url, size_t bytes_from_url) {
+    return raw->plain && raw->next + 2 == url + bytes_from_url;
 }

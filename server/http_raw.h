@@ -21,7 +21,8 @@ void http_raw_begin(struct http_raw *raw, const char *url, size_t uri_len, const
 /* Judges the next header line, in the order of the request. */
 void http_raw_header(struct http_raw *raw, const char *name, size_t name_len, const char *value,
                      size_t value_len);
-/* After the last line: true where all of it is plain. */
-bool http_raw_end(const struct http_raw *raw);
+/* After the last line: true where all of it is plain, and an empty line of CRLF ends the bytes of
+ * the request's head, of which there are bytes_from_url from url on. */
+bool http_raw_end(const struct http_raw *raw, const char *url, size_t bytes_from_url);
 
 #endif

@@ -150,7 +150,9 @@ static inline void fake_fill_list(struct kv_list *list) {
 enum err kv_list_keys(struct kv *kv, struct kv_list *list) {
     (void)kv;
     if (fake.park_lists) {
+        pthread_mutex_lock(&fake.lock);
         fake.list = list;
+        pthread_mutex_unlock(&fake.lock);
         return ERR_PENDING;
     }
     fake_fill_list(list);
