@@ -146,6 +146,13 @@ enum err http_unpark(struct http_lot *lot, struct http_parked *parked) {
     return state == PARK_EXPIRED ? ERR_TIMEOUT : OK;
 }
 
+void http_park_leave(struct http_lot *lot, struct http_parked *parked) {
+    pthread_mutex_lock(&lot->lock);
+    unlist_locked(lot, parked);
+    move(parked, PARK_SUSPENDED, PARK_EXPIRED);
+    pthread_mutex_unlock(&lot->lock);
+}
+
 void http_park_wake(struct http_parked *parked) {
     struct MHD_Connection *connection = parked->connection;
     if (atomic_exchange_explicit(&parked->state, PARK_DONE, memory_order_acq_rel) == PARK_SUSPENDED)

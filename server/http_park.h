@@ -57,6 +57,9 @@ enum err http_park(struct http_lot *lot, struct http_parked *parked) MUST_USE;
 /* The connection goes on: OK (the result is there) or ERR_TIMEOUT. The connection's thread. */
 enum err http_unpark(struct http_lot *lot, struct http_parked *parked) MUST_USE;
 
+/* The connection ended and does not go on: nobody waits for the result. The connection's thread. */
+void http_park_leave(struct http_lot *lot, struct http_parked *parked);
+
 /* The result is there. Any thread, once for each begin whose work is pending. parked must live
  * until it returns. */
 void http_park_wake(struct http_parked *parked);

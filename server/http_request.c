@@ -65,6 +65,8 @@ struct http_request *http_request_open(struct http_connection *connection,
 void http_request_close(struct http_request *request, struct http_connection *connection) {
     struct http_server *server = request->server;
     struct core_door *door = &server->core->doors[DOOR_HTTP];
+    if (request->is_parked) /* its caller hung up */
+        http_park_leave(&server->lot, &request->parked);
     atomic_fetch_add_explicit(&door->requests, 1, memory_order_relaxed);
     if (request->failed)
         atomic_fetch_add_explicit(&door->failures, 1, memory_order_relaxed);

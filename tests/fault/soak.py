@@ -160,7 +160,7 @@ def run(runner):
                        median * 1e3, times[len(times) * 99 // 100] * 1e3, slowest * 1e3,
                        slowest / median))
         check(server.process.poll() is None, "the server ended with %s: %s" % (
-            server.process.poll(), server.log_text()[-500:]))
+            server.process.poll(), server.log_text()[-7000:]))
         check(not wrong, "%d wrong answers: %s" % (len(wrong), wrong[:3]))
         check(unanswered == 0, "%d requests had no answer in %d s" % (unanswered, PATIENCE))
         check(slowest <= max(100 * median, FLOOR_S), "the slowest was too slow")
