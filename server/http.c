@@ -40,6 +40,12 @@ static bool is_loopback(struct MHD_Connection *mhd) {
            (IN6_IS_ADDR_V4MAPPED(address) && address->s6_addr[12] == 127);
 }
 
+static int socket_of(struct MHD_Connection *mhd) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
 static void on_connection(void *context, struct MHD_Connection *mhd, void **socket_context,
                           enum MHD_ConnectionNotificationCode code) {
     struct http_server *server = context;
@@ -53,11 +59,15 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
             return;
         connection->server = server;
         connection->is_loopback = is_loopback(mhd);
+        http_watch_add(&server->watch, &connection->watched, socket_of(mhd));
+        http_watch_set(&server->watch, &connection->watched, server->idle_ms);
         return;
     }
     atomic_fetch_sub_explicit(open, 1, memory_order_relaxed);
-    if (connection)
+    if (connection) {
+        http_watch_remove(&server->watch, &connection->watched);
         http_request_free(connection->spare);
+    }
     free(connection);
     *socket_context = NULL;
 }
@@ -71,10 +81,10 @@ static void *on_request_line(void *context, const char *uri, struct MHD_Connecti
 static void on_completed(void *context, struct MHD_Connection *mhd, void **request_context,
                          enum MHD_RequestTerminationCode code) {
     struct http_request *request = *request_context;
-    (void)context, (void)code;
+    (void)context, (void)mhd, (void)code;
     *request_context = NULL;
     if (request)
-        http_request_close(request, connection_of(mhd));
+        http_request_close(request);
 }
 
 /* Paths are decoded by length, where they are used. */
@@ -91,6 +101,7 @@ static enum MHD_Result reply_ready(struct http_request *request) {
 }
 
 static enum MHD_Result run(struct http_request *request) {
+    http_watch_set(&request->server->watch, &request->owner->watched, 0);
     if (request->refusal)
         return http_reply_error(request, request->refusal, request->refusal_why);
     if (request->method == HTTP_OPTIONS)
@@ -161,11 +172,14 @@ static enum err start_threads(struct http_server *server) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     enum err err = http_lot_open(&server->lot, server->config->request_timeout_ms);
     if (!err) {
-        server->daemon = start_daemon(server);
-        if (!server->daemon) {
-            http_lot_close(&server->lot);
+        err = http_watch_open(&server->watch);
+        server->daemon = err ? NULL : start_daemon(server);
+        if (!err && !server->daemon) {
+            http_watch_close(&server->watch);
             err = ERR_UNAVAILABLE;
         }
+        if (err)
+            http_lot_close(&server->lot);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return err;
@@ -184,6 +198,8 @@ static struct http_server *new_server(const struct config *config, struct core *
     pthread_mutex_init(&server->idle_lock, NULL);
     server->config = config;
     server->core = core;
+    /* the library's own timeout, which is kinder, comes first */
+    server->idle_ms = config->idle_timeout_ms ? config->idle_timeout_ms + 2000 : 0;
     server->loopback_only = !core->auth && !config->no_auth;
     server->raw_checks = http_raw_is_known();
     server->rpc_body_max = value_max / 3 * 4 + RPC_EXTRA_BYTES;
@@ -254,6 +270,7 @@ void http_server_stop(struct http_server *server) {
     http_lot_expire_all(&server->lot);
     wait_idle(server, FLUSH_MS);
     MHD_stop_daemon(server->daemon);
+    http_watch_close(&server->watch);
     http_lot_close(&server->lot);
     close(server->listen_fd);
     free_server(server);

@@ -38,10 +38,7 @@ static const char *judge_headers(struct http_request *request, const char *url, 
 static enum err check_caller(struct http_request *request) {
     struct http_server *server = request->server;
     struct core *core = server->core;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    const struct http_connection *connection = info->socket_context;
-    if (server->loopback_only && !connection->is_loopback) {
+    if (server->loopback_only && !request->owner->is_loopback) {
         request->refusal_why = "without credentials configured only this machine is served";
         return ERR_FORBIDDEN;
     }
@@ -75,6 +72,13 @@ static enum err judge(struct http_request *request, struct slice path) {
     if (request->match.target == TARGET_RPC && !http_rpc_accepts(request->headers.content_type))
         return ERR_UNSUPPORTED_TYPE;
     return OK;
+}
+
+static void set_deadline(struct http_request *request, uint64_t announced_bytes) {
+    uint64_t bytes = announced_bytes < request->body_max ? announced_bytes : request->body_max;
+    int64_t timeout_ms =
+        announced_bytes ? HTTP_BODY_MS + (int64_t)(bytes / HTTP_BODY_BYTES_PER_MS) : 0;
+    http_watch_set(&request->server->watch, &request->owner->watched, timeout_ms);
 }
 
 static void expect_body(struct http_request *request, uint64_t announced_bytes) {
@@ -114,6 +118,7 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
                                    ? http_content_length(headers->content_length)
                                    : 0;
     expect_body(request, announced_bytes);
+    set_deadline(request, announced_bytes);
     if (!request->refusal || (announced_bytes <= HTTP_SWALLOW_MAX && !headers->expects_continue))
         return MHD_YES;
     request->close = true;

@@ -52,26 +52,29 @@ struct http_request *http_request_open(struct http_connection *connection,
     }
     clear(request);
     request->server = connection->server;
+    request->owner = connection;
     request->connection = mhd;
     request->uri_len = uri_len;
     request->now_ms = clock_wall_ms();
     atomic_init(&request->refs, 1);
     arena_init_with(&request->arena, connection->server->arena_max, request->memory,
                     sizeof request->memory);
+    http_watch_set(&connection->server->watch, &connection->watched, HTTP_HEAD_MS);
     atomic_fetch_add_explicit(&connection->server->in_flight, 1, memory_order_relaxed);
     return request;
 }
 
-void http_request_close(struct http_request *request, struct http_connection *connection) {
+void http_request_close(struct http_request *request) {
     struct http_server *server = request->server;
+    struct http_connection *connection = request->owner;
     struct core_door *door = &server->core->doors[DOOR_HTTP];
     if (request->is_parked) /* its caller hung up */
         http_park_leave(&server->lot, &request->parked);
     atomic_fetch_add_explicit(&door->requests, 1, memory_order_relaxed);
     if (request->failed)
         atomic_fetch_add_explicit(&door->failures, 1, memory_order_relaxed);
-    if (connection && !connection->spare &&
-        atomic_load_explicit(&request->refs, memory_order_acquire) == 1) {
+    http_watch_set(&server->watch, &connection->watched, server->idle_ms);
+    if (!connection->spare && atomic_load_explicit(&request->refs, memory_order_acquire) == 1) {
         release_memory(request);
         connection->spare = request;
     } else {

@@ -10,6 +10,7 @@
 #include "server/http_guard.h"
 #include "server/http_park.h"
 #include "server/http_route.h"
+#include "server/http_watch.h"
 #include "server/rpc.h"
 
 #define HTTP_ARENA_BYTES 2048U /* memory of a request before anything is allocated */
@@ -39,16 +40,20 @@ struct http_server {
     pthread_mutex_t idle_lock;
     pthread_cond_t idle;
     struct http_lot lot;
+    struct http_watch watch;
+    int64_t idle_ms; /* between requests; 0: for ever */
 };
 
 struct http_connection {
     struct http_server *server;
+    struct http_watched watched;
     struct http_request *spare; /* for the next request */
     bool is_loopback;
 };
 
 struct http_request {
     struct http_server *server;
+    struct http_connection *owner;
     struct MHD_Connection *connection;
     _Atomic unsigned refs; /* the connection's, and one while work is pending */
     struct http_parked parked;
@@ -85,7 +90,7 @@ struct http_request {
 struct http_request *http_request_open(struct http_connection *connection,
                                        struct MHD_Connection *mhd, size_t uri_len);
 /* libmicrohttpd is done with it. */
-void http_request_close(struct http_request *request, struct http_connection *connection);
+void http_request_close(struct http_request *request);
 void http_request_free(struct http_request *request);
 
 /* Takes bytes of the body. False where the connection has to be cut off. */

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "server/http.h"
 #include "tests/unit/server/rpc_fake.h"
 
@@ -326,6 +327,36 @@ static void test_ordinary_spellings_of_lines_are_served(void **state) {
     close(fd);
 }
 
+/* Is it closed by now? Time passes meanwhile. */
+static bool is_cut_off_in_time(int fd) {
+    struct timeval short_while = {.tv_usec = 100000};
+    char byte;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &short_while, sizeof short_while);
+    clock_move_for_test(11000);
+    return recv(fd, &byte, 1, 0) == 0;
+}
+
+static void test_a_head_that_does_not_end_is_cut_off_and_a_parked_request_is_not(void **state) {
+    (void)state;
+    start_again(0, 10000);
+    int fd = dial();
+    int idle = dial();
+    int parked = dial();
+    assert_int_equal(status_of(fd, GET_MEMORY), 404);
+    assert_int_equal(status_of(idle, GET_MEMORY), 404);
+    say(parked, PUT_HDD);
+    wait_queued(1);
+    say(fd, "GET /status HTTP/1.1\r\nHost: a\r\n");
+    while (!is_cut_off_in_time(fd))
+        continue;
+    fake_come_back(false);
+    assert_int_equal(hear(parked), 204);
+    assert_int_equal(status_of(idle, GET_MEMORY), 404);
+    close(fd);
+    close(idle);
+    close(parked);
+}
+
 static void test_nul_and_bad_escapes_in_a_path_are_refused(void **state) {
     (void)state;
     int fd = dial();
@@ -477,6 +508,9 @@ int main(void) {
                                         start, stop_server),
         cmocka_unit_test_setup_teardown(test_ordinary_spellings_of_lines_are_served, start,
                                         stop_server),
+        cmocka_unit_test_setup_teardown(
+            test_a_head_that_does_not_end_is_cut_off_and_a_parked_request_is_not, start,
+            stop_server),
         cmocka_unit_test_setup_teardown(test_nul_and_bad_escapes_in_a_path_are_refused, start,
                                         stop_server),
         cmocka_unit_test_setup_teardown(test_a_body_over_the_limit_is_refused, start, stop_server),
