@@ -14,8 +14,10 @@
 #include "server/http_request.h"
 #include "server/line_listen.h"
 
-#define POOL_BYTES 32768U      /* of a connection: request line, headers, answer's headers */
-#define FLUSH_MS 500           /* after the drain's end, for answers on their way */
+#define POOL_BYTES                                                                                 \
+    24576U            /* of a connection, wiped for each request: a key all in %xx and a token */
+#define LINGER_MS 500 /* for the last request of connections that are kept alive */
+#define FLUSH_MS 500  /* after the drain's end, for answers on their way */
 #define RPC_EXTRA_BYTES 65536U /* of a body, beside a value in base64 */
 #define WORK_BYTES 16777216U   /* of a request's arena, beside values */
 #define JSON_GROWTH 6U         /* a byte may become \u0000 */
@@ -57,6 +59,7 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
         *socket_context = connection;
         if (!connection)
             return;
+        atomic_fetch_add_explicit(&server->open, 1, memory_order_relaxed);
         connection->server = server;
         connection->is_loopback = is_loopback(mhd);
         http_watch_add(&server->watch, &connection->watched, socket_of(mhd));
@@ -67,6 +70,7 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
     if (connection) {
         http_watch_remove(&server->watch, &connection->watched);
         http_request_free(connection->spare);
+        http_server_count_down(server, &server->open);
     }
     free(connection);
     *socket_context = NULL;
@@ -243,11 +247,11 @@ enum err http_server_start(const struct config *config, struct core *core,
     return OK;
 }
 
-/* Waits until nothing is in flight, or for the given time. */
-static void wait_idle(struct http_server *server, int64_t timeout_ms) {
+/* Waits until a count of the server's is 0, or for the given time. */
+static void wait_none(struct http_server *server, _Atomic unsigned *count, int64_t timeout_ms) {
     int64_t end_ms = clock_steady_ms() + timeout_ms;
     pthread_mutex_lock(&server->idle_lock);
-    while (atomic_load(&server->in_flight) > 0) {
+    while (atomic_load(count) > 0) {
         int64_t left_ms = end_ms - clock_steady_ms();
         if (left_ms <= 0)
             break;
@@ -266,9 +270,10 @@ void http_server_stop(struct http_server *server) {
         return;
     atomic_store(&server->stopping, true);
     MHD_quiesce_daemon(server->daemon);
-    wait_idle(server, server->config->drain_timeout_ms);
+    wait_none(server, &server->in_flight, server->config->drain_timeout_ms);
+    wait_none(server, &server->open, LINGER_MS);
     http_lot_expire_all(&server->lot);
-    wait_idle(server, FLUSH_MS);
+    wait_none(server, &server->in_flight, FLUSH_MS);
     MHD_stop_daemon(server->daemon);
     http_watch_close(&server->watch);
     http_lot_close(&server->lot);

@@ -80,12 +80,16 @@ void http_request_close(struct http_request *request) {
     } else {
         unref(request);
     }
-    if (atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_acq_rel) == 1 &&
-        atomic_load(&server->stopping)) {
-        pthread_mutex_lock(&server->idle_lock);
-        pthread_cond_signal(&server->idle);
-        pthread_mutex_unlock(&server->idle_lock);
-    }
+    http_server_count_down(server, &server->in_flight);
+}
+
+void http_server_count_down(struct http_server *server, _Atomic unsigned *count) {
+    if (atomic_fetch_sub_explicit(count, 1, memory_order_acq_rel) != 1 ||
+        !atomic_load(&server->stopping))
+        return;
+    pthread_mutex_lock(&server->idle_lock);
+    pthread_cond_signal(&server->idle);
+    pthread_mutex_unlock(&server->idle_lock);
 }
 
 static void refuse_body(struct http_request *request, enum err err) {

@@ -35,8 +35,9 @@ struct http_server {
     size_t answer_max; /* of JSON-RPC */
     uint64_t id_seed;
     _Atomic uint64_t id_next;
-    _Atomic bool stopping; /* answers end their connections */
-    _Atomic unsigned in_flight;
+    _Atomic bool stopping;      /* answers end their connections */
+    _Atomic unsigned in_flight; /* requests */
+    _Atomic unsigned open;      /* connections */
     pthread_mutex_t idle_lock;
     pthread_cond_t idle;
     struct http_lot lot;
@@ -92,6 +93,9 @@ struct http_request *http_request_open(struct http_connection *connection,
 /* libmicrohttpd is done with it. */
 void http_request_close(struct http_request *request);
 void http_request_free(struct http_request *request);
+
+/* Takes one off a count of the server's, and tells a stop that waits for it. */
+void http_server_count_down(struct http_server *server, _Atomic unsigned *count);
 
 /* Takes bytes of the body. False where the connection has to be cut off. */
 bool http_request_take(struct http_request *request, const char *data, size_t len);
