@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define POOL_BYTES 32768
-#define BODY_MAX 65536
+#define BODY_MAX 8192
 
 struct body {
     size_t len;

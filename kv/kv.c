@@ -47,9 +47,9 @@ enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigne
     return kv->hdd ? kv_hdd_get(kv->hdd, ref, now_ms, want, arena, ret_entry) : ERR_UNAVAILABLE;
 }
 
-void kv_prefetch(struct kv *kv, const struct kv_ref *ref) {
+void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again) {
     if (ref->storage == KV_MEMORY)
-        kv_mem_prefetch(kv->mem, ref);
+        kv_mem_prefetch(kv->mem, ref, again);
 }
 
 enum err kv_submit(struct kv *kv, struct kv_write *write) {

@@ -149,8 +149,9 @@ void kv_close(struct kv *kv);
 enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                 struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
 
-/* Hints that these refs are read or written next (memory only; may do nothing). */
-void kv_prefetch(struct kv *kv, const struct kv_ref *ref);
+/* Hints that this ref is read or written soon (memory only; may do nothing). Of a batch, all are
+ * hinted at once, and then all again: the second round fetches what the first one found. */
+void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again);
 
 /* Changes entries. Memory: outcome at once, done is not called. Hdd: ERR_PENDING, then done once,
  * perhaps before this returns. Writes submitted one after another by one thread are carried out

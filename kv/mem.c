@@ -92,18 +92,34 @@ enum err kv_mem_get(struct kv_mem *mem, const struct kv_ref *ref, int64_t now_ms
     return err;
 }
 
-/* Reads the slot without the lock: what it says may be stale, so it is only a hint. */
-void kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref) {
-    uint32_t space = spaces_find(mem->spaces, &ref->workspace, ref->ns);
-    if (space == SPACE_NONE)
-        return;
-    uint64_t hash = mem_hash(mem, space, ref->key);
-    struct mem_shard *shard = mem_shard_of(mem, hash);
+/* Where the table stands is read without the lock: it may be stale, and is only a hint. */
+static void prefetch_slot(const struct mem_shard *shard, uint64_t hash) {
     __builtin_prefetch(&shard->lock);
     struct mem_slot *slots = atomic_load_explicit(&shard->table.slots, memory_order_relaxed);
     uint32_t mask = atomic_load_explicit(&shard->table.mask, memory_order_relaxed);
     if (slots)
         __builtin_prefetch(&slots[(uint32_t)hash & mask]);
+}
+
+/* The slot was fetched before; its entry is not looked at, only sent for. */
+static void prefetch_entry(struct mem_shard *shard, uint64_t hash) {
+    if (pthread_mutex_trylock(&shard->lock) != 0)
+        return;
+    const struct mem_entry *entry = mem_table_probe(&shard->table, hash);
+    pthread_mutex_unlock(&shard->lock);
+    __builtin_prefetch(entry);
+    __builtin_prefetch((const char *)entry + 64);
+}
+
+void kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref, bool again) {
+    uint32_t space = spaces_find(mem->spaces, &ref->workspace, ref->ns);
+    if (space == SPACE_NONE)
+        return;
+    uint64_t hash = mem_hash(mem, space, ref->key);
+    if (again)
+        prefetch_entry(mem_shard_of(mem, hash), hash);
+    else
+        prefetch_slot(mem_shard_of(mem, hash), hash);
 }
 
 enum err kv_mem_submit(struct kv_mem *mem, struct kv_write *write) {

@@ -33,6 +33,18 @@ struct mem_slot *mem_table_find(const struct mem_table *table, uint64_t hash, ui
     return NULL;
 }
 
+struct mem_entry *mem_table_probe(const struct mem_table *table, uint64_t hash) {
+    const struct mem_slot *slots = slots_of(table);
+    if (!slots)
+        return NULL;
+    uint32_t mask = mask_of(table);
+    uint32_t at = (uint32_t)hash & mask;
+    for (unsigned i = 0; i < 4 && slots[at].entry; i++, at = (at + 1) & mask)
+        if (slots[at].hash == hash && slots[at].entry != MEM_TOMB)
+            return slots[at].entry;
+    return NULL;
+}
+
 static bool rebuild(struct mem_table *table, uint32_t slot_count) {
     struct mem_slot *fresh = calloc(slot_count, sizeof *fresh);
     if (!fresh)

@@ -67,6 +67,8 @@ size_t mem_entry_size(size_t key_len, size_t type_len, size_t value_len);
 /* The slot that holds the key, or NULL. */
 struct mem_slot *mem_table_find(const struct mem_table *table, uint64_t hash, uint32_t space,
                                 struct slice key);
+/* An entry that has this hash and stands near where it should, or NULL. Looks at no entry. */
+struct mem_entry *mem_table_probe(const struct mem_table *table, uint64_t hash);
 /* Makes sure one insert will find room; false without memory. Slots may move. */
 bool mem_table_reserve(struct mem_table *table);
 /* Puts an entry whose key is not there; mem_table_reserve came before. */

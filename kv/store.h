@@ -12,7 +12,7 @@ enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) 
 void kv_mem_close(struct kv_mem *mem);
 enum err kv_mem_get(struct kv_mem *mem, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                     struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
-void kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref);
+void kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref, bool again);
 enum err kv_mem_submit(struct kv_mem *mem, struct kv_write *write) MUST_USE;
 enum err kv_mem_list(struct kv_mem *mem, struct kv_list *list) MUST_USE;
 enum err kv_mem_count(struct kv_mem *mem, struct kv_count *count) MUST_USE;

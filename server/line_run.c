@@ -169,12 +169,12 @@ static bool run_request(struct line_conn *conn, struct line_request *request) {
     return true;
 }
 
-static void prefetch(const struct call *call) {
+static void prefetch(const struct call *call, bool again) {
     const struct args *args = &call->args;
     if (args->storage != KV_MEMORY || args->key.len == 0)
         return;
     struct kv_ref ref = {args->storage, args->workspace, args->ns, args->key};
-    kv_prefetch(call->core->kv, &ref);
+    kv_prefetch(call->core->kv, &ref, again);
 }
 
 /* Binds up to a batch of requests; stops behind one that may change how the next are read. */
@@ -198,10 +198,13 @@ static unsigned parse_batch(struct line_conn *conn, struct slice data) {
         data.ptr += request->size;
         data.len -= request->size;
         if (request->kind == REQUEST_CALL)
-            prefetch(&request->call);
+            prefetch(&request->call, false);
         else if (request->kind != REQUEST_EMPTY)
             break;
     }
+    for (unsigned i = 0; count > 1 && i < count; i++)
+        if (loop->batch[i].kind == REQUEST_CALL)
+            prefetch(&loop->batch[i].call, true);
     return count;
 }
 

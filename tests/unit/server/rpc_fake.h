@@ -117,8 +117,8 @@ enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigne
     return err;
 }
 
-void kv_prefetch(struct kv *kv, const struct kv_ref *ref) {
-    (void)kv, (void)ref;
+void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again) {
+    (void)kv, (void)ref, (void)again;
 }
 
 enum err kv_submit(struct kv *kv, struct kv_write *write) {
