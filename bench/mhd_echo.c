@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The least a JSON-RPC server on libmicrohttpd and jansson can do: parse the body, take the id, answer
- * a result of the size that was asked for. What hati's JSON-RPC is measured against.
- * Usage: mhd_echo [port] [result bytes]; prints the port it serves on 127.0.0.1. */
+/* The least a JSON-RPC server on libmicrohttpd and jansson can do: parse the body, take the id,
+ * answer a result of the size that was asked for. What hati's JSON-RPC is measured against. Usage:
+ * mhd_echo [port] [result bytes]; prints the port it serves on 127.0.0.1. */
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <microhttpd.h>
@@ -22,9 +22,8 @@ static char *result;
 
 static enum MHD_Result answer(struct MHD_Connection *connection, const struct body *body) {
     json_auto_t *call = json_loadb(body->bytes, body->len, JSON_REJECT_DUPLICATES, NULL);
-    json_auto_t *reply =
-        json_pack("{s:s,s:O?,s:s}", "jsonrpc", "2.0", "id", json_object_get(call, "id"), "result",
-                  result);
+    json_auto_t *reply = json_pack("{s:s,s:O?,s:s}", "jsonrpc", "2.0", "id",
+                                   json_object_get(call, "id"), "result", result);
     char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
     if (!text)
         return MHD_NO;
