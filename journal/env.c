@@ -7,10 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define MAP_FIRST_BYTES (1ULL << 30)
 #define MAP_SPARE_BYTES (256ULL << 20) /* beyond what a transaction says it writes */
 #define READERS_MAX 1022U
+#define FULL_BYTES (1U << 20) /* a disk with less is full */
+#define META_PAGES 2U
+#define FREE_DBI 0U /* LMDB's own list of pages to use again */
 
 struct env_read {
     struct env *env;
@@ -250,6 +254,31 @@ uint64_t env_used_bytes(struct env *env) {
     return (info.me_last_pgno + 1) * stat.ms_psize;
 }
 
+static uint64_t pages_of(const MDB_stat *stat) {
+    return stat->ms_branch_pages + stat->ms_leaf_pages + stat->ms_overflow_pages;
+}
+
+uint64_t env_free_bytes(struct env *env) {
+    MDB_stat stat;
+    struct env_read *read;
+    if (env_read_begin(env, &read))
+        return 0;
+    uint64_t page_bytes = 0;
+    uint64_t used = META_PAGES;
+    if (mdb_env_stat(env->lmdb, &stat) == 0) {
+        page_bytes = stat.ms_psize;
+        used += pages_of(&stat);
+    }
+    if (mdb_stat(read->txn, FREE_DBI, &stat) == 0)
+        used += pages_of(&stat);
+    for (int i = 0; i < ENV_DBS; i++)
+        if (mdb_stat(read->txn, env->dbis[i], &stat) == 0)
+            used += pages_of(&stat);
+    env_read_end(read);
+    uint64_t all = env_used_bytes(env);
+    return all > used * page_bytes ? all - used * page_bytes : 0;
+}
+
 /* Doubles the map until there is room, with every reader outside. */
 static int grow(struct env *env, uint64_t more_bytes) {
     uint64_t needed = env_used_bytes(env) + more_bytes + MAP_SPARE_BYTES;
@@ -327,10 +356,19 @@ enum err env_write_empty(struct env_write *write, enum env_db db) {
     return err_of(mdb_drop(write->txn, write->env->dbis[db], 0));
 }
 
+/* LMDB calls a write that the disk had room for a part of an input/output error. */
+static bool is_disk_full(struct env *env) {
+    struct statvfs disk;
+    mdb_filehandle_t fd;
+    return mdb_env_get_fd(env->lmdb, &fd) == 0 && fstatvfs(fd, &disk) == 0 &&
+           (uint64_t)disk.f_bavail * disk.f_frsize < FULL_BYTES;
+}
+
 enum err env_write_commit(struct env_write *write) {
+    struct env *env = write->env;
     int code = mdb_txn_commit(write->txn);
     free(write);
-    return err_of(code);
+    return code == EIO && is_disk_full(env) ? ERR_STORAGE_FULL : err_of(code);
 }
 
 void env_write_abort(struct env_write *write) {

@@ -68,5 +68,7 @@ void env_write_abort(struct env_write *write);
 
 /* Bytes of the map in use. Any thread. */
 uint64_t env_used_bytes(struct env *env);
+/* Those of them that hold nothing: the file never shrinks, they are used again. Any thread. */
+uint64_t env_free_bytes(struct env *env);
 
 #endif

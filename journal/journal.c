@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "journal/journal_internal.h"
 
+#define SMALL_SHARE 32U /* of a usual segment, where there is no room for one */
+
 void journal_path(const struct journal *journal, uint64_t number, char path[PATH_BYTES]) {
     snprintf(path, PATH_BYTES, "%s/segment-%016" PRIx64, journal->dir, number);
 }
@@ -37,6 +39,16 @@ static enum err begin_segment(struct journal *journal, uint64_t size_bytes) {
     journal->current = next;
     journal->offset = SEGMENT_HEADER_BYTES;
     return OK;
+}
+
+/* On a full disk a small segment does: deletes go on in it. */
+static enum err begin_what_fits(struct journal *journal, uint64_t needed_bytes) {
+    uint64_t usual = journal->segment_bytes;
+    enum err err = begin_segment(journal, needed_bytes > usual ? needed_bytes : usual);
+    uint64_t small = usual / SMALL_SHARE;
+    if (err == ERR_STORAGE_FULL && needed_bytes < usual)
+        err = begin_segment(journal, needed_bytes > small ? needed_bytes : small);
+    return err;
 }
 
 static enum err open_dir(struct journal *journal, const struct journal_options *options) {
@@ -80,7 +92,7 @@ enum err journal_open(const struct journal_options *options, struct journal **re
     if (!err) {
         err = journal_spares_start(journal);
         if (!err)
-            err = begin_segment(journal, journal->segment_bytes);
+            err = begin_what_fits(journal, 0);
         if (err) {
             snprintf(ret_why, why_bytes, "cannot begin a segment in %s: %s", options->dir,
                      err_text(err));
@@ -163,9 +175,7 @@ enum err journal_reserve(struct journal *journal, uint64_t payload_bytes) {
     if (!old)
         return ERR_OUT_OF_MEMORY;
     struct segment was = journal->current;
-    uint64_t usual = journal->segment_bytes;
-    uint64_t needed = SEGMENT_HEADER_BYTES + size;
-    err = begin_segment(journal, needed > usual ? needed : usual);
+    err = begin_what_fits(journal, SEGMENT_HEADER_BYTES + size);
     if (err) {
         free(old);
         return err;

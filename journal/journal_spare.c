@@ -3,6 +3,7 @@
  * that were applied are used again. */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -14,11 +15,23 @@ void journal_spare_path(const struct journal *journal, unsigned number, char pat
     snprintf(path, PATH_BYTES, "%s/spare-%u", journal->dir, number);
 }
 
-static void note_full(struct journal *journal, enum err err) {
-    bool full = err != OK;
-    if (atomic_exchange(&journal->full, full) != full)
-        log_warn(full ? "no room for another journal segment: writes fail until there is"
-                      : "there is room for the journal again");
+/* Full is a journal whose next segment there is no room for. Whoever waits for a spare hears it. */
+static void note_full_locked(struct journal *journal, enum err err) {
+    bool full = err && journal->spares == 0;
+    if (atomic_exchange(&journal->full, full) == full)
+        return;
+    log_warn(full ? "no room for another journal segment: writes fail until there is"
+                  : "there is room for the journal again");
+    pthread_cond_broadcast(&journal->wake);
+}
+
+/* Trying would fill the disk for a moment, for LMDB and everybody else; some is left to them. */
+static enum err make_spare(const struct journal *journal, const char *path) {
+    struct statvfs disk;
+    uint64_t needed = journal->segment_bytes + journal->segment_bytes / 4;
+    if (fstatvfs(journal->dir_fd, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < needed)
+        return ERR_STORAGE_FULL;
+    return segment_make(path, journal->segment_bytes);
 }
 
 static void make_one(struct journal *journal) {
@@ -26,16 +39,17 @@ static void make_one(struct journal *journal) {
     unsigned number = journal->spare_serial++;
     pthread_mutex_unlock(&journal->lock);
     journal_spare_path(journal, number, path);
-    enum err err = segment_make(path, journal->segment_bytes);
+    enum err err = make_spare(journal, path);
     pthread_mutex_lock(&journal->lock);
-    note_full(journal, err);
+    if (!err)
+        journal->spare_numbers[journal->spares++] = number;
+    note_full_locked(journal, err);
     if (err) {
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += RETRY_S;
         pthread_cond_timedwait(&journal->wake, &journal->lock, &until);
     } else {
-        journal->spare_numbers[journal->spares++] = number;
         pthread_cond_broadcast(&journal->wake);
     }
 }

@@ -160,6 +160,8 @@ enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, 
     if (!err)
         err = open_journal(hdd, ret_why, why_bytes);
     if (!err)
+        hdd_reserve_measure(hdd);
+    if (!err)
         err = start_threads(hdd, options);
     if (err) {
         if (!ret_why[0])

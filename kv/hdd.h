@@ -52,6 +52,8 @@ struct kv_hdd {
     struct commit_user nudge_user;
     struct commit_job nudge; /* wakes the committer, so that it freezes */
 
+    _Atomic uint64_t free_bytes; /* of LMDB's files, to be used again */
+    bool tight;        /* what waits for LMDB needs all the room there is; the committer's */
     _Atomic bool full; /* the disk is: writes that grow fail */
     _Atomic bool dead; /* the store can no longer be believed */
 
@@ -109,7 +111,12 @@ enum err hdd_count_expired(struct env_read *read, int64_t now_ms, uint64_t *ret_
 enum err hdd_lister_start(struct kv_hdd *hdd) MUST_USE;
 void hdd_lister_stop(struct kv_hdd *hdd);
 
-/* hdd_reserve.c: a file that gives its room to LMDB when the disk is full. */
+/* hdd_reserve.c: whether what was taken fits, and a file that gives its room to LMDB when the disk
+ * is full. */
+/* How much of LMDB's files may be used again. The applier. */
+void hdd_reserve_measure(struct kv_hdd *hdd);
+/* Is there room to move `waiting_bytes` and a bit more into LMDB? */
+bool hdd_reserve_is_tight(const struct kv_hdd *hdd, uint64_t waiting_bytes);
 void hdd_reserve_make(struct kv_hdd *hdd);
 void hdd_reserve_give_up(struct kv_hdd *hdd);
 

@@ -13,6 +13,7 @@
 #define TXN_BYTES (64U << 20)
 #define IDLE_MS 500
 #define FULL_RETRY_MS 500
+#define SWEEP_AFTER_MS 60000 /* requests from before an expiry are done by then */
 
 /* A version with the beginning of its key, so that sorting seldom looks at it. */
 struct item {
@@ -212,6 +213,7 @@ static bool apply_frozen(struct kv_hdd *hdd, struct generation *generation) {
     }
     note_full(hdd, false);
     uint64_t last_seq = generation->last_seq;
+    hdd_reserve_measure(hdd);
     recent_retire(&hdd->recent, generation);
     journal_trim(hdd->journal, last_seq);
     pthread_mutex_lock(&hdd->lock);
@@ -235,7 +237,7 @@ static void ask_for_freeze_locked(struct kv_hdd *hdd) {
 static void sweep(struct kv_hdd *hdd) {
     bool more = true;
     while (more && !atomic_load(&hdd->dead)) {
-        enum err err = hdd_sweep(hdd, clock_wall_ms(), &more);
+        enum err err = hdd_sweep(hdd, clock_wall_ms() - SWEEP_AFTER_MS, &more);
         if (err && err != ERR_STORAGE_FULL && err != ERR_OUT_OF_MEMORY)
             hdd_fail(hdd, "LMDB could not be swept");
         if (err)

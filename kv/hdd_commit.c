@@ -225,7 +225,8 @@ static enum err run_op(struct writing *writing, struct kv_op *op, unsigned op_co
     if (op->action == KV_FLUSH_ALL)
         return op_count == 1 ? flush(writing, op) : ERR_SYNTAX;
     if (grows(op->action) &&
-        (atomic_load_explicit(&hdd->full, memory_order_relaxed) || journal_is_full(hdd->journal)))
+        (hdd->tight || atomic_load_explicit(&hdd->full, memory_order_relaxed) ||
+         journal_is_full(hdd->journal)))
         return ERR_STORAGE_FULL;
     enum err err = OK;
     if (makes(op->action))
@@ -338,8 +339,9 @@ static void freeze_locked(struct kv_hdd *hdd) {
 static void before(void *context) {
     struct kv_hdd *hdd = context;
     uint64_t active = atomic_load_explicit(&hdd->recent.active_bytes, memory_order_relaxed);
+    hdd->tight = hdd_reserve_is_tight(hdd, atomic_load(&hdd->recent.bytes));
     pthread_mutex_lock(&hdd->lock);
-    if (active >= hdd->buffer_bytes / 2 || hdd->wanted_seq > hdd->frozen_seq)
+    if (active >= hdd->buffer_bytes / 2 || hdd->wanted_seq > hdd->frozen_seq || hdd->tight)
         freeze_locked(hdd);
     while (atomic_load(&hdd->recent.bytes) >= hdd->buffer_bytes && !atomic_load(&hdd->dead)) {
         freeze_locked(hdd);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* LMDB copies pages even to delete. So a file keeps some room, and gives it up when the disk is
- * full: deletes can still be applied then. */
+/* What was acknowledged has to fit into LMDB, or neither it nor the deletes behind it ever get
+ * there: writes that grow are taken only where it does. And LMDB copies pages even to delete, so a
+ * file keeps some room, and gives it up when the disk is full: deletes can still be applied then.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +13,25 @@
 #include "kv/hdd.h"
 
 #define RESERVE_BYTES (8 << 20)
+
+#define GROWTH 2U /* an entry takes more in LMDB than among the recent writes */
+#define MARGIN_BYTES (2U * RESERVE_BYTES)
+
+void hdd_reserve_measure(struct kv_hdd *hdd) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < hdd->shard_count; i++)
+        bytes += env_free_bytes(hdd->envs[i]);
+    atomic_store_explicit(&hdd->free_bytes, bytes, memory_order_relaxed);
+}
+
+bool hdd_reserve_is_tight(const struct kv_hdd *hdd, uint64_t waiting_bytes) {
+    struct statvfs disk;
+    if (fstatvfs(hdd->lock_fd, &disk) != 0)
+        return false;
+    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize +
+                    atomic_load_explicit(&hdd->free_bytes, memory_order_relaxed);
+    return room < GROWTH * waiting_bytes + MARGIN_BYTES;
+}
 
 static void reserve_path(const struct kv_hdd *hdd, char path[HDD_PATH_BYTES + 16]) {
     snprintf(path, HDD_PATH_BYTES + 16, "%s/reserve", hdd->dir);

@@ -4,7 +4,19 @@
 
 #define STEP_ENTRIES 4096U
 
-static enum err drop_due(struct env_write *write, struct slice due, struct slice place) {
+/* The journal may hold another expiry that LMDB does not know yet, but whose value it alone holds.
+ */
+static bool is_waiting(struct kv_hdd *hdd, const struct stored *stored) {
+    uint64_t hash = hdd_hash(hdd, stored->space, stored->key);
+    recent_lock(&hdd->recent, hash);
+    bool waiting =
+        recent_find_locked(&hdd->recent, hash, stored->space, stored->key, UINT64_MAX) != NULL;
+    recent_unlock(&hdd->recent, hash);
+    return waiting;
+}
+
+static enum err drop_due(struct kv_hdd *hdd, struct env_write *write, struct slice due,
+                         struct slice place, bool *ret_dropped) {
     struct slice bytes;
     struct stored stored;
     char copy[DUE_BYTES];
@@ -20,6 +32,9 @@ static enum err drop_due(struct env_write *write, struct slice due, struct slice
     if (there && (stored_peek(place_slice(&where), bytes, &stored) ||
                   stored.expires_at_ms != due_time(slice_make(copy, sizeof copy))))
         there = false;
+    *ret_dropped = !(there && is_waiting(hdd, &stored));
+    if (!*ret_dropped)
+        return OK;
     err = there ? env_write_delete(write, ENV_ENTRIES, place_slice(&where)) : OK;
     return err ? err : env_write_delete(write, ENV_EXPIRY, slice_make(copy, sizeof copy));
 }
@@ -47,19 +62,24 @@ static enum err has_due(struct env *env, int64_t now_ms, bool *ret_due) {
     return err == ERR_KEY_NOT_EXIST ? OK : err;
 }
 
-static enum err sweep_env(struct env *env, int64_t now_ms, bool *ret_more) {
+static enum err sweep_env(struct kv_hdd *hdd, struct env *env, int64_t now_ms, bool *ret_more) {
     struct env_write *write;
     struct slice due, place;
     enum err err = env_write_begin(env, 0, &write);
     if (err)
         return err;
     unsigned count = 0;
+    char behind[DUE_BYTES + 1] = {0}; /* what was looked at last */
+    size_t behind_bytes = 0;
     while (!err && count < STEP_ENTRIES) {
-        err = env_write_seek(write, ENV_EXPIRY, (struct slice){NULL, 0}, &due, &place);
+        bool dropped = false;
+        err = env_write_seek(write, ENV_EXPIRY, slice_make(behind, behind_bytes), &due, &place);
         if (err || !is_due(due, place, now_ms))
             break;
-        err = drop_due(write, due, place);
-        count++;
+        memcpy(behind, due.ptr, DUE_BYTES);
+        behind_bytes = sizeof behind;
+        err = drop_due(hdd, write, due, place, &dropped);
+        count += dropped;
     }
     if (err && err != ERR_KEY_NOT_EXIST) {
         env_write_abort(write);
@@ -75,7 +95,7 @@ enum err hdd_sweep(struct kv_hdd *hdd, int64_t now_ms, bool *ret_more) {
         bool due;
         enum err err = has_due(hdd->envs[i], now_ms, &due);
         if (!err && due)
-            err = sweep_env(hdd->envs[i], now_ms, ret_more);
+            err = sweep_env(hdd, hdd->envs[i], now_ms, ret_more);
         if (err)
             return err;
     }

@@ -53,16 +53,18 @@ def run(runner):
 
 
 def inside(place):
-    server = Server("--write-buffer", "4m", keep=place)
-    try:
-        story(server)
-    except Failure as failure:
-        print(failure)
-        print("log: " + server.log_text()[-1500:])
-        return 1
-    finally:
-        if server.process.poll() is None:
-            server.kill()
+    for flags in ((), ("--write-buffer", "4m", "--hdd-shards", "2")):
+        room = os.path.join(place, "server")
+        os.mkdir(room)
+        server = Server(*flags, keep=room)
+        try:
+            story(server)
+        except Failure as failure:
+            print("with %s: %s" % (flags, failure))
+            print("log: " + server.log_text()[-1500:])
+            return 1
+        finally:
+            server.close()
     return 0
 
 
@@ -118,6 +120,42 @@ def write_again(line, kept, i, after):
     return time.monotonic() - start
 
 
+def fill_with_ballast(server):
+    """Somebody else takes all the room there is."""
+    path = os.path.join(server.dir, "ballast")
+    with open(path, "wb", buffering=0) as ballast:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    ballast.write(bytes(size))
+            except OSError:
+                pass
+    return path
+
+
+def beside_ballast(server, kept, gone, at):
+    """Not a byte is left, by somebody else's doing; what is taken nevertheless is kept."""
+    line = server.line()
+    for i in range(at, at + 50):
+        if set_one(line, i) == "+OK":
+            kept.add(i)
+    path = fill_with_ballast(server)
+    for i in range(at + 50, at + 400):
+        reply = set_one(line, i)
+        check(reply == "+OK" or reply.startswith("+ERR STORAGE_FULL"), "SET: %r" % reply)
+        if reply == "+OK":
+            kept.add(i)
+    check_all(line, kept, gone)
+    delete_some(line, kept, gone, 3)
+    check_all(line, kept, gone)
+    os.unlink(path)
+    took = write_again(line, kept, at + 400, "the disk had room again")
+    check_all(line, kept, gone)
+    line = again(server)
+    check_all(line, kept, gone)
+    return took
+
+
 def again(server):
     server.kill()
     server.process.stdout.close()
@@ -148,6 +186,8 @@ def story(server):
     took_flush = write_again(line, kept, at, "FLUSHALL")
     line = again(server)
     check_all(line, kept, gone)
+    took_ballast = beside_ballast(server, kept, gone, at + 1)
     check(server.stop() == 0, "the server did not end well")
     print("full after %d entries of 60 kB, then after %d; writes went on %.2f s after deletes, "
-          "%.2f s after FLUSHALL" % (first, second, took_deletes, took_flush))
+          "%.2f s after FLUSHALL, %.2f s after somebody else made room" % (
+              first, second, took_deletes, took_flush, took_ballast))

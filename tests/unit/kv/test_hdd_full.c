@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* The durable store on a disk whose room the test says. */
+#include "kv_case.h"
+
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kv/hdd.h"
+
+static _Atomic uint64_t room_bytes;
+
+/* These stand before the C library's. */
+int fstatvfs(int fd, struct statvfs *disk) {
+    (void)fd;
+    memset(disk, 0, sizeof *disk);
+    disk->f_frsize = 1;
+    disk->f_bavail = room_bytes;
+    return 0;
+}
+
+int statvfs(const char *path, struct statvfs *disk) {
+    (void)path;
+    return fstatvfs(0, disk);
+}
+
+struct fixture {
+    struct kv_hdd *hdd;
+    char dir[64];
+    struct arena arena;
+};
+
+static void open_store(struct fixture *f) {
+    char why[300];
+    struct kv_options options = {.data_dir = f->dir, .write_buffer_bytes = 64 << 20};
+    if (kv_hdd_open(&options, &f->hdd, why, sizeof why))
+        fail_msg("%s", why);
+}
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    room_bytes = 1ULL << 40;
+    snprintf(f->dir, sizeof f->dir, "/tmp/hati-unit-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    clock_move_for_test(NOW - clock_wall_ms());
+    arena_init(&f->arena, 1U << 20);
+    open_store(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    char command[100];
+    kv_hdd_close(f->hdd);
+    snprintf(command, sizeof command, "rm -rf %s", f->dir);
+    assert_int_equal(system(command), 0);
+    arena_done(&f->arena);
+    free(f);
+    return 0;
+}
+
+static struct kv_ref ref_to(const char *key) {
+    return (struct kv_ref){KV_HDD, {{1}}, SLICE("default"), slice_of_cstr(key)};
+}
+
+static enum err act(struct fixture *f, enum kv_action action, const char *key, int64_t ttl_ms) {
+    struct waited waited = WAITED;
+    struct kv_op op = {
+        .action = action, .ref = ref_to(key), .value = SLICE("value"), .ttl_ms = ttl_ms};
+    struct kv_write write = {
+        .ops = &op, .op_count = 1, .now_ms = NOW, .done = write_came, .context = &waited};
+    assert_int_equal(kv_hdd_submit(f->hdd, &write), ERR_PENDING);
+    waited_for(&waited);
+    return write.err;
+}
+
+static enum err get(struct fixture *f, const char *key) {
+    struct kv_ref ref = ref_to(key);
+    struct kv_entry entry;
+    return kv_hdd_get(f->hdd, &ref, NOW, KV_WANT_ALL, &f->arena, &entry);
+}
+
+static void test_on_a_full_disk_reads_and_deletes_go_on(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(act(f, KV_SET, "a", 0), OK);
+    assert_int_equal(act(f, KV_SET, "b", 0), OK);
+    room_bytes = 0;
+    assert_int_equal(act(f, KV_SET, "c", 0), ERR_STORAGE_FULL);
+    assert_int_equal(act(f, KV_INCREMENT, "n", 0), ERR_STORAGE_FULL);
+    assert_int_equal(get(f, "a"), OK);
+    assert_int_equal(act(f, KV_DELETE, "a", 0), OK);
+    assert_int_equal(get(f, "a"), ERR_KEY_NOT_EXIST);
+    assert_int_equal(get(f, "c"), ERR_KEY_NOT_EXIST);
+    assert_int_equal(act(f, KV_FLUSH_ALL, "", 0), OK);
+    room_bytes = 1ULL << 40;
+    assert_int_equal(act(f, KV_SET, "c", 0), OK);
+    assert_int_equal(get(f, "c"), OK);
+    assert_int_equal(get(f, "b"), ERR_KEY_NOT_EXIST);
+}
+
+static void test_a_store_opens_on_a_full_disk(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(act(f, KV_SET, "a", 0), OK);
+    room_bytes = 0;
+    kv_hdd_close(f->hdd);
+    open_store(f);
+    assert_int_equal(get(f, "a"), OK);
+    assert_int_equal(act(f, KV_SET, "b", 0), ERR_STORAGE_FULL);
+    assert_int_equal(act(f, KV_DELETE, "a", 0), OK);
+    assert_int_equal(get(f, "a"), ERR_KEY_NOT_EXIST);
+}
+
+/* The touch stands in the journal alone, and there without the value. */
+static void test_what_was_touched_is_not_swept_before_lmdb_knows(void **state) {
+    struct fixture *f = *state;
+    bool more;
+    struct kv_stats stats = {0};
+    assert_int_equal(act(f, KV_SET, "a", 1000), OK);
+    assert_true(hdd_wait_applied(f->hdd));
+    assert_int_equal(act(f, KV_TOUCH, "a", 1000000), OK);
+    assert_int_equal(hdd_sweep(f->hdd, NOW + 2000, &more), OK);
+    kv_hdd_stats(f->hdd, &stats);
+    assert_int_equal(stats.keys, 1);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    log_set_level(LOG_OFF);
+    const struct CMUnitTest tests[] = {
+        CASE(test_on_a_full_disk_reads_and_deletes_go_on),
+        CASE(test_a_store_opens_on_a_full_disk),
+        CASE(test_what_was_touched_is_not_swept_before_lmdb_knows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
