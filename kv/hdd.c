@@ -119,6 +119,7 @@ static void free_hdd(struct kv_hdd *hdd) {
         journal_close(hdd->journal);
     hdd_shards_close(hdd);
     recent_close(&hdd->recent);
+    hdd_cache_close(hdd->cache);
     spaces_free(hdd->spaces);
     while (hdd->new_spaces) {
         struct new_space *next = hdd->new_spaces->next;
@@ -147,6 +148,8 @@ enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, 
     snprintf(hdd->dir, sizeof hdd->dir, "%s", options->data_dir);
     init(hdd, options);
     enum err err = recent_open(&hdd->recent);
+    if (!err)
+        err = hdd_cache_open(options->read_cache_bytes, &hdd->cache);
     hdd->spaces = spaces_new();
     if (!err && !hdd->spaces)
         err = ERR_OUT_OF_MEMORY;

@@ -11,6 +11,7 @@
 
 #include "journal/committer.h"
 #include "journal/env.h"
+#include "kv/hdd_cache.h"
 #include "kv/hdd_recent.h"
 #include "kv/hdd_record.h"
 #include "kv/space.h"
@@ -38,7 +39,8 @@ struct kv_hdd {
     struct committer *committer;
     struct spaces *spaces;
     struct recent recent;
-    uint64_t seed; /* of hashes in memory */
+    struct hdd_cache *cache; /* NULL: none is wanted */
+    uint64_t seed;           /* of hashes in memory */
     uint64_t buffer_bytes;
     void (*fatal)(const char *why);
     void (*progress)(const char *what, uint64_t done, uint64_t total);
@@ -73,8 +75,10 @@ struct kv_hdd {
     pthread_t applier, lister;
 };
 
+/* Never 0: tables of recent writes know by it which slots were never used. */
 static inline uint64_t hdd_hash(const struct kv_hdd *hdd, uint32_t space, struct slice key) {
-    return hash_seeded(key, hdd->seed + space * 0x9E3779B97F4A7C15U);
+    uint64_t hash = hash_seeded(key, hdd->seed + space * 0x9E3779B97F4A7C15U);
+    return hash ? hash : 1;
 }
 
 /* Which LMDB environment an entry lives in, among `count`. */

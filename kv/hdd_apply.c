@@ -214,6 +214,8 @@ static bool apply_frozen(struct kv_hdd *hdd, struct generation *generation) {
     note_full(hdd, false);
     uint64_t last_seq = generation->last_seq;
     hdd_reserve_measure(hdd);
+    if (hdd->cache)
+        hdd_cache_renew(hdd->cache, generation);
     recent_retire(&hdd->recent, generation);
     journal_trim(hdd->journal, last_seq);
     pthread_mutex_lock(&hdd->lock);

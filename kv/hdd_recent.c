@@ -67,12 +67,6 @@ static void unlock_all(struct recent *recent) {
         pthread_mutex_unlock(&recent->stripes[i].lock);
 }
 
-/* A slot that was taken back keeps its hash (made odd-proof by never being 0) and is passed over,
- * so that searches go on behind it. */
-static uint64_t mark_of(uint64_t hash) {
-    return hash ? hash : 1;
-}
-
 static struct recent_slot *find_slot(const struct recent_table *table, uint64_t hash,
                                      uint32_t space, struct slice key) {
     if (!table->slots)
@@ -91,7 +85,7 @@ const struct version *recent_find_locked(const struct recent *recent, uint64_t h
                                          struct slice key, uint64_t visible) {
     unsigned stripe = recent_stripe_of(hash);
     for (const struct generation *at = recent->active; at; at = at->older) {
-        const struct recent_slot *slot = find_slot(&at->tables[stripe], mark_of(hash), space, key);
+        const struct recent_slot *slot = find_slot(&at->tables[stripe], hash, space, key);
         const struct version *version = slot ? slot->newest : NULL;
         while (version && version->seq > visible)
             version = version->older;
@@ -194,7 +188,7 @@ struct version *recent_put(struct recent *recent, const struct recent_put *put) 
     fill(version, put);
     recent_lock(recent, put->hash);
     struct recent_slot *slot = make_slot(&recent->active->tables[recent_stripe_of(put->hash)],
-                                         mark_of(put->hash), put->space, put->key);
+                                         put->hash, put->space, put->key);
     if (slot) {
         version->older = slot->newest;
         slot->newest = version;
@@ -205,8 +199,8 @@ struct version *recent_put(struct recent *recent, const struct recent_put *put) 
 
 void recent_take_back(struct recent *recent, uint64_t hash, const struct version *version) {
     recent_lock(recent, hash);
-    struct recent_slot *slot = find_slot(&recent->active->tables[recent_stripe_of(hash)],
-                                         mark_of(hash), version->space, version_key(version));
+    struct recent_slot *slot = find_slot(&recent->active->tables[recent_stripe_of(hash)], hash,
+                                         version->space, version_key(version));
     if (slot && slot->newest == version)
         slot->newest = version->older;
     recent_unlock(recent, hash);

@@ -26,6 +26,7 @@ struct version {
     uint16_t key_len;
     uint8_t type_len;
     bool dead;    /* the entry was deleted */
+    bool used;    /* read since the cache's hand passed */
     char bytes[]; /* key, content type, value */
 };
 
@@ -40,12 +41,12 @@ static inline struct slice version_value(const struct version *version) {
 }
 
 struct recent_slot {
-    uint64_t hash;
-    struct version *newest; /* NULL: what stood here was taken back */
+    uint64_t hash;          /* 0: the slot was never used */
+    struct version *newest; /* NULL: what stood here was taken back; searches go on behind it */
 };
 
 struct recent_table {
-    struct recent_slot *slots; /* hash 0 with newest NULL: never used */
+    struct recent_slot *slots;
     uint32_t mask;
     uint32_t used;
 };

@@ -50,6 +50,8 @@ enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigne
 void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again) {
     if (ref->storage == KV_MEMORY)
         kv_mem_prefetch(kv->mem, ref, again);
+    else if (kv->hdd)
+        kv_hdd_prefetch(kv->hdd, ref, again);
 }
 
 enum err kv_submit(struct kv *kv, struct kv_write *write) {

@@ -129,6 +129,7 @@ struct kv_options {
     unsigned hdd_shards;         /* 1 to 64 */
     int64_t durability_ms;       /* 0: every reply after its sync; else synced at least so often */
     uint64_t write_buffer_bytes; /* recent writes held in memory before writers are slowed */
+    uint64_t read_cache_bytes;   /* entries of hdd kept in memory for reading; 0: none */
     void (*fatal)(const char *why); /* the store can no longer be believed; from its thread, once */
     void (*progress)(const char *what, uint64_t done,
                      uint64_t total); /* rebuild, replay; may be NULL */
@@ -149,7 +150,7 @@ void kv_close(struct kv *kv);
 enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                 struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
 
-/* Hints that this ref is read or written soon (memory only; may do nothing). Of a batch, all are
+/* Hints that this ref is read or written soon (may do nothing). Of a batch, all are
  * hinted at once, and then all again: the second round fetches what the first one found. */
 void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again);
 

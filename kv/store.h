@@ -23,6 +23,7 @@ enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, 
 void kv_hdd_close(struct kv_hdd *hdd);
 enum err kv_hdd_get(struct kv_hdd *hdd, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                     struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
+void kv_hdd_prefetch(struct kv_hdd *hdd, const struct kv_ref *ref, bool again);
 enum err kv_hdd_submit(struct kv_hdd *hdd, struct kv_write *write) MUST_USE;
 enum err kv_hdd_list(struct kv_hdd *hdd, struct kv_list *list) MUST_USE;
 enum err kv_hdd_count(struct kv_hdd *hdd, struct kv_count *count) MUST_USE;

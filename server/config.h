@@ -22,6 +22,7 @@ struct config {
     unsigned hdd_shards;
     int64_t durability_ms;       /* 0: commit */
     uint64_t write_buffer_bytes; /* recent durable writes held in memory */
+    uint64_t read_cache_bytes;   /* hdd entries kept in memory for reading */
     uint64_t memory_limit_bytes;
     enum kv_eviction memory_eviction;
     uint64_t payload_limit_bytes;

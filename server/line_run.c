@@ -171,7 +171,8 @@ static bool run_request(struct line_conn *conn, struct line_request *request) {
 
 static void prefetch(const struct call *call, bool again) {
     const struct args *args = &call->args;
-    if (args->storage != KV_MEMORY || args->key.len == 0)
+    bool writes_hdd = args->storage == KV_HDD && (call->op->flags & OP_WRITE);
+    if (writes_hdd || args->key.len == 0)
         return;
     struct kv_ref ref = {args->storage, args->workspace, args->ns, args->key};
     kv_prefetch(call->core->kv, &ref, again);

@@ -91,6 +91,7 @@ static enum err open_store(struct server *server, char *ret_why) {
         .hdd_shards = config->hdd_shards,
         .durability_ms = config->durability_ms,
         .write_buffer_bytes = config->write_buffer_bytes,
+        .read_cache_bytes = config->read_cache_bytes,
         .fatal = note_fatal,
         .progress = print_progress,
     };

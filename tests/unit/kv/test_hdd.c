@@ -20,8 +20,10 @@ static void run(const char *format, ...) {
 }
 
 static enum err open_dir(struct kv_case *c, const char *dir, unsigned shards, char *why) {
-    struct kv_options options = {
-        .data_dir = dir, .hdd_shards = shards, .write_buffer_bytes = 64 << 20};
+    struct kv_options options = {.data_dir = dir,
+                                 .hdd_shards = shards,
+                                 .write_buffer_bytes = 64 << 20,
+                                 .read_cache_bytes = 1 << 20};
     return kv_open(&options, &c->kv, why, 300);
 }
 
