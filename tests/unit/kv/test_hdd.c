@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -410,6 +411,64 @@ static void test_writers_of_several_threads_lose_nothing(void **state) {
     assert_value(c, "n", "1200");
 }
 
+/* Writers whose generations are applied all the time, and readers that fill the cache meanwhile:
+ * what was acknowledged is never followed by something older. */
+struct reading {
+    struct kv_case *c;
+    _Atomic int64_t *acked;
+    _Atomic bool *stop;
+    unsigned stale;
+};
+
+static void *read_on(void *context) {
+    struct reading *reading = context;
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    while (!*reading->stop) {
+        for (int i = 0; i < 20; i++) {
+            char key[16];
+            int64_t number = -1;
+            int64_t before = reading->acked[i];
+            struct kv_entry entry;
+            snprintf(key, sizeof key, "r%d", i);
+            struct kv_ref ref = ref_of(reading->c, key);
+            enum err err = kv_get(reading->c->kv, &ref, NOW, KV_WANT_VALUE, &arena, &entry);
+            if (!err)
+                slice_parse_i64(entry.value, &number);
+            reading->stale += before > 0 && (err || number < before);
+            arena_done(&arena);
+        }
+    }
+    return NULL;
+}
+
+static void test_readers_never_see_less_than_was_acknowledged(void **state) {
+    struct kv_case *c = *state;
+    _Atomic int64_t acked[20] = {0};
+    _Atomic bool stop = false;
+    pthread_t threads[3];
+    struct reading reading[3];
+    for (int i = 0; i < 3; i++) {
+        reading[i] = (struct reading){c, acked, &stop, 0};
+        pthread_create(&threads[i], NULL, read_on, &reading[i]);
+    }
+    for (int64_t round = 1; round < 60; round++) {
+        for (int i = 0; i < 20; i++) {
+            char key[16], value[24];
+            snprintf(key, sizeof key, "r%d", i);
+            snprintf(value, sizeof value, "%lld", (long long)round);
+            set_key(c, key, value);
+            acked[i] = round;
+        }
+        (void)count_at(c, NOW); /* everything is applied, and its generation forgotten */
+    }
+    stop = true;
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(reading[i].stale, 0);
+    }
+}
+
 /* A buffer far smaller than what is written: generations are applied on the way. */
 static void test_more_than_the_write_buffer_goes_through(void **state) {
     struct kv_case *c = *state;
@@ -452,6 +511,7 @@ int main(void) {
         CASE(test_long_keys_are_listed_in_byte_order),
         CASE(test_expired_entries_leave_the_disk),
         CASE(test_writers_of_several_threads_lose_nothing),
+        CASE(test_readers_never_see_less_than_was_acknowledged),
         CASE(test_more_than_the_write_buffer_goes_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
