@@ -152,12 +152,16 @@ static enum err replay_file(struct replay *replay, uint64_t number) {
     if (!err)
         err = replay_bytes(replay, &segment, bytes, path);
     munmap(bytes, segment.size_bytes);
-    if (!err) {
+    if (err)
+        return err;
+    replay->journal->current.number = number;
+    if (replay->expected_seq == segment.first_seq) {
+        unlink(path); /* begun, and never written to: starts that die early leave no pile */
+    } else {
         remember(replay->journal, &segment);
         replay->journal->newest->last_seq = replay->expected_seq - 1;
-        replay->journal->current.number = number;
     }
-    return err;
+    return OK;
 }
 
 static int compare_numbers(const void *a, const void *b) {

@@ -158,6 +158,15 @@ static void test_applied_segments_are_used_again_and_their_past_is_not_read(void
     assert_int_equal(journal_next_seq(f->journal), next);
 }
 
+static void test_starts_that_write_nothing_leave_no_pile(void **state) {
+    struct fixture *f = *state;
+    append(f, 2, true);
+    for (int i = 0; i < 10; i++)
+        reopen(f, 0);
+    assert_int_equal(f->replayed, RECORDS);
+    assert_int_equal(count_segments(f), 2);
+}
+
 static off_t end_of_data(const char *path, char *bytes, size_t size) {
     int fd = open(path, O_RDONLY);
     assert_true(fd >= 0);
@@ -364,6 +373,7 @@ int main(void) {
         CASE(test_records_come_back_in_order_from_where_they_were_applied),
         CASE(test_numbers_never_go_back_even_where_the_journal_is_gone),
         CASE(test_applied_segments_are_used_again_and_their_past_is_not_read),
+        CASE(test_starts_that_write_nothing_leave_no_pile),
         CASE(test_every_torn_tail_replays_to_what_stood_before),
         CASE(test_a_damaged_middle_is_refused_and_its_place_named),
         CASE(test_what_was_never_synced_may_be_missing_in_the_middle),
