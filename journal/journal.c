@@ -18,21 +18,23 @@ void journal_path(const struct journal *journal, uint64_t number, char path[PATH
     snprintf(path, PATH_BYTES, "%s/segment-%016" PRIx64, journal->dir, number);
 }
 
-/* Goes on in a fresh segment. Its header is on disk under its name before any block is written. */
+/* Goes on in a fresh segment. It gets its name only once its header is on disk, so that a crash
+ * leaves no segment without one, and has it for good before any block is written. */
 static enum err begin_segment(struct journal *journal, uint64_t size_bytes) {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], spare[PATH_BYTES];
     struct segment next = {journal->current.number + 1, journal->next_seq, size_bytes, -1};
     journal_path(journal, next.number, path);
-    enum err err = journal_spare_take(journal, size_bytes, path);
+    enum err err = journal_spare_take(journal, size_bytes, spare);
     if (err)
         return err;
-    next.fd = open(path, O_RDWR | O_CLOEXEC);
+    next.fd = open(spare, O_RDWR | O_CLOEXEC);
     err = next.fd < 0 ? ERR_UNAVAILABLE : segment_begin(&next);
-    if (!err && fsync(journal->dir_fd) != 0)
+    if (!err && (rename(spare, path) != 0 || fsync(journal->dir_fd) != 0))
         err = ERR_UNAVAILABLE;
     if (err) {
         if (next.fd >= 0)
             close(next.fd);
+        unlink(spare);
         unlink(path);
         return err;
     }

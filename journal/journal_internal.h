@@ -52,9 +52,9 @@ enum err journal_replay(struct journal *journal, const struct journal_options *o
 /* journal_spare.c: files of zeros made beforehand by a thread of their own. */
 enum err journal_spares_start(struct journal *journal) MUST_USE;
 void journal_spares_stop(struct journal *journal);
-/* Moves a spare to `path`, or makes one at once where there is none or another size is wanted. */
+/* Gives up a spare, whose path is the caller's then; where another size is wanted it is made. */
 enum err journal_spare_take(struct journal *journal, uint64_t size_bytes,
-                            const char *path) MUST_USE;
+                            char ret_path[PATH_BYTES]) MUST_USE;
 /* A segment that is done with becomes a spare, or is deleted. */
 void journal_spare_give(struct journal *journal, uint64_t number, bool usual_size);
 

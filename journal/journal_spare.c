@@ -87,21 +87,24 @@ void journal_spares_stop(struct journal *journal) {
 }
 
 /* Waits for the maker rather than making a second file beside it, unless the disk is full. */
-enum err journal_spare_take(struct journal *journal, uint64_t size_bytes, const char *path) {
-    if (size_bytes != journal->segment_bytes)
-        return segment_make(path, size_bytes);
+enum err journal_spare_take(struct journal *journal, uint64_t size_bytes,
+                            char ret_path[PATH_BYTES]) {
+    bool usual_size = size_bytes == journal->segment_bytes;
+    unsigned number = 0;
     pthread_mutex_lock(&journal->lock);
-    while (journal->spares == 0 && !atomic_load(&journal->full))
+    while (usual_size && journal->spares == 0 && !atomic_load(&journal->full))
         pthread_cond_wait(&journal->wake, &journal->lock);
-    enum err err = ERR_STORAGE_FULL;
-    if (journal->spares) {
-        char spare[PATH_BYTES];
-        journal_spare_path(journal, journal->spare_numbers[--journal->spares], spare);
-        err = rename(spare, path) == 0 ? OK : ERR_UNAVAILABLE;
-        pthread_cond_broadcast(&journal->wake);
-    }
+    bool found = !usual_size || journal->spares > 0;
+    if (!usual_size)
+        number = journal->spare_serial++;
+    else if (found)
+        number = journal->spare_numbers[--journal->spares];
+    pthread_cond_broadcast(&journal->wake);
     pthread_mutex_unlock(&journal->lock);
-    return err;
+    if (!found)
+        return ERR_STORAGE_FULL;
+    journal_spare_path(journal, number, ret_path);
+    return usual_size ? OK : segment_make(ret_path, size_bytes);
 }
 
 void journal_spare_give(struct journal *journal, uint64_t number, bool usual_size) {
