@@ -28,6 +28,12 @@ static bool take_id(struct rpc_item *item, struct rpc_source *source, const json
     return true;
 }
 
+static bool is_version_2(const json_t *version) {
+    return json_is_string(version) &&
+           slice_equal(slice_make(json_string_value(version), json_string_length(version)),
+                       SLICE("2.0"));
+}
+
 /* Whether the object is a request of either version; the failure is in the item where not. */
 static bool check_shape(struct rpc_item *item, struct rpc_source *source, json_t *object) {
     const json_t *version = json_object_get(object, "jsonrpc");
@@ -36,8 +42,7 @@ static bool check_shape(struct rpc_item *item, struct rpc_source *source, json_t
     item->legacy = !version && method;
     if (!take_id(item, source, json_object_get(object, "id")))
         refuse(item, ERR_INVALID_REQUEST, "an id is a string, a number or null");
-    else if (!item->legacy &&
-             (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0))
+    else if (!item->legacy && !is_version_2(version))
         refuse(item, ERR_INVALID_REQUEST, "jsonrpc is not \"2.0\"");
     else if (!json_is_string(method))
         refuse(item, ERR_INVALID_REQUEST, "method is not a string");

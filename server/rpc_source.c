@@ -6,6 +6,10 @@
 #define CONTAINER_BYTES 256U
 #define MEMBER_BYTES 64U
 
+/* A value is any bytes: a \u0000 in a string is one of them. */
+#define LOAD_FLAGS                                                                                 \
+    (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL)
+
 static bool is_space(char c) {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
@@ -91,9 +95,7 @@ static bool next_message(struct rpc_source *source) {
     if (source->rest.len == 0)
         return refuse(source, ERR_PARSE, "the body is empty");
     json_error_t error;
-    source->doc =
-        json_loadb(source->rest.ptr, source->rest.len,
-                   JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &error);
+    source->doc = json_loadb(source->rest.ptr, source->rest.len, LOAD_FLAGS, &error);
     if (!source->doc)
         return parse_failed(source, &error);
     size_t len = (size_t)error.position;

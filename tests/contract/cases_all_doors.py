@@ -5,7 +5,7 @@ from harness import check, same
 
 
 def a_value_comes_back_as_it_was(door, others):
-    for value in (b"1", b"", b"hello world", b"\x00\xff\n\r binary", "gr\u00fc\u00df".encode(),
+    for value in (b"1", b"", b"hello world", b"\x00\xff\n\r binary", "gr\u00fc\u00df".encode(), b"a\0b",
                   b"x" * 70000):
         same(door.set("a", value), None, "set")
         for other in others:

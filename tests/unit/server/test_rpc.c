@@ -111,6 +111,8 @@ static void what_is_no_request_is_refused(void **state) {
         "{\"jsonrpc\":2.0,\"method\":\"Server.Ping\"}",
         "{\"jsonrpc\":null,\"method\":\"Server.Ping\"}",
         "{\"jsonrpc\":\"2.0\"}",
+        "{\"jsonrpc\":\"2.0\\u0000\",\"method\":\"Server.Ping\"}",
+        "\"\\u0000\"",
         "{\"jsonrpc\":\"2.0\",\"method\":\"Server.Ping\",\"params\":null}",
         "{\"jsonrpc\":\"2.0\",\"method\":\"Server.Ping\",\"params\":1}",
         "{\"jsonrpc\":\"2.0\",\"method\":\"Server.Ping\",\"method\":\"Server.Ping\",\"id\":1}",
@@ -134,7 +136,7 @@ static void what_is_no_json_is_refused(void **state) {
         "[1,]",
         "{\"id\":1e999}",
         "{\"id\":9223372036854775808}",
-        "\"\\u0000\"",
+        "{\"\\u0000\":1}",
         "\"\xFF\"",
         "{\"a\":01}",
         "\xEF\xBB\xBF{}",
@@ -315,6 +317,19 @@ static void bytes_that_are_no_text_travel_as_base64(void **state) {
     expect(CALL("Storage.Set", "[\"memory\",\"b\",\"\",0,\"base64\"]", "3"),
            RESULT("true", "3") "\n");
     expect(CALL("Storage.Get", "[\"memory\",\"b\"]", "4"), RESULT("\"\"", "4") "\n");
+}
+
+static void a_nul_is_a_character_like_any_other(void **state) {
+    (void)state;
+    expect(CALL("Storage.Set", "[\"memory\",\"a\",\"1\\u00002\"]", "1"), RESULT("true", "1") "\n");
+    assert_int_equal(fake.entries[0].value_len, 3);
+    assert_memory_equal(fake.entries[0].value, "1\0002", 3);
+    expect(CALL("Storage.Get", "[\"memory\",\"a\"]", "\"\\u0000\""),
+           RESULT("\"1\\u00002\"", "\"\\u0000\"") "\n");
+    expect_without_data(
+        CALL("Storage.Get", "[\"memory\",\"a\\u0000\"]", "1"),
+        FAILED("-32014", "KEY_INVALID: a key has 1 to 4096 bytes and no NUL", "1") "\n");
+    expect_without_data(CALL("Server.Ping\\u0000", "[]", "1"), FAILED_(NO_METHOD, "1") "\n");
 }
 
 static void many_entries_and_keys(void **state) {
@@ -647,6 +662,7 @@ int main(void) {
         cmocka_unit_test_teardown(params_that_do_not_fit_are_refused, forget),
         cmocka_unit_test_teardown(a_time_to_live_is_a_number_or_its_text, forget),
         cmocka_unit_test_teardown(bytes_that_are_no_text_travel_as_base64, forget),
+        cmocka_unit_test_teardown(a_nul_is_a_character_like_any_other, forget),
         cmocka_unit_test_teardown(many_entries_and_keys, forget),
         cmocka_unit_test_teardown(every_failure_has_its_code, forget),
         cmocka_unit_test_teardown(a_value_over_the_limit_names_the_limit, forget),
