@@ -50,11 +50,12 @@ void rest_condition_parse(struct slice header, bool weak, struct rest_condition 
         size_t len = comma ? (size_t)(comma - left.ptr) : left.len;
         struct slice etag;
         bool is_weak;
-        if (!read_etag(trim(slice_make(left.ptr, len)), &is_weak, &etag) ||
-            to->count == OP_ETAGS_MAX)
-            to->kind = CONDITION_BAD;
-        else if (weak || !is_weak)
+        bool sound =
+            read_etag(trim(slice_make(left.ptr, len)), &is_weak, &etag) && to->count < OP_ETAGS_MAX;
+        if (sound && (weak || !is_weak))
             to->etags[to->count++] = etag;
+        else if (!sound && !weak)
+            to->kind = CONDITION_BAD;
         if (!comma)
             break;
         left = slice_make(comma + 1, left.len - len - 1);

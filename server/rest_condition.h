@@ -18,8 +18,10 @@ struct rest_condition {
     struct slice etags[OP_ETAGS_MAX]; /* 32 hexadecimal digits each; in the header */
 };
 
-/* Reads a header: `*`, or MD5s parted by commas, each quoted or bare. weak: `W/"…"` counts too
- * (If-None-Match); else it is left out, since it never equals anything (If-Match). Any thread. */
+/* Reads a header: `*`, or MD5s parted by commas, each quoted or bare. weak (If-None-Match): `W/"…"`
+ * counts too, and what is no MD5, or one too many, is passed over, as others' ETags are no MD5s;
+ * else (If-Match) a weak one is left out, since it never equals anything, and the rest makes the
+ * header BAD. Any thread. */
 void rest_condition_parse(struct slice header, bool weak, struct rest_condition *ret_condition);
 
 /* True where the ETag is one of a list's (or the kind is ANY). */

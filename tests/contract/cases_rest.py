@@ -52,8 +52,12 @@ def conditions(server):
         ("GET", {"If-None-Match": '"%s"' % md5(b"3")}, None, 304),
         ("GET", {"If-None-Match": md5(b"3")}, None, 304), ("GET", {"If-None-Match": "*"}, None, 304),
         ("GET", {"If-None-Match": '"%s"' % md5(b"9")}, None, 200),
+        ("GET", {"If-None-Match": 'W/"%s"' % md5(b"3")}, None, 304),
+        ("GET", {"If-None-Match": '"other", W/"%s"' % md5(b"3")}, None, 304),
+        ("GET", {"If-None-Match": '"other"'}, None, 200),
         ("DELETE", {"If-Match": md5(b"9")}, None, 412),
         ("DELETE", {"If-Match": md5(b"3")}, None, 204), ("DELETE", {}, None, 404),
+        ("DELETE", {"If-Match": "*"}, None, 412),
     ]
     for method, headers, body, status in table:
         answer = server.request(method, path, body, headers)

@@ -80,6 +80,15 @@ static void test_malformed_headers_are_bad(void **state) {
     assert_false(holds("abc", true, "hello"));
 }
 
+static void test_etags_of_others_are_passed_over_where_asked(void **state) {
+    (void)state;
+    assert_true(holds("\"v1\", \"" MD5_HELLO "\"", true, "hello"));
+    assert_true(holds("W/\"" MD5_HELLO "\", \"a,b\"", true, "hello"));
+    assert_true(holds(MD5_HELLO ",", true, "hello"));
+    assert_false(holds("\"v1\", \"" MD5_HELLO "\"", true, "x"));
+    assert_false(holds("\"v1\", \"" MD5_HELLO "\"", false, "hello"));
+}
+
 static void test_a_list_has_an_end(void **state) {
     char header[(OP_ETAGS_MAX + 1) * sizeof MD5_X];
     size_t len = 0;
@@ -89,6 +98,7 @@ static void test_a_list_has_an_end(void **state) {
     assert_int_equal(read_text(header, false).count, OP_ETAGS_MAX);
     snprintf(header + len, sizeof header - len, "," MD5_X);
     assert_int_equal(read_text(header, false).kind, CONDITION_BAD);
+    assert_int_equal(read_text(header, true).count, OP_ETAGS_MAX);
 }
 
 int main(void) {
@@ -98,6 +108,7 @@ int main(void) {
         cmocka_unit_test(test_a_star_is_any),
         cmocka_unit_test(test_weak_etags_count_only_where_asked),
         cmocka_unit_test(test_malformed_headers_are_bad),
+        cmocka_unit_test(test_etags_of_others_are_passed_over_where_asked),
         cmocka_unit_test(test_a_list_has_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
