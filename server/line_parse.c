@@ -88,6 +88,13 @@ static bool looks_like_http(struct slice line) {
     return false;
 }
 
+/* True for a caller without a token that still holds, where the operation wants one. */
+static bool is_stranger(const struct line_context *context, const struct op_words *words) {
+    if (words && (words->op->flags & OP_OPEN))
+        return false;
+    return auth_allows(context->grant, AUTH_ANY, SLICE(""), context->now_ms) != OK;
+}
+
 static unsigned count_spaces(struct slice line) {
     unsigned count = 0;
     for (size_t i = 0; i < line.len; i++)
@@ -118,8 +125,7 @@ static bool take_frame(const struct line_context *context, struct slice data,
         fail(context, request, ERR_SYNTAX, "the last word is a length in bytes");
         return false;
     }
-    bool unknown_caller = !context->grant->everything && !context->grant->signed_in;
-    if (unknown_caller && !(words->op->flags & OP_OPEN)) {
+    if (is_stranger(context, words)) {
         refuse_frame(context, request, ERR_AUTH_REQUIRED, length);
         return false;
     }
@@ -149,6 +155,7 @@ static void parse_words(const struct line_context *context, struct slice data,
     bool more;
     struct slice verb = take_word(&rest, &more);
     const struct op_words *words = op_find_verb(verb);
+    request->words = words;
     if (!words) {
         request->word = line_word_find(verb);
         request->word_args = more ? rest : (struct slice){NULL, 0};
@@ -159,7 +166,6 @@ static void parse_words(const struct line_context *context, struct slice data,
     }
     if (words->verb->framed && !take_frame(context, data, words, request))
         return;
-    request->words = words;
     bool bound = line_bind(context, words, request->line, request->frame, &request->call) == OK;
     request->kind = bound ? REQUEST_CALL : REQUEST_FAILED;
 }
@@ -205,6 +211,10 @@ void line_parse(const struct line_context *context, struct slice data, size_t sc
         return;
     }
     parse_words(context, data, request);
+    if (request->kind == REQUEST_FAILED && is_stranger(context, request->words)) {
+        request->call.err = ERR_AUTH_REQUIRED; /* what it got wrong is not told to strangers */
+        request->call.detail = NULL;
+    }
     if (request->kind == REQUEST_FAILED && looks_like_http(request->line))
         request->kind = REQUEST_HTTP;
 }

@@ -43,7 +43,7 @@ struct line_request {
     uint64_t skip_bytes; /* FAILED with skip_frame */
     struct slice line;   /* without its newline */
     struct slice frame;  /* the bytes behind a framed verb's line */
-    const struct op_words *words; /* CALL */
+    const struct op_words *words; /* CALL; FAILED: NULL where the verb is none of an operation */
     const struct line_word *word; /* WORD */
     struct slice word_args;       /* WORD: what follows the command and its space */
     struct call call;

@@ -61,6 +61,13 @@ static void bind_object(struct rpc_item *item, struct rpc_source *source) {
     const json_t *method = json_object_get(object, "method");
     const struct op *op =
         op_find_name(slice_make(json_string_value(method), json_string_length(method)));
+    bool is_open = op && (op->flags & OP_OPEN);
+    enum err err =
+        is_open ? OK : auth_allows(item->call.grant, AUTH_ANY, SLICE(""), item->call.now_ms);
+    if (err) { /* what it got wrong is not told to strangers */
+        refuse(item, err, NULL);
+        return;
+    }
     if (!op) {
         refuse(item, ERR_UNKNOWN_COMMAND, "there is no such method");
         return;

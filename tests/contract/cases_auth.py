@@ -86,10 +86,12 @@ def lines_want_a_token_too(server):
     line = server.line()
     for open_word, reply in (("PING", "+PONG"),):
         same(line.ask(open_word), reply)
-    for word in ("GET hdd a", "SET hdd 0 a 1", "STATS", "USE x"):
+    for word in ("GET hdd a", "SET hdd 0 a 1", "STATS", "USE x", "NOSUCH", "GET disk a", "GET"):
         check(line.ask(word).startswith("+ERR AUTH_REQUIRED "), word)
-    same(json.loads(line.ask('{"jsonrpc":"2.0","id":1,"method":"Storage.Get",'
-                             '"params":["hdd","a"]}'))["error"]["code"], -32013)
+    for method, storage in (("Storage.Get", "hdd"), ("Storage.Get", "disk"), ("No.Such", "hdd")):
+        same(json.loads(line.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method,
+                                             "params": [storage, "a"]})))["error"]["code"],
+             -32013, method)
     check(line.ask("AUTH nonsense").startswith("+ERR FORBIDDEN "), "AUTH")
     same(line.ask("AUTH " + token(workspace=WORKSPACE)), "+OK")
     same(line.ask("SET hdd 0 a 1"), "+OK")

@@ -426,6 +426,30 @@ static void rights_are_asked_for_call_by_call(void **state) {
     }
 }
 
+static void a_stranger_is_told_nothing_but_that_it_is_one(void **state) {
+    (void)state;
+    struct asking asking;
+    static const char *const calls[] = {
+        CALL("Storage.Get", "[\"memory\",\"a\"]", "1"),
+        CALL("Storage.Get", "[\"disk\",\"a\"]", "1"),
+        CALL("Storage.Get", "[]", "1"),
+        CALL("No.Such", "[]", "1"),
+    };
+    for (unsigned i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        ask_bytes(&asking, slice_of_cstr(calls[i]), 1U << 16);
+        asking.request.grant = &auth_grant_nothing;
+        assert_int_equal(rpc_run(&asking.request), OK);
+        assert_non_null(memmem(asking.out.ptr, asking.out.len, "-32013", 6));
+        assert_non_null(memmem(asking.out.ptr, asking.out.len, "AUTH_REQUIRED", 13));
+        asked(&asking);
+    }
+    ask_bytes(&asking, SLICE(CALL("Server.Ping", "[]", "1")), 1U << 16);
+    asking.request.grant = &auth_grant_nothing;
+    assert_int_equal(rpc_run(&asking.request), OK);
+    assert_non_null(memmem(asking.out.ptr, asking.out.len, "pong", 4));
+    asked(&asking);
+}
+
 static void workspace_and_namespace_have_defaults(void **state) {
     (void)state;
     struct asking asking;
@@ -667,6 +691,7 @@ int main(void) {
         cmocka_unit_test_teardown(every_failure_has_its_code, forget),
         cmocka_unit_test_teardown(a_value_over_the_limit_names_the_limit, forget),
         cmocka_unit_test_teardown(rights_are_asked_for_call_by_call, forget),
+        cmocka_unit_test_teardown(a_stranger_is_told_nothing_but_that_it_is_one, forget),
         cmocka_unit_test_teardown(workspace_and_namespace_have_defaults, forget),
         cmocka_unit_test_teardown(durable_writes_share_a_commit_and_reads_wait, forget),
         cmocka_unit_test_teardown(notifications_are_done_before_the_request_is, forget),
