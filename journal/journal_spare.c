@@ -107,20 +107,30 @@ enum err journal_spare_take(struct journal *journal, uint64_t size_bytes,
     return usual_size ? OK : segment_make(ret_path, size_bytes);
 }
 
+/* Its old name is gone for good before it is written again: a power cut must not bring a segment
+ * back under a name that its header belies. */
 void journal_spare_give(struct journal *journal, uint64_t number, bool usual_size) {
     char path[PATH_BYTES], spare[PATH_BYTES];
     journal_path(journal, number, path);
     pthread_mutex_lock(&journal->lock);
     bool keep = usual_size && journal->spares < SPARES_MAX && !atomic_load(&journal->full);
-    if (keep) {
-        unsigned spare_number = journal->spare_serial++;
-        journal_spare_path(journal, spare_number, spare);
-        keep = rename(path, spare) == 0;
-        if (keep)
-            journal->spare_numbers[journal->spares++] = spare_number;
-        pthread_cond_broadcast(&journal->wake);
+    unsigned spare_number = journal->spare_serial++;
+    pthread_mutex_unlock(&journal->lock);
+    journal_spare_path(journal, spare_number, spare);
+    if (!keep || rename(path, spare) != 0) {
+        unlink(path);
+        return;
     }
+    if (fsync(journal->dir_fd) != 0) {
+        unlink(spare);
+        return;
+    }
+    pthread_mutex_lock(&journal->lock);
+    keep = journal->spares < SPARES_MAX;
+    if (keep)
+        journal->spare_numbers[journal->spares++] = spare_number;
+    pthread_cond_broadcast(&journal->wake);
     pthread_mutex_unlock(&journal->lock);
     if (!keep)
-        unlink(path);
+        unlink(spare);
 }

@@ -262,11 +262,22 @@ static void test_what_was_never_synced_may_be_missing_in_the_middle(void **state
     journal_close(other.journal);
 }
 
-static unsigned named, named_bare;
+static unsigned named, named_bare, given, given_unsynced, named_unsynced;
+
+/* In place of libc's: of a directory, what got another name in it has that for good. */
+int fsync(int fd) {
+    struct stat stat;
+    if (fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode))
+        given_unsynced = 0;
+    return fdatasync(fd);
+}
 
 /* In place of libc's: looks at what gets the name of a segment. */
 int rename(const char *from, const char *to) {
     struct segment segment;
+    given += strstr(to, "/spare-") != NULL;
+    given_unsynced += strstr(to, "/spare-") != NULL;
+    named_unsynced += given_unsynced && strstr(to, "/segment-");
     if (strstr(to, "/segment-")) {
         int fd = open(from, O_RDONLY);
         named++;
@@ -286,6 +297,18 @@ static void test_no_segment_has_its_name_before_its_header(void **state) {
     assert_int_equal(journal_reserve(f->journal, 8 * SEGMENT_BYTES), OK);
     assert_true(named >= 3);
     assert_int_equal(named_bare, 0);
+}
+
+static void test_a_segment_used_again_lost_its_old_name_for_good(void **state) {
+    struct fixture *f = *state;
+    given = given_unsynced = named_unsynced = 0;
+    for (int i = 0; i < 5; i++) {
+        append(f, 1, true);
+        journal_trim(f->journal, journal_next_seq(f->journal) - 1);
+        assert_int_equal(given_unsynced, 0);
+    }
+    assert_true(given > 0);
+    assert_int_equal(named_unsynced, 0);
 }
 
 static void test_a_missing_segment_is_refused(void **state) {
@@ -404,6 +427,7 @@ int main(void) {
         CASE(test_a_damaged_middle_is_refused_and_its_place_named),
         CASE(test_what_was_never_synced_may_be_missing_in_the_middle),
         CASE(test_no_segment_has_its_name_before_its_header),
+        CASE(test_a_segment_used_again_lost_its_old_name_for_good),
         CASE(test_a_missing_segment_is_refused),
         CASE(test_a_block_larger_than_a_segment_has_one_of_its_own),
         CASE(test_jobs_of_one_thread_are_finished_in_order_after_they_are_published),
