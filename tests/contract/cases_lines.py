@@ -34,6 +34,7 @@ TABLE = [
     ("SET memory 0", "+ERR SYNTAX …"),
     ("SET", "+ERR SYNTAX …"),
     ("NOSUCH", "+ERR UNKNOWN_COMMAND …"),
+    ("PUT memory a 1", "+ERR UNKNOWN_COMMAND …"),
     ("COUNT", "+ERR SYNTAX …"),
     ("KEYS memory n", '{"keys":["n"]}'),
     ("KEYS memory zz", '{"keys":[]}'),

@@ -174,6 +174,16 @@ static void somebody_who_speaks_http_is_turned_away(void **state) {
     close(fd);
 }
 
+static void a_verb_of_http_alone_is_an_unknown_command(void **state) {
+    struct fixture *fixture = *state;
+    int fd = dial(fixture);
+    say(fd, "PUT memory k v\nHEAD k\nPOST \nPING\n");
+    for (unsigned i = 0; i < 3; i++)
+        hear_line(fd, "+ERR UNKNOWN_COMMAND ");
+    hear(fd, "+PONG\n");
+    close(fd);
+}
+
 static void use_moves_the_connection_and_no_other(void **state) {
     struct fixture *fixture = *state;
     int fd = dial(fixture);
@@ -286,6 +296,7 @@ int main(void) {
         CASE(a_frame_over_the_limit_is_skipped_by_count),
         CASE(a_frame_without_its_newline_ends_the_connection),
         CASE(somebody_who_speaks_http_is_turned_away),
+        CASE(a_verb_of_http_alone_is_an_unknown_command),
         CASE(use_moves_the_connection_and_no_other),
         CASE(help_lists_every_command_and_ends_in_ok),
         CASE(quit_answers_what_came_before_and_closes),
