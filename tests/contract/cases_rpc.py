@@ -89,6 +89,8 @@ def methods(server):
     call = server.rpc
     same(call("Server.Ping")["result"], "pong")
     check("version" in call("Server.Stats")["result"], "stats")
+    big = call("Storage.Set", ["memory", "m", "x" * (2 * 1024 * 1024 + 1)])["error"]
+    same((big["code"], big["message"].split(":")[0]), (-32004, "TOO_LARGE"))
     same(call("Storage.Set", ["hdd", "m", "v", "60000"])["result"], True)
     entry = call("Storage.GetEntry", {"type": "hdd", "key": "m"})["result"]
     same(sorted(entry), ["etag", "revision", "ttl", "value"])
