@@ -4,6 +4,8 @@
 #include "handlers/ops.h"
 #include "server/rpc_internal.h"
 
+#define WHOLE_MAX 9007199254740992.0 /* beyond it a double skips numbers */
+
 static struct slice slice_of_json(const json_t *string) {
     return slice_make(json_string_value(string), json_string_length(string));
 }
@@ -40,11 +42,26 @@ static enum err bind_keys(struct call *call, const char *name, const json_t *lis
     return OK;
 }
 
+/* 60000.0 and 6e4 are the number 60000 to JSON, and some writers know no other form. */
+static bool is_whole(const json_t *value, int64_t *ret_number) {
+    if (json_is_integer(value)) {
+        *ret_number = json_integer_value(value);
+        return true;
+    }
+    double number = json_real_value(value);
+    if (!json_is_real(value) || !(number >= -WHOLE_MAX && number <= WHOLE_MAX))
+        return false;
+    int64_t whole = (int64_t)number;
+    if ((double)whole < number || (double)whole > number)
+        return false;
+    *ret_number = whole;
+    return true;
+}
+
 static enum err read_ttl(struct call *call, const json_t *ttl, int64_t *ret_ttl_ms) {
     int64_t ttl_ms = -1;
-    bool number = json_is_integer(ttl)  ? (ttl_ms = json_integer_value(ttl), true)
-                  : json_is_string(ttl) ? slice_parse_i64(slice_of_json(ttl), &ttl_ms)
-                                        : false;
+    bool number =
+        json_is_string(ttl) ? slice_parse_i64(slice_of_json(ttl), &ttl_ms) : is_whole(ttl, &ttl_ms);
     if (!number || ttl_ms < 0 || ttl_ms > OP_TTL_MAX_MS)
         return call_fail(call, ERR_SYNTAX, "ttl is from 0 to %lld", (long long)OP_TTL_MAX_MS);
     *ret_ttl_ms = ttl_ms;
@@ -97,8 +114,9 @@ static enum err bind_entries(struct call *call, const char *name, json_t *entrie
 static enum err bind_scalar(struct call *call, unsigned index, const json_t *value) {
     if (json_is_string(value))
         return bind_text(call, index, slice_of_json(value));
-    if (json_is_integer(value))
-        return bind_int(call, index, json_integer_value(value));
+    int64_t number;
+    if (is_whole(value, &number))
+        return bind_int(call, index, number);
     if (json_is_boolean(value))
         return bind_bool(call, index, json_is_true(value));
     return call_fail(call, ERR_SYNTAX, "%s has the wrong type", call->op->params[index].name);

@@ -265,6 +265,7 @@ static void params_that_do_not_fit_are_refused(void **state) {
         "[\"memory\",\"a\",1]",
         "[\"memory\",\"a\",\"v\",-1]",
         "[\"memory\",\"a\",\"v\",1.5]",
+        "[\"memory\",\"a\",\"v\",1e300]",
         "[\"memory\",\"a\",\"v\",\"soon\"]",
         "[\"memory\",\"a\",\"v\",0,\"hex\"]",
         "[\"memory\",\"a\",\"!\",0,\"base64\"]",
@@ -294,8 +295,8 @@ static void params_that_do_not_fit_are_refused(void **state) {
 
 static void a_time_to_live_is_a_number_or_its_text(void **state) {
     (void)state;
-    static const char *const ttls[] = {"60000", "\"60000\""};
-    for (unsigned i = 0; i < 2; i++) {
+    static const char *const ttls[] = {"60000", "\"60000\"", "60000.0", "6e4"};
+    for (unsigned i = 0; i < sizeof ttls / sizeof ttls[0]; i++) {
         char body[256];
         snprintf(body, sizeof body, CALL("Storage.Set", "[\"memory\",\"a\",\"v\",%s]", "1"),
                  ttls[i]);
