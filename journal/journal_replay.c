@@ -17,6 +17,7 @@
 #include "journal/journal_internal.h"
 
 #define SEGMENTS_MAX 65536U
+#define HASHED_MAX 16U /* times the bytes of a segment */
 
 struct replay {
     struct journal *journal;
@@ -62,15 +63,22 @@ static enum err replay_records(struct replay *replay, const struct block_header 
     return OK;
 }
 
-/* A whole block behind the damage that was written after what is damaged had been synced. */
+/* A whole block behind the damage that was written after what is damaged had been synced. What
+ * clients wrote may look like one as well, as often as they like, so looking closely has an end. */
 static bool was_safe(const struct replay *replay, const struct segment *segment, const char *bytes,
                      uint64_t from) {
     struct block_header header;
-    for (uint64_t at = from + BLOCK_ALIGN; at + BLOCK_HEADER_BYTES <= segment->size_bytes;
-         at += BLOCK_ALIGN)
-        if (block_check(segment, bytes, segment->size_bytes, at, &header) &&
-            header.synced_seq >= replay->expected_seq && header.first_seq > replay->expected_seq)
+    uint64_t size = segment->size_bytes;
+    uint64_t hashed = 0;
+    for (uint64_t at = from + BLOCK_ALIGN;
+         at + BLOCK_HEADER_BYTES <= size && hashed < HASHED_MAX * size; at += BLOCK_ALIGN) {
+        if (!block_peek(bytes, size, at, &header) || header.synced_seq < replay->expected_seq ||
+            header.first_seq <= header.synced_seq)
+            continue;
+        hashed += header.payload_bytes;
+        if (block_check(segment, bytes, size, at, &header))
             return true;
+    }
     return false;
 }
 

@@ -108,16 +108,35 @@ void block_seal(const struct segment *segment, uint64_t offset, const struct blo
     memcpy(block, &raw, sizeof raw);
 }
 
+static bool read_raw(const char *bytes, uint64_t size_bytes, uint64_t offset,
+                     struct raw_block *ret_raw) {
+    if (offset + BLOCK_HEADER_BYTES > size_bytes)
+        return false;
+    memcpy(ret_raw, bytes + offset, sizeof *ret_raw);
+    return ret_raw->magic == BLOCK_MAGIC &&
+           ret_raw->payload_bytes <= size_bytes - offset - BLOCK_HEADER_BYTES;
+}
+
+static struct block_header header_of(const struct raw_block *raw) {
+    return (struct block_header){raw->payload_bytes, raw->record_count, raw->first_seq,
+                                 raw->synced_seq};
+}
+
+bool block_peek(const char *bytes, uint64_t size_bytes, uint64_t offset,
+                struct block_header *ret_header) {
+    struct raw_block raw;
+    if (!read_raw(bytes, size_bytes, offset, &raw))
+        return false;
+    *ret_header = header_of(&raw);
+    return true;
+}
+
 bool block_check(const struct segment *segment, const char *bytes, uint64_t size_bytes,
                  uint64_t offset, struct block_header *ret_header) {
     struct raw_block raw;
-    if (offset + BLOCK_HEADER_BYTES > size_bytes)
-        return false;
-    memcpy(&raw, bytes + offset, sizeof raw);
-    if (raw.magic != BLOCK_MAGIC || raw.payload_bytes > size_bytes - offset - BLOCK_HEADER_BYTES ||
+    if (!read_raw(bytes, size_bytes, offset, &raw) ||
         raw.checksum != block_sum(segment, offset, &raw, bytes + offset + BLOCK_HEADER_BYTES))
         return false;
-    *ret_header =
-        (struct block_header){raw.payload_bytes, raw.record_count, raw.first_seq, raw.synced_seq};
+    *ret_header = header_of(&raw);
     return true;
 }

@@ -40,6 +40,9 @@ void block_seal(const struct segment *segment, uint64_t offset, const struct blo
  * it is whole. */
 bool block_check(const struct segment *segment, const char *bytes, uint64_t size_bytes,
                  uint64_t offset, struct block_header *ret_header);
+/* The same without looking at the checksum: what only looks like a block passes. */
+bool block_peek(const char *bytes, uint64_t size_bytes, uint64_t offset,
+                struct block_header *ret_header);
 
 /* Bytes a block of so many payload bytes takes. */
 static inline uint64_t block_size(uint64_t payload_bytes) {

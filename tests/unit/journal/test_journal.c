@@ -311,6 +311,35 @@ static void test_a_segment_used_again_lost_its_old_name_for_good(void **state) {
     assert_int_equal(named_unsynced, 0);
 }
 
+/* What clients wrote may look like heads of blocks: a start must not hash half a segment for each.
+ * Without the bound this test does not end. */
+static void test_values_that_look_like_blocks_do_not_hold_up_a_start(void **state) {
+    struct fixture *f = *state;
+    struct journal_options options = {f->dir, 16U << 20, 0, take, f};
+    char why[300] = "";
+    journal_close(f->journal);
+    f->journal = NULL;
+    run("rm -rf %s/*", f->dir);
+    assert_int_equal(journal_open(&options, &f->journal, why, sizeof why), OK);
+    append(f, 1, true);
+    journal_close(f->journal);
+    f->journal = NULL;
+    struct block_header header = {8U << 20, 1, RECORDS + 2, RECORDS + 1};
+    struct segment segment = {.number = 1};
+    char *block = calloc(1, BLOCK_HEADER_BYTES + header.payload_bytes);
+    char path[100];
+    assert_non_null(block);
+    block_seal(&segment, 0, &header, block);
+    snprintf(path, sizeof path, "%s/segment-0000000000000001", f->dir);
+    int fd = open(path, O_RDWR);
+    for (off_t at = 1U << 16; at < 8 << 20; at += BLOCK_HEADER_BYTES)
+        assert_int_equal(pwrite(fd, block, BLOCK_HEADER_BYTES, at), BLOCK_HEADER_BYTES);
+    close(fd);
+    free(block);
+    assert_int_equal(journal_open(&options, &f->journal, why, sizeof why), OK);
+    assert_int_equal(journal_next_seq(f->journal), RECORDS + 1);
+}
+
 static void test_a_missing_segment_is_refused(void **state) {
     struct fixture *f = *state;
     char why[300] = "";
@@ -428,6 +457,7 @@ int main(void) {
         CASE(test_what_was_never_synced_may_be_missing_in_the_middle),
         CASE(test_no_segment_has_its_name_before_its_header),
         CASE(test_a_segment_used_again_lost_its_old_name_for_good),
+        CASE(test_values_that_look_like_blocks_do_not_hold_up_a_start),
         CASE(test_a_missing_segment_is_refused),
         CASE(test_a_block_larger_than_a_segment_has_one_of_its_own),
         CASE(test_jobs_of_one_thread_are_finished_in_order_after_they_are_published),
