@@ -18,6 +18,7 @@
 #include "kv/store.h"
 
 #define MEM_SHARDS 512U
+#define MEM_TRIM_BYTES (32U << 20) /* freed, before memory is given back to the system */
 #define MEM_SHARD_SHIFT 55 /* the shard is the top 9 bits of the hash */
 
 struct mem_shard {

@@ -19,7 +19,9 @@ static void count_bytes(struct kv_mem *mem, struct mem_shard *shard, size_t byte
     } else {
         shard->entry_bytes -= bytes;
         atomic_fetch_sub_explicit(&mem->used_bytes, bytes, memory_order_relaxed);
-        atomic_fetch_add_explicit(&mem->freed_bytes, bytes, memory_order_relaxed);
+        uint64_t freed = atomic_fetch_add_explicit(&mem->freed_bytes, bytes, memory_order_relaxed);
+        if (freed < MEM_TRIM_BYTES && freed + bytes >= MEM_TRIM_BYTES)
+            mem_keeper_call(mem);
     }
 }
 
