@@ -115,7 +115,11 @@ enum err env_open(const char *dir, struct env **ret_env, char *ret_why, size_t w
         free(env);
         return err_of(code);
     }
-    pthread_rwlock_init(&env->gate, NULL);
+    pthread_rwlockattr_t writer_first; /* or readers that never pause keep the map from growing */
+    pthread_rwlockattr_init(&writer_first);
+    pthread_rwlockattr_setkind_np(&writer_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&env->gate, &writer_first);
+    pthread_rwlockattr_destroy(&writer_first);
     pthread_mutex_init(&env->lock, NULL);
     *ret_env = env;
     return OK;
