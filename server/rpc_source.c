@@ -87,6 +87,15 @@ static void begin_message(struct rpc_source *source) {
     source->started = true;
 }
 
+/* An id may be a whole number over 64 bits with sign: only then are numbers read as doubles, and
+ * ids answered by their text. */
+static json_t *load(struct slice text, json_error_t *ret_error) {
+    json_t *doc = json_loadb(text.ptr, text.len, LOAD_FLAGS, ret_error);
+    if (!doc && json_error_code(ret_error) == json_error_numeric_overflow)
+        doc = json_loadb(text.ptr, text.len, LOAD_FLAGS | JSON_DECODE_INT_AS_REAL, ret_error);
+    return doc;
+}
+
 static bool next_message(struct rpc_source *source) {
     source->rest = skip_space(source->rest);
     if (source->ended || (source->rest.len == 0 && source->started))
@@ -95,7 +104,7 @@ static bool next_message(struct rpc_source *source) {
     if (source->rest.len == 0)
         return refuse(source, ERR_PARSE, "the body is empty");
     json_error_t error;
-    source->doc = json_loadb(source->rest.ptr, source->rest.len, LOAD_FLAGS, &error);
+    source->doc = load(source->rest, &error);
     if (!source->doc)
         return parse_failed(source, &error);
     size_t len = (size_t)error.position;

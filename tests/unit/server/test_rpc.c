@@ -37,8 +37,23 @@ static void calls_by_place_and_by_name(void **state) {
 static void an_id_comes_back_as_it_was_sent(void **state) {
     (void)state;
     static const char *const ids[] = {
-        "1",   "-7",   "9223372036854775807",   "\"x\"", "\"\"",  "0.1",  "1.50",
-        "1e3", "-0.0", "\"a\\\"\\\\\xC3\xA9\"", "0",     "1E-10", "null", "123.456",
+        "1",
+        "-7",
+        "9223372036854775807",
+        "\"x\"",
+        "\"\"",
+        "0.1",
+        "1.50",
+        "1e3",
+        "-0.0",
+        "\"a\\\"\\\\\xC3\xA9\"",
+        "0",
+        "1E-10",
+        "null",
+        "123.456",
+        "9223372036854775808",
+        "18446744073709551615",
+        "-9223372036854775809",
     };
     for (unsigned i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         char body[256];
@@ -59,6 +74,15 @@ static void an_id_comes_back_as_it_was_sent(void **state) {
                                           "\\\"2.0\\\"\"}},\"id\":null}," RESULT(
                                               "\"pong\"", "2.20") "]\n" RESULT("\"pong\"",
                                                                                "3.30") "\n");
+}
+
+static void an_id_over_64_bits_leaves_the_other_numbers_as_they_are(void **state) {
+    (void)state;
+    expect("[" CALL("Storage.Set", "[\"memory\",\"a\",\"1\",60000]",
+                    "18446744073709551615") "," CALL("Storage.Increment", "[\"memory\",\"a\",-3]",
+                                                     "7") "]",
+           "[" RESULT("true", "18446744073709551615") "," RESULT("-3", "7") "]\n");
+    assert_int_equal(fake.entries[0].ttl_ms, 60000);
 }
 
 static void an_id_that_is_none_is_refused(void **state) {
@@ -127,19 +151,10 @@ static void what_is_no_request_is_refused(void **state) {
 static void what_is_no_json_is_refused(void **state) {
     (void)state;
     static const char *const bodies[] = {
-        "",
-        " \r\n\t",
-        "{",
-        "}",
-        "nonsense",
-        "{\"jsonrpc\":\"2.0\",}",
-        "[1,]",
-        "{\"id\":1e999}",
-        "{\"id\":9223372036854775808}",
-        "{\"\\u0000\":1}",
-        "\"\xFF\"",
-        "{\"a\":01}",
-        "\xEF\xBB\xBF{}",
+        "",         " \r\n\t",        "{",
+        "}",        "nonsense",       "{\"jsonrpc\":\"2.0\",}",
+        "[1,]",     "{\"id\":1e999}", "{\"\\u0000\":1}",
+        "\"\xFF\"", "{\"a\":01}",     "\xEF\xBB\xBF{}",
     };
     for (unsigned i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
         expect_without_data(bodies[i], FAILED_(PARSE, "null") "\n");
@@ -676,6 +691,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(calls_by_place_and_by_name, forget),
         cmocka_unit_test_teardown(an_id_comes_back_as_it_was_sent, forget),
+        cmocka_unit_test_teardown(an_id_over_64_bits_leaves_the_other_numbers_as_they_are, forget),
         cmocka_unit_test_teardown(an_id_that_is_none_is_refused, forget),
         cmocka_unit_test_teardown(the_examples_of_the_specification, forget),
         cmocka_unit_test_teardown(what_is_no_request_is_refused, forget),
