@@ -78,6 +78,11 @@ bool call_is_queued_write(const struct call *call) {
     return (call->op->flags & OP_WRITE) && call->args.storage == KV_HDD;
 }
 
+bool call_is_at_once(const struct call *call) {
+    bool writes = (call->op->flags & OP_WRITE) && call->args.storage == KV_HDD;
+    return !writes && !(call->op->flags & OP_MAY_WAIT);
+}
+
 bool call_is_off_disk(const struct call *call) {
     return call->args.storage == KV_MEMORY && !(call->op->flags & OP_MAY_WAIT);
 }

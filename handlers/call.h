@@ -74,6 +74,8 @@ const char *call_detail(const struct call *call);
  * may be run while an earlier durable write of the same connection is still parked. Every other
  * call on hdd has to wait for those; calls on memory need not. */
 bool call_is_queued_write(const struct call *call);
+/* True where the call is answered before call_run returns, whatever it reads. */
+bool call_is_at_once(const struct call *call);
 /* True where the call neither reads nor writes hdd, and so is never parked. */
 bool call_is_off_disk(const struct call *call);
 

@@ -113,7 +113,8 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
 
 /* False where it has to wait for what is parked. */
 static bool run_call(struct line_conn *conn, struct line_request *request) {
-    if (call_is_off_disk(&request->call)) {
+    bool nothing_before = !conn->first && call_is_at_once(&request->call);
+    if (nothing_before || call_is_off_disk(&request->call)) {
         run_at_once(conn, request);
         return true;
     }
