@@ -136,7 +136,8 @@ enum err mem_listing_read(struct kv_mem *mem, uint32_t space, struct kv_list *li
     return OK;
 }
 
-static struct mem_listing *start_listing(struct kv_mem *mem, uint32_t space) {
+/* Which shard is next; MEM_SHARDS: it is built. False without memory. */
+static bool start_listing(struct kv_mem *mem, uint32_t space, uint32_t *ret_shard) {
     pthread_rwlock_wrlock(&mem->listings_lock);
     struct mem_listing *listing = find_listing(mem, space);
     if (!listing) {
@@ -153,10 +154,12 @@ static struct mem_listing *start_listing(struct kv_mem *mem, uint32_t space) {
             listing = NULL;
         }
     }
-    if (listing)
+    if (listing) {
         listing->last_used_ms = clock_steady_ms();
+        *ret_shard = listing->ready ? MEM_SHARDS : listing->shard;
+    }
     pthread_rwlock_unlock(&mem->listings_lock);
-    return listing;
+    return listing != NULL;
 }
 
 /* Adds what stands in the next slots of the shard; true where the shard is done. The slots moved
@@ -182,23 +185,22 @@ static bool walk_shard_locked(const struct mem_shard *shard, struct mem_listing 
     return end == count;
 }
 
-/* Only the keeper builds and frees listings, but for a flush, so `listing` is looked up anew in
- * every step. */
+/* Only the keeper builds and frees listings, but for a flush, so `listing` is looked up anew
+ * whenever the lock was given up. */
 bool mem_listing_build_step(struct kv_mem *mem, uint32_t space, enum err *ret_err) {
-    struct mem_listing *listing = start_listing(mem, space);
-    if (!listing) {
+    uint32_t at;
+    if (!start_listing(mem, space, &at)) {
         *ret_err = ERR_OUT_OF_MEMORY;
         return true;
     }
-    uint32_t at = listing->shard;
-    if (at == MEM_SHARDS || listing->ready) {
+    if (at == MEM_SHARDS) {
         *ret_err = OK;
         return true;
     }
     struct mem_shard *shard = &mem->shards[at];
     pthread_mutex_lock(&shard->lock);
     pthread_rwlock_rdlock(&mem->listings_lock);
-    listing = find_listing(mem, space); /* a flush may have come between */
+    struct mem_listing *listing = find_listing(mem, space); /* a flush may have come between */
     if (listing && walk_shard_locked(shard, listing)) {
         listing->shard++;
         listing->slot = 0;

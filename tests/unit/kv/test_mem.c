@@ -2,6 +2,7 @@
 #include "store_cases.h"
 
 #include "base/clock.h"
+#include "kv/mem.h"
 
 static int open_with(void **state, struct kv_options options) {
     struct kv_case *c = calloc(1, sizeof *c);
@@ -181,9 +182,32 @@ static void test_writers_of_several_threads_lose_nothing_while_listed(void **sta
     assert_int_equal(commas, 499);
 }
 
+static void *forget_often(void *context) {
+    for (unsigned i = 0; i < 200000; i++)
+        mem_listing_forget_all(context);
+    return NULL;
+}
+
+static void test_a_flush_may_come_while_an_index_is_built(void **state) {
+    struct kv_options options = {0};
+    struct kv_mem *mem;
+    pthread_t thread;
+    (void)state;
+    assert_int_equal(kv_mem_open(&options, &mem), OK);
+    assert_int_equal(pthread_create(&thread, NULL, forget_often, mem), 0);
+    for (unsigned i = 0; i < 200000; i++) {
+        enum err err = OK;
+        (void)mem_listing_build_step(mem, 0, &err);
+        assert_int_equal(err, OK);
+    }
+    pthread_join(thread, NULL);
+    kv_mem_close(mem);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         STORE_CASES(setup, teardown),
+        cmocka_unit_test(test_a_flush_may_come_while_an_index_is_built),
         cmocka_unit_test_setup_teardown(test_a_table_grows_and_shrinks_and_loses_nothing, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_past_the_limit_writes_fail_and_the_rest_goes_on,
