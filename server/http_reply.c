@@ -38,7 +38,8 @@ static bool add_origin(const struct http_request *request, struct MHD_Response *
     bool any = !origin || strcmp(origin, "*") == 0;
     if (!any && !http_add_header(response, "Vary", "Origin"))
         return false;
-    if (request->headers.origin.len == 0)
+    struct slice asked = request->headers.origin;
+    if (asked.len == 0 || (!any && !slice_equal_nocase(asked, slice_of_cstr(origin))))
         return true;
     return http_add_header(response, "Access-Control-Allow-Origin", any ? "*" : origin) &&
            http_add_header(response, "Access-Control-Expose-Headers", EXPOSED);

@@ -452,6 +452,27 @@ static void test_a_browser_from_elsewhere_may_ask(void **state) {
     close(fd);
 }
 
+static void test_other_origins_than_the_configured_one_are_told_nothing(void **state) {
+    (void)state;
+    static char origin[] = "https://app.example";
+    config.cors_origin = origin;
+    int fd = dial();
+    assert_int_equal(
+        status_of(fd, "OPTIONS /rpc HTTP/1.1\r\n" HOST "Origin: https://app.example\r\n\r\n"), 204);
+    assert_true(said("Access-Control-Allow-Origin: https://app.example\r\n"));
+    assert_true(said("Vary: Origin\r\n"));
+    static const char *const others[] = {
+        "GET /status HTTP/1.1\r\n" HOST "Origin: https://app.example.net\r\n\r\n",
+        "GET /status HTTP/1.1\r\n" HOST "Origin: null\r\n\r\n",
+    };
+    for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_int_equal(status_of(fd, others[i]), 200);
+        assert_false(said("Access-Control-Allow-Origin"));
+        assert_true(said("Vary: Origin\r\n"));
+    }
+    close(fd);
+}
+
 static void test_json_rpc_is_answered_with_status_200(void **state) {
     (void)state;
     int fd = dial();
@@ -519,6 +540,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_good_token_that_does_not_suffice_is_forbidden, start,
                                         stop_server),
         cmocka_unit_test_setup_teardown(test_a_browser_from_elsewhere_may_ask, start, stop_server),
+        cmocka_unit_test_setup_teardown(test_other_origins_than_the_configured_one_are_told_nothing,
+                                        start, stop_server),
         cmocka_unit_test_setup_teardown(test_json_rpc_is_answered_with_status_200, start,
                                         stop_server),
         cmocka_unit_test_setup_teardown(test_json_rpc_is_parked_like_anything, start, stop_server),
