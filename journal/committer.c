@@ -190,14 +190,15 @@ static void *commit(void *context) {
         struct commit_job *jobs = take_all(committer);
         if (jobs)
             run_jobs(committer, jobs);
-        else if (committer->unsynced && (stopping || interval_is_over(committer)))
-            sync_journal(committer);
-        else if (stopping)
-            return NULL;
-        else
-            rest(committer);
         if (!atomic_load(&committer->well))
             committer->unsynced = false;
+        bool due = committer->unsynced && interval_is_over(committer); /* jobs may write nothing */
+        if (due || (committer->unsynced && stopping && !jobs))
+            sync_journal(committer);
+        else if (stopping && !jobs)
+            return NULL;
+        else if (!jobs)
+            rest(committer);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -269,7 +270,15 @@ int fsync(int fd) {
     struct stat stat;
     if (fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode))
         given_unsynced = 0;
-    return fdatasync(fd);
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static _Atomic unsigned syncs;
+
+/* In place of libc's: counts. */
+int fdatasync(int fd) {
+    syncs++;
+    return (int)syscall(SYS_fdatasync, fd);
 }
 
 /* In place of libc's: looks at what gets the name of a segment. */
@@ -443,6 +452,41 @@ static void test_jobs_of_one_thread_are_finished_in_order_after_they_are_publish
     assert_int_equal(f->replayed, 2000);
 }
 
+#define ROUNDS_MAX 2000000U
+
+/* A job that comes back as soon as it is done, so that the committer never rests. Its first two
+ * rounds write. */
+static struct {
+    struct commit_job job;
+    struct committer *committer;
+    unsigned rounds;
+    unsigned syncs; /* when it came back no more */
+} restless;
+
+static void prepare_restless(void *context, struct commit_job *job, struct journal_block *block) {
+    if (restless.rounds < 2)
+        prepare(context, job, block);
+}
+
+static void finish_restless(struct commit_job *job) {
+    restless.syncs = syncs;
+    if (restless.syncs < 2 && restless.rounds++ < ROUNDS_MAX)
+        commit_submit(restless.committer, job);
+}
+
+static void test_the_interval_ends_although_jobs_that_write_nothing_never_pause(void **state) {
+    struct fixture *f = *state;
+    struct commit_user user = {NULL,   before,  size_of_job,    prepare_restless,
+                               refuse, publish, finish_restless};
+    struct committer_options options = {.journal = f->journal, .user = &user, .interval_ms = 20};
+    assert_int_equal(committer_start(&options, &restless.committer), OK);
+    syncs = 0;
+    restless.job.user = &user;
+    commit_submit(restless.committer, &restless.job);
+    committer_stop(restless.committer);
+    assert_int_equal(restless.syncs, 2);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -458,6 +502,7 @@ int main(void) {
         CASE(test_no_segment_has_its_name_before_its_header),
         CASE(test_a_segment_used_again_lost_its_old_name_for_good),
         CASE(test_values_that_look_like_blocks_do_not_hold_up_a_start),
+        CASE(test_the_interval_ends_although_jobs_that_write_nothing_never_pause),
         CASE(test_a_missing_segment_is_refused),
         CASE(test_a_block_larger_than_a_segment_has_one_of_its_own),
         CASE(test_jobs_of_one_thread_are_finished_in_order_after_they_are_published),
