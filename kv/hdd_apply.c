@@ -183,6 +183,9 @@ static void wait_ms_locked(struct kv_hdd *hdd, int64_t ms) {
 static void note_full(struct kv_hdd *hdd, bool full) {
     if (atomic_exchange(&hdd->full, full) == full)
         return;
+    pthread_mutex_lock(&hdd->lock);
+    pthread_cond_broadcast(&hdd->changed);
+    pthread_mutex_unlock(&hdd->lock);
     if (full) {
         log_warn("the disk is full: writes that grow fail until there is room");
         hdd_reserve_give_up(hdd);

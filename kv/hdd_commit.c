@@ -343,7 +343,9 @@ static void before(void *context) {
     pthread_mutex_lock(&hdd->lock);
     if (active >= hdd->buffer_bytes / 2 || hdd->wanted_seq > hdd->frozen_seq || hdd->tight)
         freeze_locked(hdd);
-    while (atomic_load(&hdd->recent.bytes) >= hdd->buffer_bytes && !atomic_load(&hdd->dead)) {
+    /* on a full disk nothing grows any more, and deletes do not wait for room */
+    while (atomic_load(&hdd->recent.bytes) >= hdd->buffer_bytes && !atomic_load(&hdd->dead) &&
+           !atomic_load(&hdd->full)) {
         freeze_locked(hdd);
         pthread_cond_wait(&hdd->changed, &hdd->lock);
     }

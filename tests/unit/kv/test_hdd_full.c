@@ -2,7 +2,11 @@
 /* The durable store on a disk whose room the test says. */
 #include "kv_case.h"
 
+#include <errno.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -22,6 +26,27 @@ int fstatvfs(int fd, struct statvfs *disk) {
 int statvfs(const char *path, struct statvfs *disk) {
     (void)path;
     return fstatvfs(0, disk);
+}
+
+static _Atomic bool lmdb_is_full;
+
+static bool is_refused(int fd) {
+    char link[64], path[300];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = lmdb_is_full ? readlink(link, path, sizeof path - 1) : -1;
+    if (len < 0)
+        return false;
+    path[len] = 0;
+    errno = ENOSPC;
+    return strstr(path, "/data.mdb") != NULL;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) {
+    return is_refused(fd) ? -1 : syscall(SYS_pwrite64, fd, bytes, size, at);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    return is_refused(fd) ? -1 : syscall(SYS_writev, fd, parts, count);
 }
 
 struct fixture {
@@ -111,6 +136,23 @@ static void test_a_store_opens_on_a_full_disk(void **state) {
     assert_int_equal(get(f, "a"), ERR_KEY_NOT_EXIST);
 }
 
+/* Where the committer waits for room this test does not end. */
+static void test_a_full_write_buffer_on_a_full_disk_holds_nobody_up(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(act(f, KV_SET, "a", 0), OK);
+    assert_true(hdd_wait_applied(f->hdd));
+    f->hdd->buffer_bytes = 64;
+    lmdb_is_full = true;
+    assert_int_equal(act(f, KV_SET, "b", 0), OK);
+    assert_int_equal(act(f, KV_DELETE, "a", 0), OK);
+    assert_int_equal(act(f, KV_SET, "c", 0), ERR_STORAGE_FULL);
+    lmdb_is_full = false;
+    assert_true(hdd_wait_applied(f->hdd));
+    assert_int_equal(get(f, "a"), ERR_KEY_NOT_EXIST);
+    assert_int_equal(get(f, "b"), OK);
+    assert_int_equal(act(f, KV_SET, "c", 0), OK);
+}
+
 /* The touch stands in the journal alone, and there without the value. */
 static void test_what_was_touched_is_not_swept_before_lmdb_knows(void **state) {
     struct fixture *f = *state;
@@ -131,6 +173,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_on_a_full_disk_reads_and_deletes_go_on),
         CASE(test_a_store_opens_on_a_full_disk),
+        CASE(test_a_full_write_buffer_on_a_full_disk_holds_nobody_up),
         CASE(test_what_was_touched_is_not_swept_before_lmdb_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
