@@ -184,16 +184,3 @@ void kv_hdd_close(struct kv_hdd *hdd) {
 bool kv_hdd_is_ready(struct kv_hdd *hdd) {
     return !atomic_load(&hdd->dead) && committer_is_well(hdd->committer);
 }
-
-void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats) {
-    ret_stats->shard_count = hdd->shard_count;
-    for (unsigned i = 0; i < hdd->shard_count; i++) {
-        struct env_read *read;
-        ret_stats->bytes += env_used_bytes(hdd->envs[i]);
-        if (env_read_begin(hdd->envs[i], &read))
-            continue;
-        ret_stats->shard_keys[i] = env_read_count(read, ENV_ENTRIES);
-        ret_stats->keys += ret_stats->shard_keys[i];
-        env_read_end(read);
-    }
-}

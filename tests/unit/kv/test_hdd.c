@@ -371,6 +371,30 @@ static void test_expired_entries_leave_the_disk(void **state) {
     assert_int_equal(stats.keys, 600);
 }
 
+static uint64_t keys_in_stats(struct kv_case *c) {
+    struct kv_stats stats;
+    kv_stats(c->kv, KV_HDD, &stats);
+    return stats.keys;
+}
+
+static void test_figures_know_what_was_just_written(void **state) {
+    struct kv_case *c = *state;
+    fill(c, 0, 100);
+    assert_int_equal(keys_in_stats(c), 100);
+    assert_int_equal(count_at(c, NOW), 100);
+    assert_int_equal(keys_in_stats(c), 100);
+    fill(c, 50, 120);
+    delete_key(c, "k00001");
+    delete_key(c, "k00119");
+    assert_int_equal(keys_in_stats(c), 118);
+    assert_int_equal(count_at(c, NOW), 118);
+    struct kv_op flush = {.action = KV_FLUSH_ALL, .ref = {.storage = KV_HDD}};
+    set_key(c, "a", "1");
+    assert_int_equal(submit_at(c, &flush, NOW), OK);
+    assert_int_equal(count_at(c, NOW), 0);
+    assert_int_equal(keys_in_stats(c), 0);
+}
+
 struct counting {
     struct kv_case *c;
     unsigned failed;
@@ -510,6 +534,9 @@ int main(void) {
         CASE(test_a_flipped_bit_in_lmdb_is_corrupt_and_never_a_wrong_value),
         CASE(test_long_keys_are_listed_in_byte_order),
         CASE(test_expired_entries_leave_the_disk),
+        CASE(test_figures_know_what_was_just_written),
+        cmocka_unit_test_setup_teardown(test_figures_know_what_was_just_written, setup_four,
+                                        teardown),
         CASE(test_writers_of_several_threads_lose_nothing),
         CASE(test_readers_never_see_less_than_was_acknowledged),
         CASE(test_more_than_the_write_buffer_goes_through),
