@@ -41,12 +41,27 @@ enum err op_storage_ttl(struct call *call) {
     return err;
 }
 
+#define SEEN_SLOTS 2048U /* a power of two, at least twice KV_BATCH_MAX */
+
+/* Whether the pair's key is among those before it: a name stands once in an object. Colliding keys
+ * cost their senders time, no more than the batch's size squared. */
+static bool is_repeated(uint16_t seen[SEEN_SLOTS], const struct reply_pair *pairs, unsigned at) {
+    struct slice key = pairs[at].key;
+    unsigned slot = (unsigned)hash_seeded(key, 0) & (SEEN_SLOTS - 1);
+    for (; seen[slot]; slot = (slot + 1) & (SEEN_SLOTS - 1))
+        if (slice_equal(pairs[seen[slot] - 1].key, key))
+            return true;
+    seen[slot] = (uint16_t)(at + 1);
+    return false;
+}
+
 /* The values of one answer may not outgrow what one value may be: an answer has an end. */
 enum err op_storage_get_many(struct call *call) {
     const struct args *args = &call->args;
     struct reply_pair *pairs = arena_alloc(call->arena, sizeof *pairs * args->key_count);
     if (!pairs)
         return ERR_OUT_OF_MEMORY;
+    uint16_t seen[SEEN_SLOTS] = {0};
     call->reply.pairs = pairs;
     for (unsigned i = 0; i < args->key_count; i++) {
         struct kv_ref ref = ref_of(call, args->keys[i]);
@@ -57,7 +72,10 @@ enum err op_storage_get_many(struct call *call) {
             continue;
         if (err)
             return err;
-        pairs[call->reply.pair_count++] = (struct reply_pair){args->keys[i], entry.value};
+        unsigned at = call->reply.pair_count;
+        pairs[at] = (struct reply_pair){args->keys[i], entry.value};
+        if (!is_repeated(seen, pairs, at))
+            call->reply.pair_count++;
     }
     return OK;
 }

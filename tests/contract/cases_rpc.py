@@ -109,6 +109,9 @@ def methods(server):
         "a": "1", "b": {"value": "AP8=", "encoding": "base64", "ttl": 50000}}})["result"], 2)
     same(call("Storage.GetMany", {"type": "hdd", "namespace": "sm", "keys": ["a", "b", "c"]})
          ["result"], {"a": "1", "b": {"value": "AP8=", "encoding": "base64"}})
+    twice = server.rpc_raw('{"jsonrpc":"2.0","id":1,"method":"Storage.GetMany",'
+                           '"params":{"type":"hdd","namespace":"sm","keys":["a","a"]}}').body
+    same(twice.count(b'"a"'), 1, "a key asked for twice")
     page = call("Storage.List", {"type": "hdd", "namespace": "sm", "limit": 1})["result"]
     same(page["keys"], ["a"])
     page = call("Storage.List", {"type": "hdd", "namespace": "sm", "limit": 1,

@@ -358,6 +358,8 @@ static void many_entries_and_keys(void **state) {
         RESULT("3", "1") "\n");
     expect(CALL("Storage.GetMany", "{\"keys\":[\"a\",\"none\",\"b\"],\"type\":\"memory\"}", "2"),
            RESULT("{\"a\":\"1\",\"b\":{\"value\":\"/w==\",\"encoding\":\"base64\"}}", "2") "\n");
+    expect(CALL("Storage.GetMany", "[\"memory\",[\"c\",\"a\",\"c\",\"none\",\"a\"]]", "3"),
+           RESULT("{\"c\":\"3\",\"a\":\"1\"}", "3") "\n");
     static const char *const calls[] = {
         CALL("Storage.SetMany", "[\"memory\"]", "1"),
         CALL("Storage.SetMany", "[\"memory\",[]]", "1"),
