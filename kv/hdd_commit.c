@@ -371,8 +371,12 @@ static void finish_nudge(struct commit_job *job) {
     pthread_mutex_unlock(&hdd->lock);
 }
 
+/* A lost journal freezes nothing any more: whoever waits for that waits no longer. It has told of
+ * it itself. */
 static void refuse_nudge(struct commit_job *job, enum err err) {
-    (void)err;
+    struct kv_hdd *hdd = (struct kv_hdd *)((uintptr_t)job - offsetof(struct kv_hdd, nudge));
+    if (err == ERR_UNAVAILABLE)
+        atomic_store(&hdd->dead, true);
     finish_nudge(job);
 }
 

@@ -49,6 +49,13 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     return is_refused(fd) ? -1 : syscall(SYS_writev, fd, parts, count);
 }
 
+static _Atomic bool sync_fails;
+
+int fdatasync(int fd) {
+    errno = EIO;
+    return sync_fails ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
 struct fixture {
     struct kv_hdd *hdd;
     char dir[64];
@@ -153,6 +160,18 @@ static void test_a_full_write_buffer_on_a_full_disk_holds_nobody_up(void **state
     assert_int_equal(act(f, KV_SET, "c", 0), OK);
 }
 
+/* Where it waits for a freeze that never comes this test does not end. */
+static void test_nobody_waits_for_lmdb_once_the_journal_is_lost(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(act(f, KV_SET, "a", 0), OK);
+    sync_fails = true;
+    assert_int_equal(act(f, KV_SET, "b", 0), ERR_TIMEOUT);
+    assert_int_equal(act(f, KV_SET, "c", 0), ERR_UNAVAILABLE);
+    (void)hdd_wait_applied(f->hdd);
+    sync_fails = false;
+    assert_false(kv_hdd_is_ready(f->hdd));
+}
+
 /* The touch stands in the journal alone, and there without the value. */
 static void test_what_was_touched_is_not_swept_before_lmdb_knows(void **state) {
     struct fixture *f = *state;
@@ -174,6 +193,7 @@ int main(void) {
         CASE(test_on_a_full_disk_reads_and_deletes_go_on),
         CASE(test_a_store_opens_on_a_full_disk),
         CASE(test_a_full_write_buffer_on_a_full_disk_holds_nobody_up),
+        CASE(test_nobody_waits_for_lmdb_once_the_journal_is_lost),
         CASE(test_what_was_touched_is_not_swept_before_lmdb_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
