@@ -314,6 +314,10 @@ static void finish(struct commit_job *job) {
 
 static void refuse(struct commit_job *job, enum err err) {
     struct kv_write *write = write_of(job);
+    struct kv_hdd *hdd = job->user->context;
+    /* the journal is lost: what it does not have for sure must not come into LMDB either */
+    if (err == ERR_TIMEOUT || err == ERR_UNAVAILABLE)
+        atomic_store(&hdd->dead, true);
     write->err = err;
     write->done(write);
 }

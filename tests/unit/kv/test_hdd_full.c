@@ -172,6 +172,20 @@ static void test_nobody_waits_for_lmdb_once_the_journal_is_lost(void **state) {
     assert_false(kv_hdd_is_ready(f->hdd));
 }
 
+static void test_what_could_not_be_synced_does_not_come_into_lmdb_at_the_end(void **state) {
+    struct fixture *f = *state;
+    char command[100];
+    assert_int_equal(act(f, KV_SET, "a", 0), OK);
+    sync_fails = true;
+    assert_int_equal(act(f, KV_SET, "b", 0), ERR_TIMEOUT);
+    sync_fails = false;
+    kv_hdd_close(f->hdd);
+    snprintf(command, sizeof command, "rm -rf %s/journal", f->dir);
+    assert_int_equal(system(command), 0);
+    open_store(f);
+    assert_int_equal(get(f, "b"), ERR_KEY_NOT_EXIST);
+}
+
 /* The touch stands in the journal alone, and there without the value. */
 static void test_what_was_touched_is_not_swept_before_lmdb_knows(void **state) {
     struct fixture *f = *state;
@@ -194,6 +208,7 @@ int main(void) {
         CASE(test_a_store_opens_on_a_full_disk),
         CASE(test_a_full_write_buffer_on_a_full_disk_holds_nobody_up),
         CASE(test_nobody_waits_for_lmdb_once_the_journal_is_lost),
+        CASE(test_what_could_not_be_synced_does_not_come_into_lmdb_at_the_end),
         CASE(test_what_was_touched_is_not_swept_before_lmdb_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
