@@ -19,7 +19,7 @@
 
 #define MEM_SHARDS 512U
 #define MEM_TRIM_BYTES (32U << 20) /* freed, before memory is given back to the system */
-#define MEM_SHARD_SHIFT 55 /* the shard is the top 9 bits of the hash */
+#define MEM_SHARD_SHIFT 55         /* the shard is the top 9 bits of the hash */
 
 struct mem_shard {
     pthread_mutex_t lock;
