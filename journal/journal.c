@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "journal/journal_internal.h"
 
@@ -22,7 +23,8 @@ void journal_path(const struct journal *journal, uint64_t number, char path[PATH
  * leaves no segment without one, and has it for good before any block is written. */
 static enum err begin_segment(struct journal *journal, uint64_t size_bytes) {
     char path[PATH_BYTES], spare[PATH_BYTES];
-    struct segment next = {journal->current.number + 1, journal->next_seq, size_bytes, -1};
+    struct segment next = {journal->current.number + 1, journal->next_seq, size_bytes, 0, -1};
+    hash_random(&next.salt, sizeof next.salt);
     journal_path(journal, next.number, path);
     enum err err = journal_spare_take(journal, size_bytes, spare);
     if (err)
@@ -58,7 +60,13 @@ static enum err open_dir(struct journal *journal, const struct journal_options *
     if (mkdir(journal->dir, 0700) != 0 && errno != EEXIST)
         return ERR_UNAVAILABLE;
     journal->dir_fd = open(journal->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return journal->dir_fd < 0 ? ERR_UNAVAILABLE : OK;
+    if (journal->dir_fd < 0)
+        return ERR_UNAVAILABLE;
+    int parent = openat(journal->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool named = parent >= 0 && fsync(parent) == 0; /* the directory's own name is on disk too */
+    if (parent >= 0)
+        close(parent);
+    return named ? OK : ERR_UNAVAILABLE;
 }
 
 static void free_journal(struct journal *journal) {
@@ -168,6 +176,8 @@ static void retire_current(struct journal *journal, struct old_segment *old) {
 
 enum err journal_reserve(struct journal *journal, uint64_t payload_bytes) {
     uint64_t size = block_size(payload_bytes);
+    if (journal->broken)
+        return ERR_UNAVAILABLE;
     if (journal->offset + size <= journal->current.size_bytes)
         return OK;
     enum err err = journal_sync(journal); /* what follows in the next one was written after it */
@@ -210,10 +220,14 @@ enum err journal_append(struct journal *journal, struct journal_block *block) {
 }
 
 enum err journal_sync(struct journal *journal) {
+    if (journal->broken)
+        return ERR_UNAVAILABLE;
     if (journal->synced_seq + 1 == journal->next_seq)
         return OK;
-    if (fdatasync(journal->current.fd) != 0)
+    if (fdatasync(journal->current.fd) != 0) {
+        journal->broken = true;
         return ERR_UNAVAILABLE;
+    }
     journal->synced_seq = journal->next_seq - 1;
     return OK;
 }

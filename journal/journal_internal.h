@@ -26,6 +26,7 @@ struct journal {
     uint64_t next_seq;   /* the appending thread's */
     uint64_t synced_seq; /* likewise */
     uint64_t offset;     /* where the next block goes */
+    bool broken;         /* a sync failed: the next one would say OK and mean nothing */
     struct segment current;
     int dir_fd;
 

@@ -15,7 +15,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian");
 
 struct raw_header {
-    uint64_t magic, number, first_seq, size_bytes, checksum;
+    uint64_t magic, number, first_seq, size_bytes, salt, checksum;
 };
 
 struct raw_block {
@@ -67,8 +67,8 @@ static uint64_t header_sum(const struct raw_header *raw) {
 
 enum err segment_begin(const struct segment *segment) {
     char bytes[SEGMENT_HEADER_BYTES] = {0};
-    struct raw_header raw = {SEGMENT_MAGIC, segment->number, segment->first_seq,
-                             segment->size_bytes, 0};
+    struct raw_header raw = {SEGMENT_MAGIC,       segment->number, segment->first_seq,
+                             segment->size_bytes, segment->salt,   0};
     raw.checksum = header_sum(&raw);
     memcpy(bytes, &raw, sizeof raw);
     if (pwrite(segment->fd, bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes ||
@@ -82,7 +82,7 @@ enum err segment_read_header(int fd, struct segment *ret_segment) {
     if (pread(fd, &raw, sizeof raw, 0) != (ssize_t)sizeof raw || raw.magic != SEGMENT_MAGIC ||
         raw.checksum != header_sum(&raw))
         return ERR_CORRUPT;
-    *ret_segment = (struct segment){raw.number, raw.first_seq, raw.size_bytes, fd};
+    *ret_segment = (struct segment){raw.number, raw.first_seq, raw.size_bytes, raw.salt, fd};
     return OK;
 }
 
@@ -90,7 +90,7 @@ enum err segment_read_header(int fd, struct segment *ret_segment) {
  * passes for a block of this one. */
 static uint64_t block_sum(const struct segment *segment, uint64_t offset,
                           const struct raw_block *raw, const char *payload) {
-    uint64_t seed = segment->number * 0x9E3779B97F4A7C15ULL + offset;
+    uint64_t seed = segment->salt ^ (segment->number * 0x9E3779B97F4A7C15ULL + offset);
     seed = hash_seeded(slice_make(raw, offsetof(struct raw_block, checksum)), seed);
     return hash_seeded(slice_make(payload, raw->payload_bytes), seed);
 }

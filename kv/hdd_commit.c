@@ -329,12 +329,14 @@ static void publish(void *context, uint64_t last_seq) {
     atomic_store(&hdd->visible_seq, last_seq);
 }
 
-/* Between batches everything put is published, so this is where a generation may be frozen. */
+/* Between batches everything put is published, so this is where a generation may be frozen. LMDB
+ * must not get ahead of what is safe in the journal (with an interval it could). */
 static void freeze_locked(struct kv_hdd *hdd) {
     uint64_t visible = atomic_load(&hdd->visible_seq);
     bool nothing = visible == hdd->frozen_seq && atomic_load(&hdd->recent.active_bytes) == 0;
-    if (hdd->frozen || nothing || !recent_freeze(&hdd->recent, visible))
-        return;
+    if (hdd->frozen || nothing || journal_sync(hdd->journal) ||
+        !recent_freeze(&hdd->recent, visible))
+        return; /* where the sync failed, the committer's own fails too, and says so */
     hdd->frozen = true;
     hdd->frozen_seq = visible;
     pthread_cond_broadcast(&hdd->changed);

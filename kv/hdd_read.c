@@ -42,7 +42,7 @@ static struct stored stored_of(const struct version *version) {
 /* ERR_PENDING: not among the recent writes. */
 static enum err find_recent(struct kv_hdd *hdd, const struct sought *sought,
                             struct kv_entry *ret_entry) {
-    if (atomic_load_explicit(&hdd->recent.bytes, memory_order_relaxed) == 0)
+    if (atomic_load(&hdd->recent.bytes) == 0)
         return ERR_PENDING;
     enum err err = ERR_PENDING;
     recent_lock(&hdd->recent, sought->hash);

@@ -69,7 +69,7 @@ static const struct option options[] = {
      "at that bound: noeviction or lru (noeviction)"},
     {"payload-limit", "SIZE", KIND_BYTES, AT(payload_limit_bytes), 0, 0, "largest value (2m)"},
     {"line-limit", "SIZE", KIND_BYTES, AT(line_limit_bytes), 0, 0,
-     "longest line (payload limit + 16k)"},
+     "longest line (3/2 of the payload limit + 64k)"},
     {"connection-limit", "N", KIND_COUNT, AT(connection_limit), 1, 1000000,
      "connections of lines, and of HTTP (20000)"},
     {"idle-timeout", "TIME", KIND_MS, AT(idle_timeout_ms), 0, 0,
@@ -405,7 +405,7 @@ static enum err check_whole(const struct reader *reader) {
     if (config->write_buffer_bytes < 1U << 20)
         return fail(reader, "write-buffer: 1m at least");
     if (config->line_limit_bytes == 0)
-        config->line_limit_bytes = config->payload_limit_bytes + 16384;
+        config->line_limit_bytes = config->payload_limit_bytes / 2 * 3 + 65536;
     if (config->line_limit_bytes < 8192 || config->line_limit_bytes > 1U << 30)
         return fail(reader, "line-limit: from 8k to 1g");
     if (config->request_timeout_ms < 100)

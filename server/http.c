@@ -206,7 +206,7 @@ static struct http_server *new_server(const struct config *config, struct core *
     server->idle_ms = config->idle_timeout_ms ? config->idle_timeout_ms + 2000 : 0;
     server->loopback_only = !core->auth && !config->no_auth;
     server->raw_checks = http_raw_is_known();
-    server->rpc_body_max = value_max / 3 * 4 + RPC_EXTRA_BYTES;
+    server->rpc_body_max = value_max * JSON_GROWTH + RPC_EXTRA_BYTES;
     server->arena_max = value_max + WORK_BYTES;
     server->answer_max = value_max * JSON_GROWTH + WORK_BYTES;
     hash_random(&server->id_seed, sizeof server->id_seed);
