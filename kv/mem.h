@@ -18,8 +18,8 @@
 #include "kv/store.h"
 
 #define MEM_SHARDS 512U
-#define MEM_TRIM_BYTES (32U << 20) /* freed, before memory is given back to the system */
-#define MEM_SHARD_SHIFT 55         /* the shard is the top 9 bits of the hash */
+#define MEM_TRIM_BYTES (1U << 20) /* less is not worth giving back to the system */
+#define MEM_SHARD_SHIFT 55        /* the shard is the top 9 bits of the hash */
 
 struct mem_shard {
     pthread_mutex_t lock;
@@ -54,8 +54,8 @@ struct kv_mem {
     bool evicts;
     _Atomic uint64_t revision;
     _Atomic uint64_t used_bytes;
-    _Atomic uint64_t freed_bytes; /* since memory was last given back to the system */
-    _Atomic uint32_t expiring;    /* entries in heaps */
+    _Atomic uint64_t high_bytes; /* most that was used since memory was last given back */
+    _Atomic uint32_t expiring;   /* entries in heaps */
     _Atomic uint32_t evict_shard;
 
     pthread_rwlock_t listings_lock;
@@ -78,6 +78,14 @@ static inline uint64_t mem_hash(const struct kv_mem *mem, uint32_t space, struct
 
 static inline struct mem_shard *mem_shard_of(struct kv_mem *mem, uint64_t hash) {
     return &mem->shards[hash >> MEM_SHARD_SHIFT];
+}
+
+/* Below so many bytes in use, memory goes back to the system: a quarter of what was used is free.
+ */
+static inline uint64_t mem_trim_mark(const struct kv_mem *mem) {
+    uint64_t high = atomic_load_explicit(&mem->high_bytes, memory_order_relaxed);
+    uint64_t mark = high - high / 4;
+    return mark > MEM_TRIM_BYTES ? mark - MEM_TRIM_BYTES : 0;
 }
 
 static inline bool mem_is_live(const struct mem_entry *entry, int64_t now_ms) {
@@ -121,8 +129,8 @@ void mem_listing_forget_all(struct kv_mem *mem);
 enum err mem_listing_read(struct kv_mem *mem, uint32_t space, struct kv_list *list);
 /* A step of building for one waiting list; true where it is built (or cannot be: *ret_err). */
 bool mem_listing_build_step(struct kv_mem *mem, uint32_t space, enum err *ret_err);
-/* Drops indexes that were not used for a while. */
-void mem_listing_drop_idle(struct kv_mem *mem, int64_t steady_ms);
+/* Drops indexes that were not used for a while; true where there were any. */
+bool mem_listing_drop_idle(struct kv_mem *mem, int64_t steady_ms);
 
 /* mem_apply.c */
 

@@ -58,7 +58,6 @@ static struct mem_garbage *take_shard_out(struct kv_mem *mem, struct mem_shard *
     shard->heap_count = 0;
     shard->heap_cap = 0;
     atomic_fetch_sub(&mem->used_bytes, shard->entry_bytes);
-    atomic_fetch_add(&mem->freed_bytes, shard->entry_bytes);
     shard->entry_bytes = 0;
     pthread_mutex_unlock(&shard->lock);
     return garbage;

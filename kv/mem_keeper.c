@@ -106,22 +106,21 @@ static bool build_some(struct kv_mem *mem) {
     return true;
 }
 
-/* After a quiet while even a little memory is given back. */
-static bool round_of(struct kv_mem *mem, bool quiet) {
-    uint64_t least = quiet ? MEM_TRIM_BYTES / 32 : MEM_TRIM_BYTES;
+static bool round_of(struct kv_mem *mem) {
     bool more = build_some(mem);
     more |= sweep_some(mem, clock_wall_ms());
     more |= free_some(mem);
-    mem_listing_drop_idle(mem, clock_steady_ms());
-    if (!more && atomic_load(&mem->freed_bytes) >= least) {
-        atomic_store(&mem->freed_bytes, 0);
+    bool dropped = mem_listing_drop_idle(mem, clock_steady_ms());
+    uint64_t used = atomic_load(&mem->used_bytes);
+    if (!more && (dropped || used < mem_trim_mark(mem))) {
+        atomic_store(&mem->high_bytes, used);
         malloc_trim(0);
     }
     return more;
 }
 
-/* Waits until called; true where a quiet while went by without. */
-static bool rest_locked(struct kv_mem *mem) {
+/* Waits until called; for a while only where something expires or an index may fall idle. */
+static void rest_locked(struct kv_mem *mem) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     int64_t rest_ms = atomic_load(&mem->expiring) ? ROUND_MS : IDLE_ROUND_MS;
@@ -132,17 +131,16 @@ static bool rest_locked(struct kv_mem *mem) {
     while (!mem->keeper_called && !mem->stopping && waited != ETIMEDOUT)
         waited = pthread_cond_timedwait(&mem->keeper_wake, &mem->keeper_lock, &until);
     mem->keeper_called = false;
-    return waited == ETIMEDOUT;
 }
 
 static void *keep(void *context) {
     struct kv_mem *mem = context;
     for (;;) {
         pthread_mutex_lock(&mem->keeper_lock);
-        bool quiet = rest_locked(mem);
+        rest_locked(mem);
         bool stopping = mem->stopping;
         pthread_mutex_unlock(&mem->keeper_lock);
-        while (round_of(mem, quiet)) {
+        while (round_of(mem)) {
         }
         if (stopping)
             return NULL;

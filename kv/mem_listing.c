@@ -67,9 +67,12 @@ void mem_listing_forget_all(struct kv_mem *mem) {
     drop(take_out(mem, INT64_MAX));
 }
 
-void mem_listing_drop_idle(struct kv_mem *mem, int64_t steady_ms) {
-    if (atomic_load(&mem->listing_count))
-        drop(take_out(mem, steady_ms - IDLE_MS));
+bool mem_listing_drop_idle(struct kv_mem *mem, int64_t steady_ms) {
+    if (atomic_load(&mem->listing_count) == 0)
+        return false;
+    struct mem_listing *taken = take_out(mem, steady_ms - IDLE_MS);
+    drop(taken);
+    return taken != NULL;
 }
 
 static bool is_live_key(struct kv_mem *mem, uint32_t space, struct slice key, int64_t now_ms) {

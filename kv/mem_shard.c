@@ -12,17 +12,22 @@ size_t mem_entry_room(struct mem_entry *entry) {
     return malloc_usable_size(entry);
 }
 
-static void count_bytes(struct kv_mem *mem, struct mem_shard *shard, size_t bytes, bool added) {
-    if (added) {
-        shard->entry_bytes += bytes;
-        atomic_fetch_add_explicit(&mem->used_bytes, bytes, memory_order_relaxed);
-    } else {
-        shard->entry_bytes -= bytes;
-        atomic_fetch_sub_explicit(&mem->used_bytes, bytes, memory_order_relaxed);
-        uint64_t freed = atomic_fetch_add_explicit(&mem->freed_bytes, bytes, memory_order_relaxed);
-        if (freed < MEM_TRIM_BYTES && freed + bytes >= MEM_TRIM_BYTES)
-            mem_keeper_call(mem);
-    }
+static void count_added(struct kv_mem *mem, struct mem_shard *shard, size_t bytes) {
+    shard->entry_bytes += bytes;
+    uint64_t used =
+        atomic_fetch_add_explicit(&mem->used_bytes, bytes, memory_order_relaxed) + bytes;
+    if (used > atomic_load_explicit(&mem->high_bytes, memory_order_relaxed))
+        atomic_store_explicit(&mem->high_bytes, used, memory_order_relaxed);
+}
+
+/* Where much less is used than was, the keeper gives memory back; it is called once, when the mark
+ * is passed. */
+static void count_freed(struct kv_mem *mem, struct mem_shard *shard, size_t bytes) {
+    shard->entry_bytes -= bytes;
+    uint64_t used = atomic_fetch_sub_explicit(&mem->used_bytes, bytes, memory_order_relaxed);
+    uint64_t mark = mem_trim_mark(mem);
+    if (used >= mark && used - bytes < mark)
+        mem_keeper_call(mem);
 }
 
 struct mem_entry *mem_entry_new_locked(struct kv_mem *mem, struct mem_shard *shard, uint32_t space,
@@ -41,12 +46,12 @@ struct mem_entry *mem_entry_new_locked(struct kv_mem *mem, struct mem_shard *sha
     memcpy(entry->bytes, key.ptr, key.len);
     if (type.len)
         memcpy(entry->bytes + key.len, type.ptr, type.len);
-    count_bytes(mem, shard, mem_entry_room(entry) + SLOT_COST, true);
+    count_added(mem, shard, mem_entry_room(entry) + SLOT_COST);
     return entry;
 }
 
 void mem_entry_free_locked(struct kv_mem *mem, struct mem_shard *shard, struct mem_entry *entry) {
-    count_bytes(mem, shard, mem_entry_room(entry) + SLOT_COST, false);
+    count_freed(mem, shard, mem_entry_room(entry) + SLOT_COST);
     free(entry);
 }
 
