@@ -110,10 +110,17 @@ enum err hdd_find(struct kv_hdd *hdd, uint32_t space, struct slice key, uint64_t
     return err;
 }
 
-void kv_hdd_prefetch(struct kv_hdd *hdd, const struct kv_ref *ref, bool again) {
+uint64_t kv_hdd_prefetch(struct kv_hdd *hdd, const struct kv_ref *ref) {
     uint32_t space = spaces_find(hdd->spaces, &ref->workspace, ref->ns);
-    if (space != SPACE_NONE && hdd->cache)
-        hdd_cache_prefetch(hdd->cache, hdd_hash(hdd, space, ref->key), again);
+    if (space == SPACE_NONE || !hdd->cache)
+        return 0;
+    uint64_t hash = hdd_hash(hdd, space, ref->key);
+    hdd_cache_prefetch(hdd->cache, hash, false);
+    return hash;
+}
+
+void kv_hdd_prefetch_again(struct kv_hdd *hdd, uint64_t token) {
+    hdd_cache_prefetch(hdd->cache, token, true);
 }
 
 enum err kv_hdd_get(struct kv_hdd *hdd, const struct kv_ref *ref, int64_t now_ms, unsigned want,

@@ -47,11 +47,19 @@ enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigne
     return kv->hdd ? kv_hdd_get(kv->hdd, ref, now_ms, want, arena, ret_entry) : ERR_UNAVAILABLE;
 }
 
-void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again) {
+uint64_t kv_prefetch(struct kv *kv, const struct kv_ref *ref) {
     if (ref->storage == KV_MEMORY)
-        kv_mem_prefetch(kv->mem, ref, again);
-    else if (kv->hdd)
-        kv_hdd_prefetch(kv->hdd, ref, again);
+        return kv_mem_prefetch(kv->mem, ref);
+    return kv->hdd ? kv_hdd_prefetch(kv->hdd, ref) : 0;
+}
+
+void kv_prefetch_again(struct kv *kv, enum kv_storage storage, uint64_t token) {
+    if (token == 0)
+        return;
+    if (storage == KV_MEMORY)
+        kv_mem_prefetch_again(kv->mem, token);
+    else
+        kv_hdd_prefetch_again(kv->hdd, token);
 }
 
 enum err kv_submit(struct kv *kv, struct kv_write *write) {

@@ -150,9 +150,11 @@ void kv_close(struct kv *kv);
 enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                 struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
 
-/* Hints that this ref is read or written soon (may do nothing). Of a batch, all are
- * hinted at once, and then all again: the second round fetches what the first one found. */
-void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again);
+/* Hints that this ref is read or written soon. Of a batch, all are hinted at first, and each again
+ * a little before it is used: the second time fetches what the first one found. Any thread. */
+uint64_t kv_prefetch(struct kv *kv, const struct kv_ref *ref);
+/* token: as kv_prefetch gave it for a ref of this storage. */
+void kv_prefetch_again(struct kv *kv, enum kv_storage storage, uint64_t token);
 
 /* Changes entries. Memory: outcome at once, done is not called. Hdd: ERR_PENDING, then done once,
  * perhaps before this returns. Writes submitted one after another by one thread are carried out

@@ -93,33 +93,32 @@ enum err kv_mem_get(struct kv_mem *mem, const struct kv_ref *ref, int64_t now_ms
 }
 
 /* Where the table stands is read without the lock: it may be stale, and is only a hint. */
-static void prefetch_slot(const struct mem_shard *shard, uint64_t hash) {
+uint64_t kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref) {
+    uint32_t space = spaces_find(mem->spaces, &ref->workspace, ref->ns);
+    if (space == SPACE_NONE)
+        return 0;
+    uint64_t hash = mem_hash(mem, space, ref->key);
+    const struct mem_shard *shard = mem_shard_of(mem, hash);
     __builtin_prefetch(&shard->lock);
     struct mem_slot *slots = atomic_load_explicit(&shard->table.slots, memory_order_relaxed);
     uint32_t mask = atomic_load_explicit(&shard->table.mask, memory_order_relaxed);
     if (slots)
         __builtin_prefetch(&slots[(uint32_t)hash & mask]);
+    return hash;
 }
 
-/* The slot was fetched before; its entry is not looked at, only sent for. */
-static void prefetch_entry(struct mem_shard *shard, uint64_t hash) {
+/* The entry is not looked at, only sent for. */
+void kv_mem_prefetch_again(struct kv_mem *mem, uint64_t token) {
+    struct mem_shard *shard = mem_shard_of(mem, token);
     if (pthread_mutex_trylock(&shard->lock) != 0)
         return;
-    const struct mem_entry *entry = mem_table_probe(&shard->table, hash);
+    const char *entry = (const char *)mem_table_probe(&shard->table, token);
     pthread_mutex_unlock(&shard->lock);
-    __builtin_prefetch(entry);
-    __builtin_prefetch((const char *)entry + 64);
-}
-
-void kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref, bool again) {
-    uint32_t space = spaces_find(mem->spaces, &ref->workspace, ref->ns);
-    if (space == SPACE_NONE)
+    if (!entry)
         return;
-    uint64_t hash = mem_hash(mem, space, ref->key);
-    if (again)
-        prefetch_entry(mem_shard_of(mem, hash), hash);
-    else
-        prefetch_slot(mem_shard_of(mem, hash), hash);
+    __builtin_prefetch(entry - 16); /* the allocator's word about its size */
+    __builtin_prefetch(entry + 48);
+    __builtin_prefetch(entry + 112);
 }
 
 enum err kv_mem_submit(struct kv_mem *mem, struct kv_write *write) {

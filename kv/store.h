@@ -12,7 +12,9 @@ enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) 
 void kv_mem_close(struct kv_mem *mem);
 enum err kv_mem_get(struct kv_mem *mem, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                     struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
-void kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref, bool again);
+/* 0: nothing to fetch again */
+uint64_t kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref);
+void kv_mem_prefetch_again(struct kv_mem *mem, uint64_t token);
 enum err kv_mem_submit(struct kv_mem *mem, struct kv_write *write) MUST_USE;
 enum err kv_mem_list(struct kv_mem *mem, struct kv_list *list) MUST_USE;
 enum err kv_mem_count(struct kv_mem *mem, struct kv_count *count) MUST_USE;
@@ -23,7 +25,8 @@ enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, 
 void kv_hdd_close(struct kv_hdd *hdd);
 enum err kv_hdd_get(struct kv_hdd *hdd, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                     struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
-void kv_hdd_prefetch(struct kv_hdd *hdd, const struct kv_ref *ref, bool again);
+uint64_t kv_hdd_prefetch(struct kv_hdd *hdd, const struct kv_ref *ref);
+void kv_hdd_prefetch_again(struct kv_hdd *hdd, uint64_t token);
 enum err kv_hdd_submit(struct kv_hdd *hdd, struct kv_write *write) MUST_USE;
 enum err kv_hdd_list(struct kv_hdd *hdd, struct kv_list *list) MUST_USE;
 enum err kv_hdd_count(struct kv_hdd *hdd, struct kv_count *count) MUST_USE;

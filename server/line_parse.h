@@ -46,6 +46,7 @@ struct line_request {
     const struct op_words *words; /* CALL; FAILED: NULL where the verb is none of an operation */
     const struct line_word *word; /* WORD */
     struct slice word_args;       /* WORD: what follows the command and its space */
+    uint64_t fetched;             /* CALL: what kv_prefetch said */
     struct call call;
 };
 

@@ -6,6 +6,8 @@
 #include "server/line_render.h"
 #include "server/line_words.h"
 
+#define AHEAD 4U /* requests */
+
 static void count_reply(struct line_conn *conn, bool good) {
     conn->loop->requests++;
     if (!good)
@@ -170,13 +172,13 @@ static bool run_request(struct line_conn *conn, struct line_request *request) {
     return true;
 }
 
-static void prefetch(const struct call *call, bool again) {
+static uint64_t prefetch(const struct call *call) {
     const struct args *args = &call->args;
     bool writes_hdd = args->storage == KV_HDD && (call->op->flags & OP_WRITE);
     if (writes_hdd || args->key.len == 0)
-        return;
+        return 0;
     struct kv_ref ref = {args->storage, args->workspace, args->ns, args->key};
-    kv_prefetch(call->core->kv, &ref, again);
+    return kv_prefetch(call->core->kv, &ref);
 }
 
 /* Binds up to a batch of requests; stops behind one that may change how the next are read. */
@@ -200,20 +202,29 @@ static unsigned parse_batch(struct line_conn *conn, struct slice data) {
         data.ptr += request->size;
         data.len -= request->size;
         if (request->kind == REQUEST_CALL)
-            prefetch(&request->call, false);
+            request->fetched = prefetch(&request->call);
         else if (request->kind != REQUEST_EMPTY)
             break;
     }
-    for (unsigned i = 0; count > 1 && i < count; i++)
-        if (loop->batch[i].kind == REQUEST_CALL)
-            prefetch(&loop->batch[i].call, true);
     return count;
+}
+
+/* Entries are sent for a few requests ahead: their slots have come by then. */
+static void prefetch_ahead(struct line_loop *loop, unsigned count, unsigned at) {
+    unsigned first = at ? at + AHEAD : 0;
+    for (unsigned i = first; i <= at + AHEAD && i < count; i++) {
+        const struct line_request *request = &loop->batch[i];
+        if (request->kind == REQUEST_CALL)
+            kv_prefetch_again(loop->core->kv, request->call.args.storage, request->fetched);
+    }
 }
 
 /* Runs the batch; says how many bytes of it were consumed. */
 static size_t run_batch(struct line_conn *conn, unsigned count) {
     size_t consumed = 0;
     for (unsigned i = 0; i < count && !conn->broken; i++) {
+        if (count > 1)
+            prefetch_ahead(conn->loop, count, i);
         struct line_request *request = &conn->loop->batch[i];
         if (!run_request(conn, request)) {
             conn->blocked = true;

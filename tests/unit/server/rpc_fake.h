@@ -117,8 +117,13 @@ enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigne
     return err;
 }
 
-void kv_prefetch(struct kv *kv, const struct kv_ref *ref, bool again) {
-    (void)kv, (void)ref, (void)again;
+uint64_t kv_prefetch(struct kv *kv, const struct kv_ref *ref) {
+    (void)kv, (void)ref;
+    return 0;
+}
+
+void kv_prefetch_again(struct kv *kv, enum kv_storage storage, uint64_t token) {
+    (void)kv, (void)storage, (void)token;
 }
 
 enum err kv_submit(struct kv *kv, struct kv_write *write) {
