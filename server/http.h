@@ -14,7 +14,7 @@ enum err http_server_start(const struct config *config, struct core *core,
                            size_t why_bytes) MUST_USE;
 
 /* Stops accepting; requests in flight are answered (with Connection: close) within
- * drain_timeout_ms, parked ones are woken; then ends the threads. Blocks. Main thread. The store
+ * drain_timeout_ms, parked ones are woken; then ends the threads. Blocks. One thread. The store
  * must still be open. */
 void http_server_stop(struct http_server *server);
 

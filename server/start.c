@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `hati start`: opens stores and doors, waits for a signal, drains, closes. */
-#include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,11 +111,21 @@ static enum err open_doors(struct server *server, char *ret_why) {
     return err;
 }
 
+static void *stop_http(void *context) {
+    http_server_stop(context);
+    return NULL;
+}
+
+/* Both drain at once: what is stuck at one door takes no time from the other. */
 static void close_doors(struct server *server) {
-    if (server->http)
+    pthread_t thread;
+    bool beside = server->http && pthread_create(&thread, NULL, stop_http, server->http) == 0;
+    if (server->http && !beside)
         http_server_stop(server->http);
     if (server->line)
         line_server_stop(server->line);
+    if (beside)
+        pthread_join(thread, NULL);
     server->http = NULL;
     server->line = NULL;
 }
