@@ -98,7 +98,7 @@ static enum err prepare_many(struct kv_mem *mem, struct kv_write *write, struct 
         many->locked[many->targets[i].shard - mem->shards] = true;
     }
     uint64_t used = atomic_load_explicit(&mem->used_bytes, memory_order_relaxed);
-    if (mem->limit_bytes && used + bytes > mem->limit_bytes && mem->evicts)
+    if (mem->limit_bytes && used + bytes > mem->limit_bytes)
         (void)mem_make_room(mem, bytes); /* what still does not fit fails on its own */
     return OK;
 }

@@ -133,6 +133,18 @@ static void test_many_that_fail_midway_are_taken_back_under_a_limit(void **state
     assert_absent_at(c, "b", NOW);
 }
 
+static void test_many_find_room_where_something_expired(void **state) {
+    struct kv_case *c = *state;
+    char *half = arena_alloc(&c->arena, 600001);
+    memset(half, 'h', 600000);
+    half[600000] = 0;
+    assert_int_equal(set_ttl(c, "old", half, 1000), OK);
+    struct kv_op ops[] = {set_op(c, "a", half), set_op(c, "b", "1")};
+    assert_int_equal(submit_many(c, ops, 2, NOW, NULL), ERR_OUT_OF_MEMORY);
+    clock_move_for_test(3600000 + 2000);
+    assert_int_equal(submit_many(c, ops, 2, NOW + 2000, NULL), OK);
+}
+
 static void test_the_keeper_drops_what_has_expired(void **state) {
     struct kv_case *c = *state;
     char key[32];
@@ -218,6 +230,8 @@ int main(void) {
                                         teardown),
         cmocka_unit_test_setup_teardown(test_many_that_fail_midway_are_taken_back_under_a_limit,
                                         setup_limited, teardown),
+        cmocka_unit_test_setup_teardown(test_many_find_room_where_something_expired, setup_limited,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_the_keeper_drops_what_has_expired, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writers_of_several_threads_lose_nothing_while_listed,
                                         setup, teardown),
