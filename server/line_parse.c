@@ -134,6 +134,8 @@ static bool take_frame(const struct line_context *context, struct slice data,
         return false;
     }
     size_t whole = request->size + (size_t)length + 1;
+    if (data.len >= whole && data.ptr[whole - 1] == '\r') /* as behind a line */
+        whole++;
     if (data.len < whole) {
         request->kind = REQUEST_PART;
         request->need = whole;

@@ -250,6 +250,8 @@ static size_t skip_frame(struct line_conn *conn, struct slice data) {
     conn->skip_bytes -= skipped;
     if (skipped == data.len)
         return skipped;
+    if (data.ptr[skipped] == '\r')
+        return skipped + 1;
     conn->skip_frame = false;
     if (data.ptr[skipped] != '\n')
         conn->quitting =

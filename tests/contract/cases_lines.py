@@ -90,6 +90,17 @@ def a_value_with_a_newline_is_not_framable(server):
     line.close()
 
 
+def a_frame_may_end_as_lines_may(server):
+    line = server.line()
+    line.send(b"SETB memory 0 crlf 5\r\nhello\r\nGETB memory crlf\r\n")
+    same(line.read_line(), b"+OK\n")
+    same(line.read(9), b"$5\nhello\n")
+    line.send(b"SETB memory 0 crlf %d\r\n" % (3 << 20) + b"x" * (3 << 20) + b"\r\nPING\r\n")
+    check(line.read_line().startswith(b"+ERR VALUE_TOO_LARGE "), "a frame over the limit")
+    same(line.read_line(), b"+PONG\n", "what follows")
+    line.close()
+
+
 def a_line_over_the_limit_is_dropped_and_the_connection_lives(server):
     line = server.line()
     line.send(b"SET memory 0 long " + b"x" * (4 << 20) + b"\nPING\n")
@@ -162,7 +173,7 @@ def somebody_who_speaks_http_is_hung_up_on(server):
 
 
 CASES = [the_table, requests_may_be_pipelined_and_answers_keep_their_order,
-         a_value_with_a_newline_is_not_framable,
+         a_value_with_a_newline_is_not_framable, a_frame_may_end_as_lines_may,
          a_line_over_the_limit_is_dropped_and_the_connection_lives,
          json_lines_are_answered_on_lines, help_lists_every_command_and_quit_closes,
          stats_are_one_line_of_json, a_page_goes_on_from_its_cursor,
