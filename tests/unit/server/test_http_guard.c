@@ -143,7 +143,9 @@ static void test_a_sane_request_id_is_kept(void **state) {
     assert_false(http_request_id_is_sane(slice_make(text, 129)));
     assert_false(http_request_id_is_sane(SLICE("")));
     assert_false(http_request_id_is_sane(SLICE("a b")));
-    assert_false(http_request_id_is_sane(SLICE("a+b")));
+    assert_true(http_request_id_is_sane(SLICE("Root=1-67891233-abcdef012345678912345678;a+b/c=")));
+    assert_false(http_request_id_is_sane(SLICE("<b>")));
+    assert_false(http_request_id_is_sane(SLICE("a\"b")));
     assert_false(http_request_id_is_sane(SLICE("a\0b")));
 }
 
