@@ -31,7 +31,7 @@ struct slice http_bearer_token(struct slice authorization);
 /* The number of bytes that Content-Length announces; UINT64_MAX where it is none or too large. */
 uint64_t http_content_length(struct slice text);
 
-/* 1 to 128 characters of [A-Za-z0-9._-]. */
+/* 1 to 128 letters, digits and characters of -._~:/=+@,; . */
 bool http_request_id_is_sane(struct slice id);
 
 #endif

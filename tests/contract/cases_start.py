@@ -183,6 +183,55 @@ def thousands_of_idle_connections_cost_kilobytes_each():
     server.close()
 
 
+def the_memory_limit_is_an_error_or_evicts():
+    value = "v" * 1000
+    for flags, fails in ((("--memory-limit", "1m"), True),
+                         (("--memory-limit", "1m", "--memory-eviction", "lru"), False)):
+        server = Server(*flags)
+        line = server.line()
+        replies = [line.ask("SET memory 0 k%d %s" % (i, value)) for i in range(1500)]
+        failed = [reply for reply in replies if reply != "+OK"]
+        check(bool(failed) == fails, "%r: %d failed" % (flags, len(failed)))
+        check(all(reply.startswith("+ERR OUT_OF_MEMORY ") for reply in failed), "the code word")
+        if fails:
+            answer = server.request("PUT", "/api/a/b?type=memory", value)
+            same((answer.status, answer.json()["code"]), (507, "OUT_OF_MEMORY"))
+            same(server.rpc("Storage.Set", ["memory", "x", value])["error"]["code"], -32006)
+            same(line.ask("GET memory k0"), value)
+            same(line.ask("SET hdd 0 a 1"), "+OK")
+        else:
+            same(line.ask("GET memory k1499"), value)
+        line.close()
+        server.close()
+
+
+def an_interval_of_durability_serves_and_keeps():
+    server = Server("--durability", "interval:50")
+    line = server.line()
+    for i in range(200):
+        same(line.ask("SET hdd 0 i%d 1" % i), "+OK")
+    server.kill()
+    server.start()
+    line = server.line()
+    for i in range(200):
+        same(line.ask("GET hdd i%d" % i), "1")
+    line.close()
+    server.close()
+
+
+def another_number_of_shards_is_rebuilt_at_start():
+    server = Server("--hdd-shards", "1")
+    for i in range(50):
+        server.request("PUT", "/api/shards/k%02d" % i, str(i))
+    server.stop()
+    server.flags = ["--hdd-shards", "5"]
+    server.start()
+    same(server.request("GET", "/api/shards").json()["keys"], ["k%02d" % i for i in range(50)])
+    same(len(server.request("GET", "/stats").json()["storage"]["hdd"]["shards"]), 5)
+    check("rebuild" in server.log_text(), "the log says so")
+    server.close()
+
+
 def the_healthcheck_command_tells():
     server = Server()
     command = [Server.binary, "healthcheck", "--rpc", "--rpc-port", str(server.http)]
@@ -207,6 +256,8 @@ CASES = [bad_settings_end_with_one_clear_line, a_port_in_use_is_said,
          two_processes_do_not_share_a_directory, flag_over_environment_over_file,
          entries_on_disk_survive_and_memory_does_not, sigterm_drains_and_ends_with_0,
          writes_in_flight_are_answered_when_stopped, the_log_is_one_json_object_a_line,
+         the_memory_limit_is_an_error_or_evicts, an_interval_of_durability_serves_and_keeps,
+         another_number_of_shards_is_rebuilt_at_start,
          thousands_of_idle_connections_cost_kilobytes_each, the_healthcheck_command_tells,
          help_and_version]
 
