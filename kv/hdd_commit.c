@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kv/condition.h"
 #include "kv/hdd.h"
 
 /* What a write of several ops did, to take it back. */
@@ -113,25 +114,6 @@ static enum err put_state(struct writing *writing, struct kv_op *op, const struc
     return OK;
 }
 
-static bool condition_holds(const struct kv_op *op, const struct kv_entry *entry) {
-    switch (op->condition) {
-    case KV_ALWAYS:
-        return true;
-    case KV_IF_ABSENT:
-        return !entry;
-    case KV_IF_PRESENT:
-        return entry;
-    case KV_IF_REVISION:
-        return entry && entry->revision == op->if_revision;
-    case KV_IF_ETAG:
-        for (unsigned i = 0; entry && i < op->etag_count; i++)
-            if (memcmp(op->etags[i], entry->etag, HASH_MD5_BYTES) == 0)
-                return true;
-        return false;
-    }
-    return false;
-}
-
 /* What stands under the op's key, as far as the op asks; *ret_entry NULL: nothing. */
 static enum err look(struct writing *writing, const struct kv_op *op, uint32_t space,
                      struct kv_entry *room, const struct kv_entry **ret_entry) {
@@ -180,7 +162,7 @@ static enum err act(struct writing *writing, struct kv_op *op, uint32_t space) {
     if (err)
         return err;
     op->existed = entry != NULL;
-    if (!condition_holds(op, entry))
+    if (!kv_condition_holds(op, entry, entry ? entry->revision : 0, entry ? entry->etag : NULL))
         return ERR_PRECONDITION_FAILED;
     switch (op->action) {
     case KV_SET:

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "kv/condition.h"
 #include "kv/mem.h"
 
 /* What an entry is to hold. */
@@ -22,33 +23,14 @@ static struct mem_slot *find_live_locked(struct kv_mem *mem, const struct mem_ta
     return NULL;
 }
 
-static bool etag_matches(const struct kv_op *op, struct mem_entry *entry) {
+static bool condition_holds(const struct kv_op *op, struct mem_entry *entry) {
     uint8_t computed[HASH_MD5_BYTES];
-    const uint8_t *etag = mem_entry_etag(entry);
-    if (!etag) {
+    const uint8_t *etag = entry ? mem_entry_etag(entry) : NULL;
+    if (entry && !etag && op->condition == KV_IF_ETAG) {
         hash_md5(mem_entry_value(entry), computed);
         etag = computed;
     }
-    for (unsigned i = 0; i < op->etag_count; i++)
-        if (memcmp(op->etags[i], etag, HASH_MD5_BYTES) == 0)
-            return true;
-    return false;
-}
-
-static bool condition_holds(const struct kv_op *op, struct mem_entry *entry) {
-    switch (op->condition) {
-    case KV_ALWAYS:
-        return true;
-    case KV_IF_ABSENT:
-        return !entry;
-    case KV_IF_PRESENT:
-        return entry;
-    case KV_IF_ETAG:
-        return entry && etag_matches(op, entry);
-    case KV_IF_REVISION:
-        return entry && entry->revision == op->if_revision;
-    }
-    return false;
+    return kv_condition_holds(op, entry, entry ? entry->revision : 0, etag);
 }
 
 static void fill(struct mem_entry *entry, const struct content *content) {
