@@ -17,9 +17,9 @@
 #include "kv/space.h"
 #include "kv/store.h"
 
-#define MEM_SHARDS 512U
+#define MEM_SHARDS 2048U
 #define MEM_TRIM_BYTES (1U << 20) /* less is not worth giving back to the system */
-#define MEM_SHARD_SHIFT 55        /* the shard is the top 9 bits of the hash */
+#define MEM_SHARD_SHIFT 53        /* the shard is the top 11 bits of the hash */
 
 struct mem_shard {
     pthread_mutex_t lock;

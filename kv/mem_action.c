@@ -100,7 +100,7 @@ static enum err store_locked(struct kv_mem *mem, const struct mem_target *target
         return ERR_OUT_OF_MEMORY;
     }
     fill(entry, content);
-    entry->used = 1;
+    entry->used = slot != NULL; /* what is only ever written goes before what is used again */
     entry->revision = atomic_fetch_add_explicit(&mem->revision, 1, memory_order_relaxed) + 1;
     op->revision = entry->revision;
     if (undo)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Room under the memory limit. Eviction is the clock algorithm (Corbato, 1968), an approximation of
- * least recently used: a hand goes round the slots, an entry read since its last visit is spared
- * once, one that was not goes. */
+ * least recently used: a hand goes round the slots, an entry used again since its last visit is
+ * spared once, one that was not goes. */
 #include "base/clock.h"
 #include "kv/mem.h"
 
