@@ -13,8 +13,11 @@
 
 #define PATIENCE_S 2
 
-static bool is_any(const char *host) {
-    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+/* Where a server bound to every address is found; by number, for a container may know no names. */
+static const char *reachable(const char *host) {
+    if (strcmp(host, "0.0.0.0") == 0)
+        return "127.0.0.1";
+    return strcmp(host, "::") == 0 ? "::1" : host;
 }
 
 static int dial(const char *host, unsigned port) {
@@ -22,7 +25,7 @@ static int dial(const char *host, unsigned port) {
     snprintf(service, sizeof service, "%u", port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    if (getaddrinfo(is_any(host) ? "localhost" : host, service, &hints, &found))
+    if (getaddrinfo(reachable(host), service, &hints, &found))
         return -1;
     int fd = -1;
     for (struct addrinfo *at = found; at && fd < 0; at = at->ai_next) {
