@@ -6,8 +6,6 @@
 #include <jwt.h>
 #include <stdlib.h>
 
-#include "auth/base64url.h"
-
 #define PART_BYTES_MAX (AUTH_TOKEN_MAX / 4 * 3)
 
 enum part { PART_HEADER, PART_PAYLOAD, PART_SIGNATURE, PART_COUNT };
@@ -69,12 +67,12 @@ bool token_verify(const struct key *key, const struct claims_wanted *wanted, str
     size_t len;
     jwt_alg_t alg;
     struct auth_grant grant;
-    if (!split(token, parts) || !base64url_decode(parts[PART_SIGNATURE], bytes, &len))
+    if (!split(token, parts) || !text_base64url_decode(parts[PART_SIGNATURE], bytes, &len))
         return false;
-    if (!base64url_decode(parts[PART_HEADER], bytes, &len) ||
+    if (!text_base64url_decode(parts[PART_HEADER], bytes, &len) ||
         !claims_read_header(slice_make(bytes, len), name) || !algorithm_for(key->kind, name, &alg))
         return false;
-    if (!base64url_decode(parts[PART_PAYLOAD], bytes, &len) ||
+    if (!text_base64url_decode(parts[PART_PAYLOAD], bytes, &len) ||
         !claims_read_payload(slice_make(bytes, len), wanted, now_ms, &grant))
         return false;
     if (!signature_holds(key, token, alg))

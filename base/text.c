@@ -107,14 +107,16 @@ bool text_append_base64(struct buf *to, struct slice bytes) {
     return true;
 }
 
-static int base64_digit(char c) {
+static int base64_digit(char c, bool url) {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
     if (c >= 'a' && c <= 'z')
         return c - 'a' + 26;
     if (c >= '0' && c <= '9')
         return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    if (c == (url ? '-' : '+'))
+        return 62;
+    return c == (url ? '_' : '/') ? 63 : -1;
 }
 
 /* Digits before the padding, or SIZE_MAX where the padding is wrong. */
@@ -127,18 +129,12 @@ static size_t base64_digits(struct slice text) {
     return digits;
 }
 
-bool text_base64_decode(struct arena *arena, struct slice text, struct slice *ret_bytes) {
-    size_t digits = base64_digits(text);
-    if (digits == SIZE_MAX)
-        return false;
-    char *out = arena_alloc(arena, digits / 4 * 3 + 3);
-    if (!out)
-        return false;
+static bool decode_digits(struct slice digits, bool url, char *out, size_t *ret_len) {
     size_t len = 0;
     uint32_t held = 0;
     unsigned bits = 0;
-    for (size_t i = 0; i < digits; i++) {
-        int digit = base64_digit(text.ptr[i]);
+    for (size_t i = 0; i < digits.len; i++) {
+        int digit = base64_digit(digits.ptr[i], url);
         if (digit < 0)
             return false;
         held = held << 6 | (uint32_t)digit;
@@ -148,10 +144,26 @@ bool text_base64_decode(struct arena *arena, struct slice text, struct slice *re
             out[len++] = (char)(held >> bits & 0xFF);
         }
     }
-    if (held & ((1U << bits) - 1)) /* a second spelling of the same bytes */
+    if (bits == 6 || (held & ((1U << bits) - 1))) /* a second spelling of the same bytes */
+        return false;
+    *ret_len = len;
+    return true;
+}
+
+bool text_base64_decode(struct arena *arena, struct slice text, struct slice *ret_bytes) {
+    size_t digits = base64_digits(text);
+    size_t len;
+    if (digits == SIZE_MAX)
+        return false;
+    char *out = arena_alloc(arena, digits / 4 * 3 + 3);
+    if (!out || !decode_digits(slice_make(text.ptr, digits), false, out, &len))
         return false;
     *ret_bytes = (struct slice){out, len};
     return true;
+}
+
+bool text_base64url_decode(struct slice text, char *to, size_t *ret_len) {
+    return decode_digits(text, true, to, ret_len);
 }
 
 static int hex_digit(char c) {

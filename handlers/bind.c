@@ -72,20 +72,13 @@ static enum err bind_prefix(struct call *call, unsigned index, struct slice text
     return OK;
 }
 
-/* base64url without padding (RFC 4648 section 5), turned into what text_base64_decode takes. */
 static enum err bind_cursor(struct call *call, unsigned index, struct slice text) {
-    size_t padded = (text.len + 3) / 4 * 4;
-    char *copy = text.len <= 2 * (size_t)KV_KEY_MAX ? arena_alloc(call->arena, padded + 1) : NULL;
-    struct slice key;
-    for (size_t i = 0; copy && i < padded; i++) {
-        char c = i < text.len ? text.ptr[i] : '=';
-        copy[i] = c == '-' ? '+' : c == '_' ? '/' : (c == '+' || c == '/') ? '?' : c;
-    }
-    if (!copy || text.len == 0 ||
-        !text_base64_decode(call->arena, slice_make(copy, padded), &key) || key.len == 0 ||
-        key.len > KV_KEY_MAX)
+    bool sane = text.len > 0 && text.len <= 2 * (size_t)KV_KEY_MAX;
+    char *key = sane ? arena_alloc(call->arena, text.len) : NULL;
+    size_t len;
+    if (!key || !text_base64url_decode(text, key, &len) || len == 0 || len > KV_KEY_MAX)
         return call_fail(call, ERR_SYNTAX, "the cursor is none that a listing gave");
-    put_slice(call, index, key);
+    put_slice(call, index, slice_make(key, len));
     return OK;
 }
 
