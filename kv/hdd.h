@@ -94,6 +94,15 @@ enum err hdd_find(struct kv_hdd *hdd, uint32_t space, struct slice key, uint64_t
 
 /* hdd_commit.c */
 void hdd_commit_init(struct kv_hdd *hdd);
+
+/* hdd_replay.c: the committer, and the start before it. */
+
+/* Remembers a space that LMDB is to be told of, made by the record seq. */
+enum err hdd_note_space(struct kv_hdd *hdd, uint32_t space, uint64_t seq,
+                        const struct uuid *workspace, struct slice ns) MUST_USE;
+/* Puts the state a record leads to (a touch's is not in the record itself); NULL without memory. */
+const struct version *hdd_put_version(struct kv_hdd *hdd, uint64_t seq, const struct record *record,
+                                      struct slice type, struct slice value);
 /* Takes a record of the journal again. context: the kv_hdd. */
 enum err hdd_replay(void *context, uint64_t seq, struct slice record) MUST_USE;
 

@@ -43,26 +43,6 @@ static uint64_t add_record(struct journal_block *block, const struct record *rec
     return journal_block_seq(block);
 }
 
-static enum err note_space(struct kv_hdd *hdd, uint32_t space, uint64_t seq,
-                           const struct uuid *workspace, struct slice ns) {
-    struct new_space *fresh = calloc(1, sizeof *fresh);
-    if (!fresh)
-        return ERR_OUT_OF_MEMORY;
-    fresh->space = space;
-    fresh->seq = seq;
-    fresh->workspace = *workspace;
-    fresh->ns_len = (uint8_t)ns.len;
-    memcpy(fresh->ns, ns.ptr, ns.len);
-    pthread_mutex_lock(&hdd->lock);
-    if (hdd->last_new_space)
-        hdd->last_new_space->next = fresh;
-    else
-        hdd->new_spaces = fresh;
-    hdd->last_new_space = fresh;
-    pthread_mutex_unlock(&hdd->lock);
-    return OK;
-}
-
 /* The space of an op; made, with a record, where it is not there and the op will want it. Only the
  * committer makes spaces, and it does so before the ops of a write, so that taking them back leaves
  * the space. */
@@ -78,7 +58,7 @@ static enum err make_space(struct kv_hdd *hdd, struct journal_block *block,
                                 .key = ref->ns,
                                 .value = slice_make(&ref->workspace, sizeof ref->workspace)};
         uint64_t seq = add_record(block, &record);
-        if (!seq || note_space(hdd, space, seq, &ref->workspace, ref->ns)) {
+        if (!seq || hdd_note_space(hdd, space, seq, &ref->workspace, ref->ns)) {
             hdd_fail(hdd, "no memory for a namespace");
             return ERR_OUT_OF_MEMORY;
         }
@@ -95,21 +75,14 @@ static enum err put_state(struct writing *writing, struct kv_op *op, const struc
     uint64_t seq = add_record(writing->block, record);
     if (!seq)
         return ERR_OUT_OF_MEMORY;
-    struct recent_put put = {.hash = hdd_hash(hdd, record->space, record->key),
-                             .seq = seq,
-                             .expires_at_ms = record->expires_at_ms,
-                             .space = record->space,
-                             .dead = record->kind == RECORD_DELETE,
-                             .key = record->key,
-                             .type = type,
-                             .value = value};
-    const struct version *version = recent_put(&hdd->recent, &put);
+    const struct version *version = hdd_put_version(hdd, seq, record, type, value);
     if (!version) {
         journal_block_go_back(writing->block, mark);
         return ERR_OUT_OF_MEMORY;
     }
     if (writing->done)
-        writing->done[writing->done_count++] = (struct done_op){put.hash, version};
+        writing->done[writing->done_count++] =
+            (struct done_op){hdd_hash(hdd, record->space, record->key), version};
     op->revision = seq;
     return OK;
 }
@@ -381,62 +354,4 @@ enum err kv_hdd_submit(struct kv_hdd *hdd, struct kv_write *write) {
     write->job.user = &hdd->user;
     commit_submit(hdd->committer, &write->job);
     return ERR_PENDING;
-}
-
-/* Replay: records come one after another, each published at once. */
-
-static enum err replay_entry(struct kv_hdd *hdd, uint64_t seq, const struct record *record) {
-    struct recent_put put = {.hash = hdd_hash(hdd, record->space, record->key),
-                             .seq = seq,
-                             .expires_at_ms = record->expires_at_ms,
-                             .space = record->space,
-                             .dead = record->kind == RECORD_DELETE,
-                             .key = record->key,
-                             .type = record->type,
-                             .value = record->value};
-    return recent_put(&hdd->recent, &put) ? OK : ERR_OUT_OF_MEMORY;
-}
-
-/* LMDB may know a later state already; the records that made it follow. */
-static enum err replay_touch(struct kv_hdd *hdd, uint64_t seq, struct record *record) {
-    struct kv_entry entry;
-    enum err err = hdd_find(hdd, record->space, record->key, UINT64_MAX, hdd->pending_flush_seq,
-                            KV_WANT_VALUE | KV_WANT_TYPE, &hdd->scratch, &entry);
-    if (!err) {
-        record->type = entry.content_type;
-        record->value = entry.value;
-        err = replay_entry(hdd, seq, record);
-    }
-    arena_done(&hdd->scratch);
-    return err == ERR_KEY_NOT_EXIST ? OK : err;
-}
-
-static enum err replay_space(struct kv_hdd *hdd, uint64_t seq, const struct record *record) {
-    struct uuid workspace;
-    if (record->value.len != sizeof workspace)
-        return ERR_CORRUPT;
-    memcpy(&workspace, record->value.ptr, sizeof workspace);
-    enum err err = spaces_restore(hdd->spaces, record->space, &workspace, record->key);
-    return err ? err : note_space(hdd, record->space, seq, &workspace, record->key);
-}
-
-enum err hdd_replay(void *context, uint64_t seq, struct slice bytes) {
-    struct kv_hdd *hdd = context;
-    struct record record;
-    if (!record_read(bytes, &record))
-        return ERR_CORRUPT;
-    switch (record.kind) {
-    case RECORD_SPACE:
-        return replay_space(hdd, seq, &record);
-    case RECORD_ENTRY:
-    case RECORD_DELETE:
-        return replay_entry(hdd, seq, &record);
-    case RECORD_TOUCH:
-        return replay_touch(hdd, seq, &record);
-    case RECORD_FLUSH:
-        hdd->pending_flush_seq = seq;
-        recent_flush(&hdd->recent, seq);
-        return OK;
-    }
-    return ERR_CORRUPT;
 }

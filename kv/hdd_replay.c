@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* States among the recent writes, and records of the journal made into states again at start: one
+ * after another, each published at once. */
+#include <stdlib.h>
+
+#include "kv/hdd.h"
+
+enum err hdd_note_space(struct kv_hdd *hdd, uint32_t space, uint64_t seq,
+                        const struct uuid *workspace, struct slice ns) {
+    struct new_space *fresh = calloc(1, sizeof *fresh);
+    if (!fresh)
+        return ERR_OUT_OF_MEMORY;
+    fresh->space = space;
+    fresh->seq = seq;
+    fresh->workspace = *workspace;
+    fresh->ns_len = (uint8_t)ns.len;
+    memcpy(fresh->ns, ns.ptr, ns.len);
+    pthread_mutex_lock(&hdd->lock);
+    if (hdd->last_new_space)
+        hdd->last_new_space->next = fresh;
+    else
+        hdd->new_spaces = fresh;
+    hdd->last_new_space = fresh;
+    pthread_mutex_unlock(&hdd->lock);
+    return OK;
+}
+
+const struct version *hdd_put_version(struct kv_hdd *hdd, uint64_t seq, const struct record *record,
+                                      struct slice type, struct slice value) {
+    struct recent_put put = {.hash = hdd_hash(hdd, record->space, record->key),
+                             .seq = seq,
+                             .expires_at_ms = record->expires_at_ms,
+                             .space = record->space,
+                             .dead = record->kind == RECORD_DELETE,
+                             .key = record->key,
+                             .type = type,
+                             .value = value};
+    return recent_put(&hdd->recent, &put);
+}
+
+static enum err replay_entry(struct kv_hdd *hdd, uint64_t seq, const struct record *record) {
+    return hdd_put_version(hdd, seq, record, record->type, record->value) ? OK : ERR_OUT_OF_MEMORY;
+}
+
+/* LMDB may know a later state already; the records that made it follow. */
+static enum err replay_touch(struct kv_hdd *hdd, uint64_t seq, struct record *record) {
+    struct kv_entry entry;
+    enum err err = hdd_find(hdd, record->space, record->key, UINT64_MAX, hdd->pending_flush_seq,
+                            KV_WANT_VALUE | KV_WANT_TYPE, &hdd->scratch, &entry);
+    if (!err) {
+        record->type = entry.content_type;
+        record->value = entry.value;
+        err = replay_entry(hdd, seq, record);
+    }
+    arena_done(&hdd->scratch);
+    return err == ERR_KEY_NOT_EXIST ? OK : err;
+}
+
+static enum err replay_space(struct kv_hdd *hdd, uint64_t seq, const struct record *record) {
+    struct uuid workspace;
+    if (record->value.len != sizeof workspace)
+        return ERR_CORRUPT;
+    memcpy(&workspace, record->value.ptr, sizeof workspace);
+    enum err err = spaces_restore(hdd->spaces, record->space, &workspace, record->key);
+    return err ? err : hdd_note_space(hdd, record->space, seq, &workspace, record->key);
+}
+
+enum err hdd_replay(void *context, uint64_t seq, struct slice bytes) {
+    struct kv_hdd *hdd = context;
+    struct record record;
+    if (!record_read(bytes, &record))
+        return ERR_CORRUPT;
+    switch (record.kind) {
+    case RECORD_SPACE:
+        return replay_space(hdd, seq, &record);
+    case RECORD_ENTRY:
+    case RECORD_DELETE:
+        return replay_entry(hdd, seq, &record);
+    case RECORD_TOUCH:
+        return replay_touch(hdd, seq, &record);
+    case RECORD_FLUSH:
+        hdd->pending_flush_seq = seq;
+        recent_flush(&hdd->recent, seq);
+        return OK;
+    }
+    return ERR_CORRUPT;
+}
