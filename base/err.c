@@ -11,6 +11,7 @@ struct err_row {
 static const struct err_row rows[ERR_COUNT] = {
     [OK] = {"OK", "done", 200, 0},
     [ERR_PENDING] = {"PENDING", "the answer comes later", 500, -32603},
+    [ERR_WOULD_WAIT] = {"WOULD_WAIT", "the answer would come later", 500, -32603},
 #define X(name, word_, http_, rpc_, text_)                                                         \
     [ERR_##name] = {.word = (word_), .text = (text_), .http_status = (http_), .rpc_code = (rpc_)},
     ERR_LIST(X)

@@ -36,7 +36,8 @@
 
 enum err {
     OK = 0,
-    ERR_PENDING, /* not a failure: the answer comes later, through the callback that was given */
+    ERR_PENDING,    /* not a failure: the answer comes later, through the callback that was given */
+    ERR_WOULD_WAIT, /* not a failure: nothing was done, it would have been ERR_PENDING */
 #define X(name, word, http, rpc, text) ERR_##name,
     ERR_LIST(X)
 #undef X

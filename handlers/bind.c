@@ -203,6 +203,14 @@ enum err bind_text(struct call *call, unsigned index, struct slice text) {
         return bind_encoding(call, index, text);
     case PARAM_KEYS:
     case PARAM_ENTRIES:
+    case PARAM_NAME:
+    case PARAM_ROUTING:
+    case PARAM_CHOICE:
+    case PARAM_HEADERS:
+    case PARAM_SETTINGS:
+    case PARAM_RECEIPTS:
+    case PARAM_MESSAGES:
+    case PARAM_OPS:
         break;
     }
     return call_fail(call, ERR_SYNTAX, "%s is a JSON structure", param_of(call, index)->name);

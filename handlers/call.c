@@ -18,6 +18,8 @@ void call_init(struct call *call, struct core *core, const struct auth_grant *gr
     call->detail = NULL;
     call->wake = NULL;
     call->context = NULL;
+    call->broker.at_once = false;
+    call->broker.holds = false;
     call->args.workspace = core->default_workspace;
     call->args.workspace_named = false;
     call->args.ns = SLICE("default");
@@ -43,7 +45,11 @@ static enum err authorise(const struct call *call) {
     const struct op *op = call->op;
     if (op->flags & OP_OPEN)
         return OK;
-    struct slice name = op->flags & OP_ALL_NAMES ? SLICE("") : call->args.ns;
+    const struct args *args = &call->args;
+    struct slice name = op->flags & OP_ALL_NAMES   ? SLICE("")
+                        : op->flags & OP_OF_ROUTER ? args->router
+                        : op->flags & OP_OF_QUEUE  ? args->queue
+                                                   : args->ns;
     enum err err = auth_allows(call->grant, op->scope, name, call->now_ms);
     if (!err && call->args.workspace_named)
         err = auth_allows_workspace(call->grant, &call->args.workspace);
@@ -74,15 +80,33 @@ const char *call_detail(const struct call *call) {
     return call->detail ? call->detail : err_text(call->err);
 }
 
+bool call_may_try(const struct call *call) {
+    return (call->op->flags & OP_BROKER) != 0;
+}
+
 bool call_is_queued_write(const struct call *call) {
-    return (call->op->flags & OP_WRITE) && call->args.storage == KV_HDD;
+    unsigned flags = call->op->flags;
+    return (flags & OP_WRITE) && ((flags & OP_BROKER) || call->args.storage == KV_HDD);
 }
 
 bool call_is_at_once(const struct call *call) {
-    bool writes = (call->op->flags & OP_WRITE) && call->args.storage == KV_HDD;
-    return !writes && !(call->op->flags & OP_MAY_WAIT);
+    return !call_is_queued_write(call) && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER));
 }
 
 bool call_is_off_disk(const struct call *call) {
-    return call->args.storage == KV_MEMORY && !(call->op->flags & OP_MAY_WAIT);
+    return call->args.storage == KV_MEMORY && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER));
+}
+
+void call_release(struct call *call, bool was_sent) {
+    if (!call->broker.holds)
+        return;
+    call->broker.holds = false;
+    if (!was_sent)
+        broker_give_back(call->core->broker, &call->broker.receive);
+    broker_receive_free(&call->broker.receive);
+}
+
+void call_stop(struct call *call) {
+    if (call->op && (call->op->flags & OP_WAITS))
+        broker_receive_stop(call->core->broker, &call->broker.receive);
 }

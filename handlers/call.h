@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "broker/broker.h"
 #include "handlers/op.h"
 
 enum door { DOOR_LINE, DOOR_HTTP, DOOR_COUNT };
@@ -12,6 +13,7 @@ enum door { DOOR_LINE, DOOR_HTTP, DOOR_COUNT };
 /* What operations work on; one per process, made by main, outlives every call. */
 struct core {
     struct kv *kv;
+    struct broker *broker;
     struct auth *auth; /* NULL: no credentials configured */
     struct uuid default_workspace;
     uint64_t payload_limit_bytes;
@@ -50,6 +52,17 @@ struct call {
         struct kv_list list;
         struct kv_count count;
     } kv;
+    struct {
+        bool at_once; /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING (OP_BROKER) */
+        bool holds;   /* receive holds messages: call_release is due */
+        union {
+            struct {
+                struct broker_write write;
+                struct broker_op op;
+            };
+            struct broker_receive receive;
+        };
+    } broker;
 };
 
 /* A call with its defaults: workspace, namespace `default`, nothing given. */
@@ -63,6 +76,13 @@ void call_set_op(struct call *call, const struct op *op);
  * which is in call->err too. Any thread; never blocks. Arguments must be bound (bind_finish). */
 enum err call_run(struct call *call) MUST_USE;
 
+/* After the answer of a call was sent, or could not be (its caller hung up): messages it holds are
+ * let go of, or given back to their queue. Any thread; once for every call that was run; does
+ * nothing for most. */
+void call_release(struct call *call, bool was_sent);
+/* The caller of a parked call is gone: a wait for messages ends. Wake still comes. Any thread. */
+void call_stop(struct call *call);
+
 /* Sets a failure with words for people (printf into the arena) and returns it. */
 enum err call_fail(struct call *call, enum err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -70,6 +90,9 @@ enum err call_fail(struct call *call, enum err err, const char *format, ...)
 /* Words for people about call->err. */
 const char *call_detail(const struct call *call);
 
+/* True where the call may be run with broker.at_once set, and then anew where it answers
+ * ERR_WOULD_WAIT: it is an operation of the broker. */
+bool call_may_try(const struct call *call);
 /* True where this bound call goes to the committer's queue in order (a durable write), so that it
  * may be run while an earlier durable write of the same connection is still parked. Every other
  * call on hdd has to wait for those; calls on memory need not. */

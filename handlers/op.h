@@ -9,10 +9,11 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "broker/broker.h"
 #include "kv/kv.h"
 
-#define OP_PARAMS_MAX 12
-#define OP_VERBS_MAX 3
+#define OP_PARAMS_MAX 14
+#define OP_VERBS_MAX 2
 #define OP_ROUTES_MAX 4
 #define OP_ETAGS_MAX 32
 #define OP_LIST_LIMIT 1000 /* keys of a page where a door has to have an end */
@@ -34,7 +35,17 @@ enum param_type {
     PARAM_ETAG,     /* 32 hexadecimal digits -> adds to args.etags */
     PARAM_ENCODING, /* JSON only: how PARAM_BYTES is written; "utf-8" (default) or "base64" */
     PARAM_KEYS,     /* JSON only: array of keys -> args.keys */
-    PARAM_ENTRIES   /* JSON only: object -> args.entries */
+    PARAM_ENTRIES,  /* JSON only: object -> args.entries */
+    PARAM_NAME, /* of a router or queue, or an id: 1-255 bytes of UTF-8 without spaces and control
+                   characters -> struct slice */
+    PARAM_ROUTING,  /* a routing key or pattern: the same, or empty -> struct slice */
+    PARAM_CHOICE,   /* one word of `choices` -> its index as an int (an enum's field) */
+    PARAM_HEADERS,  /* a JSON object, BROKER_HEADERS_MAX bytes as text -> struct slice, its text */
+    PARAM_SETTINGS, /* lines only, the last word: what is left of the line is `name=value` words,
+                       each bound as the row's parameter of that name */
+    PARAM_RECEIPTS, /* JSON only: array of receipts -> args.keys, judged one by one later */
+    PARAM_MESSAGES, /* JSON only: array of messages to publish -> args.messages */
+    PARAM_OPS       /* JSON only: array of the ops of a batch -> args.ops */
 };
 
 enum param_flags {
@@ -47,9 +58,11 @@ struct param {
     const char *name; /* JSON member, {part} of a route, query parameter, word of a verb */
     enum param_type type;
     unsigned flags;
-    unsigned at;      /* offset of the field in struct args */
-    int64_t min, max; /* PARAM_INT: bounds */
-    const char *doc;  /* one line, with the unit */
+    unsigned at;         /* offset of the field in struct args */
+    int64_t min, max;    /* PARAM_INT: bounds */
+    const char *doc;     /* one line, with the unit */
+    const char *alias;   /* another name it may have in JSON; or NULL */
+    const char *choices; /* PARAM_CHOICE: words parted by spaces */
 };
 
 /* One entry of SetMany. */
@@ -57,6 +70,27 @@ struct args_entry {
     struct slice key;
     struct slice value;
     int64_t ttl_ms;
+};
+
+/* One message of PublishMany: ready but for router and now. err: it is not fit to be published. */
+struct args_message {
+    enum err err;
+    struct slice key, payload, id, headers;
+    int64_t delay_ms, ttl_ms, priority;
+};
+
+enum args_op_kind { BATCH_SET, BATCH_DELETE, BATCH_INCR, BATCH_CHECK, BATCH_PUBLISH, BATCH_ACK };
+
+/* One op of a batch. */
+struct args_op {
+    enum args_op_kind kind;
+    enum kv_condition condition; /* BATCH_CHECK */
+    struct slice key, value;
+    int64_t ttl_ms, by;
+    uint64_t if_revision;
+    uint8_t etag[HASH_MD5_BYTES];
+    struct slice router, queue, receipt; /* BATCH_PUBLISH, BATCH_ACK */
+    struct args_message message;         /* BATCH_PUBLISH */
 };
 
 /* Typed, bounds-checked arguments; doors fill them through handlers/bind.h. What was not given
@@ -85,19 +119,31 @@ struct args {
     unsigned key_count;
     struct args_entry *entries;
     unsigned entry_count;
+    /* the broker's; a payload is in value */
+    struct slice router, queue, pattern, receipt, routing_key, id, headers;
+    int router_type; /* enum broker_router_type */
+    int overflow;    /* enum broker_overflow */
+    struct slice dead_letter;
+    int64_t max_deliver, max_length, dedup_window_ms;
+    int64_t delay_ms, lease_ms, wait_ms, max, priority, prefetch;
+    struct args_message *messages;
+    unsigned message_count;
+    struct args_op *ops;
+    unsigned op_count;
 };
 
 /* How an operation answers; JSON-RPC results follow it directly. */
 enum reply_kind {
-    REPLY_TRUE,   /* true */
-    REPLY_BOOL,   /* flag */
-    REPLY_NUMBER, /* number */
-    REPLY_VALUE,  /* entry.value: a string, or {"value","encoding":"base64"} */
-    REPLY_ENTRY,  /* {"value","encoding"?,"revision","etag","ttl"} */
-    REPLY_KEYS,   /* {"keys":[…],"cursor"?} */
-    REPLY_PAIRS,  /* {"<key>":<value>…} */
-    REPLY_TEXT,   /* text, as a JSON string */
-    REPLY_JSON    /* text, which is JSON already */
+    REPLY_TRUE,    /* true */
+    REPLY_BOOL,    /* flag */
+    REPLY_NUMBER,  /* number */
+    REPLY_VALUE,   /* entry.value: a string, or {"value","encoding":"base64"} */
+    REPLY_ENTRY,   /* {"value","encoding"?,"revision","etag","ttl"} */
+    REPLY_KEYS,    /* {"keys":[…],"cursor"?} */
+    REPLY_PAIRS,   /* {"<key>":<value>…} */
+    REPLY_TEXT,    /* text, as a JSON string */
+    REPLY_JSON,    /* text, which is JSON already */
+    REPLY_MESSAGES /* {"messages":[…]}: what call->broker.receive holds */
 };
 
 struct reply_pair {
@@ -119,18 +165,23 @@ struct reply {
     struct slice *keys;           /* in the call's arena */
     struct reply_pair *pairs;
     struct slice text;
+    struct slice id; /* of a published message; in the call's arena */
 };
 
 /* How a verb answers on a line. */
 enum line_form {
-    LINE_OK,     /* +OK */
-    LINE_FOUND,  /* +OK, or +ERR KEY_NOT_EXIST where the reply's flag is false */
-    LINE_VALUE,  /* the value and \n; NOT_FRAMABLE where it holds one */
-    LINE_FRAME,  /* $<length>\n<bytes>\n */
-    LINE_NUMBER, /* decimal */
-    LINE_KEYS,   /* {"keys":[…],"cursor":…} on one line */
-    LINE_TEXT,   /* + and the text */
-    LINE_JSON    /* the text */
+    LINE_OK,        /* +OK */
+    LINE_FOUND,     /* +OK, or +ERR KEY_NOT_EXIST where the reply's flag is false */
+    LINE_VALUE,     /* the value and \n; NOT_FRAMABLE where it holds one */
+    LINE_FRAME,     /* $<length>\n<bytes>\n */
+    LINE_NUMBER,    /* decimal */
+    LINE_KEYS,      /* {"keys":[…],"cursor":…} on one line */
+    LINE_TEXT,      /* + and the text */
+    LINE_JSON,      /* the text */
+    LINE_COUNTED,   /* +OK and the number */
+    LINE_PUBLISHED, /* +OK, the id and the number */
+    LINE_MESSAGES   /* per message MSG <receipt> <attempt> <routing-key> <length>\n<bytes>\n, then
+                       +OK <count> */
 };
 
 /* A verb of the line protocol. words: the parameters in the order of the line, parted by spaces,
@@ -144,10 +195,16 @@ struct op_verb {
 };
 
 enum op_flags {
-    OP_WRITE = 1,     /* changes something */
-    OP_OPEN = 2,      /* needs no token */
-    OP_ALL_NAMES = 4, /* touches the whole storage, not one namespace */
-    OP_MAY_WAIT = 8   /* may be parked on memory too */
+    OP_WRITE = 1,       /* changes something */
+    OP_OPEN = 2,        /* needs no token */
+    OP_ALL_NAMES = 4,   /* touches the whole storage, not one namespace */
+    OP_MAY_WAIT = 8,    /* may be parked on memory too */
+    OP_BROKER = 16,     /* works on routers and queues: which storage is known only when it runs */
+    OP_OF_ROUTER = 32,  /* the scope's name is args.router, not the namespace */
+    OP_OF_QUEUE = 64,   /* the scope's name is args.queue */
+    OP_JSON_BODY = 128, /* REST: the body is a JSON object whose members are parameters */
+    OP_WAITS = 256      /* waits as long as its caller asks: the broker ends it, no deadline of the
+                           door's */
 };
 
 struct op {

@@ -4,35 +4,33 @@
 
 #define FIELD(field) ((unsigned)offsetof(struct args, field))
 #define COUNT_OF(array) ((unsigned)(sizeof(array) / sizeof((array)[0])))
+#define P(...)                                                                                     \
+    { __VA_ARGS__, NULL, NULL }
 #define PARAMS(array) .params = (array), .param_count = COUNT_OF(array)
 
 #define P_TYPE                                                                                     \
-    { "type", PARAM_STORAGE, PARAM_REQUIRED, FIELD(storage), 0, 0, "storage type: memory or hdd" }
-#define P_KEY                                                                                      \
-    { "key", PARAM_KEY, PARAM_REQUIRED, FIELD(key), 0, 0, "1 to 4096 bytes, no NUL" }
+    P("type", PARAM_STORAGE, PARAM_REQUIRED, FIELD(storage), 0, 0, "storage type: memory or hdd")
+#define P_KEY P("key", PARAM_KEY, PARAM_REQUIRED, FIELD(key), 0, 0, "1 to 4096 bytes, no NUL")
 #define P_WORKSPACE                                                                                \
-    {                                                                                              \
-        "workspace", PARAM_WORKSPACE, PARAM_BY_NAME_ONLY, FIELD(workspace), 0, 0,                  \
-            "UUID; the default workspace where left out"                                           \
-    }
+    P("workspace", PARAM_WORKSPACE, PARAM_BY_NAME_ONLY, FIELD(workspace), 0, 0,                    \
+      "UUID; the default workspace where left out")
 #define P_NAMESPACE                                                                                \
-    {                                                                                              \
-        "namespace", PARAM_NAMESPACE, PARAM_BY_NAME_ONLY, FIELD(ns), 0, 0,                         \
-            "1 to 255 bytes of UTF-8; `default` where left out"                                    \
-    }
+    P("namespace", PARAM_NAMESPACE, PARAM_BY_NAME_ONLY, FIELD(ns), 0, 0,                           \
+      "1 to 255 bytes of UTF-8; `default` where left out")
 #define P_TTL(flags)                                                                               \
-    { "ttl", PARAM_INT, (flags), FIELD(ttl_ms), 0, OP_TTL_MAX_MS, "time to live in ms; 0: forever" }
+    P("ttl", PARAM_INT, (flags), FIELD(ttl_ms), 0, OP_TTL_MAX_MS, "time to live in ms; 0: forever")
 #define P_PLACE P_WORKSPACE, P_NAMESPACE
 
 static const struct param set_params[] = {
     P_TYPE,
     P_KEY,
-    {"value", PARAM_BYTES, PARAM_REQUIRED, FIELD(value), 0, 0, "any bytes up to the payload limit"},
+    P("value", PARAM_BYTES, PARAM_REQUIRED, FIELD(value), 0, 0,
+      "any bytes up to the payload limit"),
     P_TTL(0),
-    {"encoding", PARAM_ENCODING, 0, 0, 0, 0, "how value is written: utf-8 or base64"},
-    {"ifRevision", PARAM_REVISION, 0, FIELD(if_revision), 0, 0, "only if it has this revision"},
-    {"ifEtag", PARAM_ETAG, 0, FIELD(etags), 0, 0, "only if its value has this MD5"},
-    {"ifAbsent", PARAM_BOOL, 0, FIELD(if_absent), 0, 0, "only if it does not exist"},
+    P("encoding", PARAM_ENCODING, 0, 0, 0, 0, "how value is written: utf-8 or base64"),
+    P("ifRevision", PARAM_REVISION, 0, FIELD(if_revision), 0, 0, "only if it has this revision"),
+    P("ifEtag", PARAM_ETAG, 0, FIELD(etags), 0, 0, "only if its value has this MD5"),
+    P("ifAbsent", PARAM_BOOL, 0, FIELD(if_absent), 0, 0, "only if it does not exist"),
     P_PLACE,
 };
 
@@ -41,8 +39,8 @@ static const struct param key_params[] = {P_TYPE, P_KEY, P_PLACE};
 static const struct param delete_params[] = {
     P_TYPE,
     P_KEY,
-    {"ifEtag", PARAM_ETAG, PARAM_BY_NAME_ONLY, FIELD(etags), 0, 0,
-     "only if its value has this MD5"},
+    P("ifEtag", PARAM_ETAG, PARAM_BY_NAME_ONLY, FIELD(etags), 0, 0,
+      "only if its value has this MD5"),
     P_PLACE,
 };
 
@@ -50,37 +48,139 @@ static const struct param storage_params[] = {P_TYPE};
 
 static const struct param list_params[] = {
     P_TYPE,
-    {"prefix", PARAM_PREFIX, 0, FIELD(prefix), 0, 0, "literal bytes the keys begin with"},
-    {"limit", PARAM_INT, 0, FIELD(limit), 1, 100000, "keys at most in one page"},
-    {"cursor", PARAM_CURSOR, 0, FIELD(cursor), 0, 0, "as the page before gave it"},
+    P("prefix", PARAM_PREFIX, 0, FIELD(prefix), 0, 0, "literal bytes the keys begin with"),
+    P("limit", PARAM_INT, 0, FIELD(limit), 1, 100000, "keys at most in one page"),
+    P("cursor", PARAM_CURSOR, 0, FIELD(cursor), 0, 0, "as the page before gave it"),
     P_PLACE,
 };
 
 static const struct param get_many_params[] = {
     P_TYPE,
-    {"keys", PARAM_KEYS, PARAM_REQUIRED, 0, 0, 0, "array of keys, 1000 at most"},
+    P("keys", PARAM_KEYS, PARAM_REQUIRED, 0, 0, 0, "array of keys, 1000 at most"),
     P_PLACE,
 };
 
 static const struct param set_many_params[] = {
     P_TYPE,
-    {"entries", PARAM_ENTRIES, PARAM_REQUIRED, 0, 0, 0,
-     "object of key to value, or to {value, ttl?, encoding?}; 1000 at most"},
+    P("entries", PARAM_ENTRIES, PARAM_REQUIRED, 0, 0, 0,
+      "object of key to value, or to {value, ttl?, encoding?}; 1000 at most"),
     P_PLACE,
 };
 
 static const struct param incr_params[] = {
     P_TYPE,
     P_KEY,
-    {"by", PARAM_INT, 0, FIELD(by), INT64_MIN, INT64_MAX, "what is added; 1 where left out"},
+    P("by", PARAM_INT, 0, FIELD(by), INT64_MIN, INT64_MAX, "what is added; 1 where left out"),
     P_PLACE,
 };
 
 static const struct param touch_params[] = {P_TYPE, P_KEY, P_TTL(PARAM_REQUIRED), P_PLACE};
 
+static const struct param batch_params[] = {
+    P("ops", PARAM_OPS, PARAM_REQUIRED, 0, 0, 0,
+      "array of ops, 1000 at most, carried out in order"),
+    P("type", PARAM_STORAGE, PARAM_BY_NAME_ONLY, FIELD(storage), 0, 0, "hdd: a batch is durable"),
+    P_PLACE,
+};
+
+/* A name that goes by `name` as well. */
+#define P_NAMED(word, field, text)                                                                 \
+    { word, PARAM_NAME, PARAM_REQUIRED, FIELD(field), 0, 0, text, "name", NULL }
+#define P_ROUTER P_NAMED("router", router, "the router's name")
+#define P_QUEUE P_NAMED("queue", queue, "the queue's name")
+#define P_CHOICE(word, field, words, text)                                                         \
+    { word, PARAM_CHOICE, 0, FIELD(field), 0, 0, text, NULL, words }
+#define P_TIME(word, field, text) P(word, PARAM_INT, 0, FIELD(field), 0, BROKER_TIME_MAX_MS, text)
+#define P_PAGE(most)                                                                               \
+    P("limit", PARAM_INT, 0, FIELD(limit), 1, most, "messages at most in one page"),               \
+        P("cursor", PARAM_CURSOR, 0, FIELD(cursor), 0, 0, "as the page before gave it")
+
+static const struct param router_params[] = {P_ROUTER};
+static const struct param queue_params[] = {P_QUEUE};
+
+static const struct param create_router_params[] = {
+    P_ROUTER,
+    P_CHOICE("type", router_type, "direct fanout topic", "how it matches; direct where left out"),
+};
+
+static const struct param create_queue_params[] = {
+    P_QUEUE,
+    P("type", PARAM_STORAGE, 0, FIELD(storage), 0, 0, "memory or hdd; hdd where left out"),
+    P("lease", PARAM_INT, 0, FIELD(lease_ms), 1, BROKER_TIME_MAX_MS,
+      "ms a consumer has a message; 30000 where left out"),
+    P("max-deliver", PARAM_INT, 0, FIELD(max_deliver), 0, UINT32_MAX,
+      "deliveries of a message at most; 0: no limit"),
+    P("dead-letter", PARAM_NAME, 0, FIELD(dead_letter), 0, 0,
+      "the queue that takes what expired or was delivered too often"),
+    P_TIME("ttl", ttl_ms, "ms until a message expires; 0: never"),
+    P("max-length", PARAM_INT, 0, FIELD(max_length), 0, INT64_MAX, "messages at most; 0: no limit"),
+    P_CHOICE("overflow", overflow, "reject drop-head", "what a full queue does; reject"),
+    P_TIME("dedup-window", dedup_window_ms, "ms a message id is remembered; 0: not at all"),
+    P("settings", PARAM_SETTINGS, PARAM_BY_NAME_ONLY, 0, 0, 0, "option=value words"),
+};
+
+static const struct param bind_params[] = {
+    P_ROUTER,
+    P_QUEUE,
+    P("pattern", PARAM_ROUTING, 0, FIELD(pattern), 0, 0,
+      "direct: the routing key (the queue's name where left out); topic: words parted by dots, * "
+      "for "
+      "one, # for any number"),
+};
+
+static const struct param publish_params[] = {
+    P_ROUTER,
+    P("key", PARAM_ROUTING, 0, FIELD(routing_key), 0, 0, "routing key"),
+    P("payload", PARAM_BYTES, PARAM_REQUIRED, FIELD(value), 0, 0, "any bytes up to the limit"),
+    P("encoding", PARAM_ENCODING, 0, 0, 0, 0, "how payload is written: utf-8 or base64"),
+    P("id", PARAM_NAME, 0, FIELD(id), 0, 0, "the message's id; made where left out"),
+    P_TIME("delay", delay_ms, "ms before it may be handed out"),
+    P_TIME("ttl", ttl_ms, "ms until it expires; 0: as the queue says"),
+    P("priority", PARAM_INT, 0, FIELD(priority), 0, BROKER_PRIORITY_MAX, "9 is handed out first"),
+    P("headers", PARAM_HEADERS, 0, FIELD(headers), 0, 0, "a JSON object that travels along"),
+};
+
+static const struct param publish_many_params[] = {
+    P_ROUTER,
+    P("messages", PARAM_MESSAGES, PARAM_REQUIRED, 0, 0, 0,
+      "array of {key?, payload, encoding?, id?, delay?, ttl?, priority?, headers?}, 1000 at most"),
+};
+
+static const struct param receive_params[] = {
+    P_QUEUE,
+    P("max", PARAM_INT, 0, FIELD(max), 1, BROKER_BATCH_MAX, "messages at most; 1 where left out"),
+    P("wait", PARAM_INT, 0, FIELD(wait_ms), 0, BROKER_WAIT_MAX_MS, "ms to wait for the first"),
+    P_TIME("lease", lease_ms, "ms this consumer has them; 0: as the queue says"),
+};
+
+#define P_RECEIPT P("receipt", PARAM_NAME, PARAM_REQUIRED, FIELD(receipt), 0, 0, "of the delivery")
+
+static const struct param ack_params[] = {P_QUEUE, P_RECEIPT};
+static const struct param ack_many_params[] = {
+    P_QUEUE,
+    P("receipts", PARAM_RECEIPTS, PARAM_REQUIRED, 0, 0, 0, "array of receipts, 1000 at most"),
+};
+static const struct param nack_params[] = {
+    P_QUEUE,
+    P_RECEIPT,
+    P_TIME("delay", delay_ms, "ms before it may be handed out again"),
+};
+static const struct param extend_params[] = {
+    P_QUEUE,
+    P_RECEIPT,
+    P("lease", PARAM_INT, PARAM_REQUIRED, FIELD(lease_ms), 1, BROKER_TIME_MAX_MS,
+      "ms the lease runs from now on"),
+};
+static const struct param peek_params[] = {P_QUEUE, P_PAGE(BROKER_BATCH_MAX)};
+
 #define ERRORS_KEY (OP_ERR(STORAGE_TYPE_INVALID) | OP_ERR(KEY_INVALID))
 #define ERRORS_WRITE                                                                               \
     (ERRORS_KEY | OP_ERR(OUT_OF_MEMORY) | OP_ERR(STORAGE_FULL) | OP_ERR(UNAVAILABLE))
+
+#define ERRORS_BROKER                                                                              \
+    (OP_ERR(OUT_OF_MEMORY) | OP_ERR(STORAGE_FULL) | OP_ERR(UNAVAILABLE) | OP_ERR(QUEUE_NOT_EXIST))
+#define ROUTER "/broker/routers/{router}"
+#define QUEUE "/broker/queues/{queue}"
 
 #define API2 "/api2/{workspace}/{namespace}"
 #define API2_KEY API2 "/{key}"
@@ -208,6 +308,250 @@ const struct op ops[] = {
      PARAMS(key_params),
      .errors = ERRORS_KEY | OP_ERR(KEY_NOT_EXIST),
      .run = op_storage_ttl},
+    {.name = "Storage.Batch",
+     .doc = "Sets, deletes, adds, checks, publishes and acks in one transaction, all or none",
+     .scope = AUTH_NOTHING, /* each op has its own */
+     .flags = OP_WRITE | OP_BROKER | OP_JSON_BODY,
+     .reply = REPLY_JSON,
+     .routes = {"POST " API2},
+     PARAMS(batch_params),
+     .errors = ERRORS_WRITE | ERRORS_BROKER | OP_ERR(PRECONDITION_FAILED) | OP_ERR(NOT_A_NUMBER) |
+               OP_ERR(VALUE_TOO_LARGE) | OP_ERR(ROUTER_NOT_EXIST) | OP_ERR(QUEUE_FULL) |
+               OP_ERR(RECEIPT_INVALID),
+     .run = op_storage_batch},
+    {.name = "Broker.CreateRouter",
+     .doc = "Makes a router; again with the same type is fine",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_ROUTER | OP_JSON_BODY,
+     .reply = REPLY_JSON,
+     .routes = {"PUT " ROUTER},
+     .verbs = {{"CREATEROUTER", "router [type]", LINE_OK, false,
+                "make a router: direct, fanout or topic"},
+               {"CREATE_ROUTER", "router [type]", LINE_OK, false, NULL}},
+     PARAMS(create_router_params),
+     .errors = ERRORS_BROKER | OP_ERR(CONFLICT),
+     .run = op_broker_create_router},
+    {.name = "Broker.DeleteRouter",
+     .doc = "Removes a router and its bindings",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_ROUTER,
+     .reply = REPLY_TRUE,
+     .routes = {"DELETE " ROUTER},
+     .verbs = {{"DELETEROUTER", "router", LINE_OK, false, "remove a router"},
+               {"DELETE_ROUTER", "router", LINE_OK, false, NULL}},
+     PARAMS(router_params),
+     .errors = ERRORS_BROKER | OP_ERR(ROUTER_NOT_EXIST) | OP_ERR(CONFLICT),
+     .run = op_broker_delete_router},
+    {.name = "Broker.GetRouter",
+     .doc = "A router with its bindings and counters",
+     .scope = AUTH_ADMIN,
+     .flags = OP_BROKER | OP_OF_ROUTER,
+     .reply = REPLY_JSON,
+     .routes = {"GET " ROUTER},
+     .verbs = {{"GETROUTER", "router", LINE_JSON, false, "a router, as JSON"},
+               {"GET_ROUTER", "router", LINE_JSON, false, NULL}},
+     PARAMS(router_params),
+     .errors = OP_ERR(ROUTER_NOT_EXIST),
+     .run = op_broker_get_router},
+    {.name = "Broker.ListRouter",
+     .doc = "The names of all routers",
+     .scope = AUTH_ADMIN,
+     .flags = OP_BROKER | OP_ALL_NAMES,
+     .reply = REPLY_JSON,
+     .routes = {"GET /broker/routers"},
+     .verbs = {{"LISTROUTER", "", LINE_JSON, false, "the names of all routers, as JSON"},
+               {"LIST_ROUTER", "", LINE_JSON, false, NULL}},
+     .run = op_broker_list_routers},
+    {.name = "Broker.CreateQueue",
+     .doc = "Makes a queue; again with the same options is fine",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE | OP_JSON_BODY,
+     .reply = REPLY_JSON,
+     .routes = {"PUT " QUEUE},
+     .verbs = {{"CREATEQUEUE", "queue [type] [settings]", LINE_OK, false,
+                "make a queue: memory or hdd, then option=value words"},
+               {"CREATE_QUEUE", "queue [type] [settings]", LINE_OK, false, NULL}},
+     PARAMS(create_queue_params),
+     .errors = ERRORS_BROKER | OP_ERR(CONFLICT),
+     .run = op_broker_create_queue},
+    {.name = "Broker.DeleteQueue",
+     .doc = "Removes a queue with its messages and bindings",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_TRUE,
+     .routes = {"DELETE " QUEUE},
+     .verbs = {{"DELETEQUEUE", "queue", LINE_OK, false, "remove a queue with its messages"},
+               {"DELETE_QUEUE", "queue", LINE_OK, false, NULL}},
+     PARAMS(queue_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_delete_queue},
+    {.name = "Broker.GetQueue",
+     .doc = "A queue with its options and counters",
+     .scope = AUTH_ADMIN,
+     .flags = OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_JSON,
+     .routes = {"GET " QUEUE},
+     .verbs = {{"GETQUEUE", "queue", LINE_JSON, false, "a queue, as JSON"},
+               {"GET_QUEUE", "queue", LINE_JSON, false, NULL}},
+     PARAMS(queue_params),
+     .errors = OP_ERR(QUEUE_NOT_EXIST),
+     .run = op_broker_get_queue},
+    {.name = "Broker.ListQueue",
+     .doc = "The names of all queues",
+     .scope = AUTH_ADMIN,
+     .flags = OP_BROKER | OP_ALL_NAMES,
+     .reply = REPLY_JSON,
+     .routes = {"GET /broker/queues"},
+     .verbs = {{"LISTQUEUE", "", LINE_JSON, false, "the names of all queues, as JSON"},
+               {"LIST_QUEUE", "", LINE_JSON, false, NULL}},
+     .run = op_broker_list_queues},
+    {.name = "Broker.Pause",
+     .doc = "A queue hands out nothing until it is resumed; publishing goes on",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_TRUE,
+     .routes = {"POST " QUEUE "/pause"},
+     .verbs = {{"PAUSE", "queue", LINE_OK, false, "hand out nothing for now"}},
+     PARAMS(queue_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_pause},
+    {.name = "Broker.Resume",
+     .doc = "A paused queue goes on",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_TRUE,
+     .routes = {"POST " QUEUE "/resume"},
+     .verbs = {{"RESUME", "queue", LINE_OK, false, "go on after PAUSE"}},
+     PARAMS(queue_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_resume},
+    {.name = "Broker.Bind",
+     .doc = "Copies what a router gets and the pattern matches to a queue",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_TRUE,
+     .routes = {"PUT " ROUTER "/bindings/{queue}"},
+     .verbs = {{"BIND", "router queue [pattern]", LINE_OK, false,
+                "copy what matches the pattern to a queue"}},
+     PARAMS(bind_params),
+     .errors = ERRORS_BROKER | OP_ERR(ROUTER_NOT_EXIST) | OP_ERR(CONFLICT),
+     .run = op_broker_bind},
+    {.name = "Broker.Unbind",
+     .doc = "Takes a binding back; tells whether it was there",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_BOOL,
+     .routes = {"DELETE " ROUTER "/bindings/{queue}"},
+     .verbs = {{"UNBIND", "router queue [pattern]", LINE_OK, false, "take a binding back"}},
+     PARAMS(bind_params),
+     .errors = ERRORS_BROKER | OP_ERR(ROUTER_NOT_EXIST) | OP_ERR(CONFLICT),
+     .run = op_broker_unbind},
+    {.name = "Broker.Publish",
+     .doc = "Hands a message to a router; tells its id and how many queues it reached",
+     .scope = AUTH_BROKER_PUBLISH,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_ROUTER,
+     .reply = REPLY_JSON,
+     .routes = {"POST " ROUTER "/messages"},
+     .verbs = {{"PUBLISH", "router key payload", LINE_PUBLISHED, false,
+                "hand a message to a router"},
+               {"PUBLISHB", "router key payload", LINE_PUBLISHED,
+                true, "the same, binary-safe: the last word is a length, the bytes follow"}},
+     PARAMS(publish_params),
+     .errors =
+         ERRORS_BROKER | OP_ERR(ROUTER_NOT_EXIST) | OP_ERR(QUEUE_FULL) | OP_ERR(VALUE_TOO_LARGE),
+     .run = op_broker_publish},
+    {.name = "Broker.PublishMany",
+     .doc = "Publishes many messages, each with its own outcome",
+     .scope = AUTH_BROKER_PUBLISH,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_ROUTER | OP_JSON_BODY,
+     .reply = REPLY_JSON,
+     .routes = {"POST " ROUTER "/batch"},
+     PARAMS(publish_many_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_publish_many},
+    {.name = "Broker.Receive",
+     .doc = "Takes messages under a lease, waiting for the first as long as asked",
+     .scope = AUTH_BROKER_CONSUME,
+     .flags = OP_BROKER | OP_OF_QUEUE | OP_MAY_WAIT | OP_WAITS,
+     .reply = REPLY_MESSAGES,
+     .routes = {"POST " QUEUE "/receive"},
+     .verbs = {{"RECEIVE", "queue [max] [wait]", LINE_MESSAGES, false,
+                "take messages; waits up to wait ms for the first"}},
+     PARAMS(receive_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_receive},
+    {.name = "Broker.Ack",
+     .doc = "A message is done with",
+     .scope = AUTH_BROKER_CONSUME,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_TRUE,
+     .routes = {"DELETE " QUEUE "/messages/{receipt}"},
+     .verbs = {{"ACK", "queue receipt", LINE_OK, false, "a message is done with"}},
+     PARAMS(ack_params),
+     .errors = ERRORS_BROKER | OP_ERR(RECEIPT_INVALID),
+     .run = op_broker_ack},
+    {.name = "Broker.AckMany",
+     .doc = "Many messages are done with, each with its own outcome",
+     .scope = AUTH_BROKER_CONSUME,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE | OP_JSON_BODY,
+     .reply = REPLY_JSON,
+     .routes = {"POST " QUEUE "/ack"},
+     PARAMS(ack_many_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_ack_many},
+    {.name = "Broker.Nack",
+     .doc = "Gives a message back, to be handed out again at once or after a delay",
+     .scope = AUTH_BROKER_CONSUME,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_TRUE,
+     .routes = {"POST " QUEUE "/messages/{receipt}/nack"},
+     .verbs = {{"NACK", "queue receipt [delay]", LINE_OK, false,
+                "give a message back, perhaps for later"}},
+     PARAMS(nack_params),
+     .errors = ERRORS_BROKER | OP_ERR(RECEIPT_INVALID),
+     .run = op_broker_nack},
+    {.name = "Broker.Extend",
+     .doc = "The lease of a message runs anew from now on",
+     .scope = AUTH_BROKER_CONSUME,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_TRUE,
+     .routes = {"POST " QUEUE "/messages/{receipt}/extend"},
+     .verbs = {{"EXTEND", "queue receipt lease", LINE_OK, false, "let a lease run anew, in ms"}},
+     PARAMS(extend_params),
+     .errors = ERRORS_BROKER | OP_ERR(RECEIPT_INVALID),
+     .run = op_broker_extend},
+    {.name = "Broker.Flush",
+     .doc = "Drops all messages of a queue that nobody has leased; tells how many",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_JSON,
+     .routes = {"DELETE " QUEUE "/messages"},
+     .verbs = {{"FLUSH", "queue", LINE_COUNTED, false, "drop all messages nobody has leased"}},
+     PARAMS(queue_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_flush},
+    {.name = "Broker.Redrive",
+     .doc = "Dead-lettered messages go back to the queues they came from; tells how many",
+     .scope = AUTH_ADMIN,
+     .flags = OP_WRITE | OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_JSON,
+     .routes = {"POST " QUEUE "/redrive"},
+     .verbs = {{"REDRIVE", "queue", LINE_COUNTED, false,
+                "send dead-lettered messages back to where they came from"}},
+     PARAMS(queue_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_redrive},
+    {.name = "Broker.Peek",
+     .doc = "Ready messages in order, without taking them, page by page",
+     .scope = AUTH_BROKER_CONSUME,
+     .flags = OP_BROKER | OP_OF_QUEUE,
+     .reply = REPLY_JSON,
+     .routes = {"GET " QUEUE "/messages"},
+     .verbs = {{"PEEK", "queue [limit] [cursor]", LINE_JSON, false,
+                "ready messages as JSON, without taking them"}},
+     PARAMS(peek_params),
+     .errors = ERRORS_BROKER,
+     .run = op_broker_peek},
     {.name = "Server.Ping",
      .doc = "Answers pong",
      .scope = AUTH_NOTHING,

@@ -88,6 +88,8 @@ bool render_result(struct buf *to, const struct call *call) {
         return text_append_json(to, reply->text);
     case REPLY_JSON:
         return buf_append(to, reply->text);
+    case REPLY_MESSAGES:
+        break;
     }
     return false;
 }

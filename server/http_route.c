@@ -6,13 +6,13 @@
 
 #include "handlers/bind.h"
 
-#define ROUTES_MAX 64U
+#define ROUTES_MAX 128U
 
-/* `METHOD /literal/{part}/{part}`; a last part called key takes the rest of the path. */
+/* `METHOD /literal/{part}/literal/{part}`; a last part called key takes the rest of the path. */
 struct route {
     enum http_method method;
     const struct op *op;
-    struct slice literal;
+    const char *path;
     unsigned part_count;
     bool rest;
     uint8_t params[HTTP_ROUTE_PARTS_MAX];
@@ -61,8 +61,8 @@ static void add_route(const struct op *op, const char *text) {
     route->op = op;
     route->method = http_method_of(slice_make(text, (size_t)(path - text)));
     path++;
-    route->literal = slice_make(path, strcspn(path, "{"));
-    for (const char *at = path + route->literal.len; *at == '{';) {
+    route->path = path;
+    for (const char *at = strchr(path, '{'); at; at = strchr(at, '{')) {
         const char *end = strchr(at, '}');
         struct slice name = slice_make(at + 1, end ? (size_t)(end - at - 1) : 0);
         int index = bind_find_param(op, name);
@@ -70,7 +70,7 @@ static void add_route(const struct op *op, const char *text) {
             die(text);
         route->params[route->part_count++] = (uint8_t)index;
         route->rest = slice_equal(name, SLICE("key"));
-        at = end[1] ? end + 2 : end + 1;
+        at = end + 1;
     }
     if (route->method == HTTP_OTHER)
         die(text);
@@ -84,21 +84,31 @@ void http_route_init(void) {
             add_route(&ops[i], ops[i].routes[j]);
 }
 
+/* Takes what stands for a part off the path: all up to the next slash. */
+static struct slice take_part(struct slice *path) {
+    const char *slash = path->len ? memchr(path->ptr, '/', path->len) : NULL;
+    struct slice part = slice_make(path->ptr, slash ? (size_t)(slash - path->ptr) : path->len);
+    *path = slice_make(path->ptr + part.len, path->len - part.len);
+    return part;
+}
+
 static bool match(const struct route *route, struct slice path, struct slice *ret_parts) {
-    if (!slice_starts_with(path, route->literal))
-        return false;
-    struct slice left = slice_make(path.ptr + route->literal.len, path.len - route->literal.len);
-    if (route->part_count == 0)
-        return left.len == 0;
-    for (unsigned i = 0; i + 1 < route->part_count; i++) {
-        const char *slash = left.len ? memchr(left.ptr, '/', left.len) : NULL;
-        if (!slash)
+    const char *at = route->path;
+    for (unsigned i = 0;; i++) {
+        struct slice literal = slice_make(at, strcspn(at, "{"));
+        if (!slice_starts_with(path, literal))
             return false;
-        ret_parts[i] = slice_make(left.ptr, (size_t)(slash - left.ptr));
-        left = slice_make(slash + 1, left.len - ret_parts[i].len - 1);
+        path = slice_make(path.ptr + literal.len, path.len - literal.len);
+        at += literal.len;
+        if (i == route->part_count)
+            return path.len == 0;
+        at = strchr(at, '}') + 1;
+        if (route->rest && i + 1 == route->part_count) {
+            ret_parts[i] = path;
+            return true;
+        }
+        ret_parts[i] = take_part(&path);
     }
-    ret_parts[route->part_count - 1] = left;
-    return route->rest || left.len == 0 || !memchr(left.ptr, '/', left.len);
 }
 
 static enum err find_own(struct slice path, enum http_method method, struct http_match *to) {

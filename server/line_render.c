@@ -76,6 +76,9 @@ static enum err append_reply(struct buf *to, const struct reply *reply, enum lin
         append_line(to, reply->text);
         return OK;
     case LINE_OK:
+    case LINE_COUNTED:
+    case LINE_PUBLISHED:
+    case LINE_MESSAGES:
         break;
     }
     buf_append(to, SLICE("+OK\n"));

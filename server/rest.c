@@ -263,6 +263,7 @@ static enum MHD_Result finish(struct http_request *request) {
     case REPLY_VALUE:
     case REPLY_PAIRS:
     case REPLY_TEXT:
+    case REPLY_MESSAGES:
         break;
     }
     return http_reply_error(request, ERR_INTERNAL, NULL);
