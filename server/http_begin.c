@@ -57,6 +57,11 @@ static bool is_open(const struct http_request *request) {
     return request->match.target >= TARGET_STATUS;
 }
 
+static bool takes_json(const struct http_request *request) {
+    const struct op *op = request->match.op;
+    return request->match.target == TARGET_RPC || (op && (op->flags & OP_JSON_BODY));
+}
+
 static enum err judge(struct http_request *request, struct slice path) {
     enum err err = http_route_find(path, request->method, &request->match);
     request->grant = &auth_grant_nothing;
@@ -69,7 +74,7 @@ static enum err judge(struct http_request *request, struct slice path) {
         request->refusal_why = caller == ERR_AUTH_REQUIRED ? NULL : request->refusal_why;
         return caller ? caller : err;
     }
-    if (request->match.target == TARGET_RPC && !http_rpc_accepts(request->headers.content_type))
+    if (takes_json(request) && !http_rpc_accepts(request->headers.content_type))
         return ERR_UNSUPPORTED_TYPE;
     return OK;
 }
@@ -83,10 +88,9 @@ static void set_deadline(struct http_request *request, uint64_t announced_bytes)
 
 static void expect_body(struct http_request *request, uint64_t announced_bytes) {
     const struct http_server *server = request->server;
-    bool is_rpc = request->match.target == TARGET_RPC;
-    bool is_put = request->match.op && request->match.op->reply == REPLY_TRUE;
-    request->keeps_body = !request->refusal && (is_rpc || is_put);
-    request->body_max = is_rpc ? server->rpc_body_max : server->core->payload_limit_bytes;
+    bool is_json = takes_json(request);
+    request->keeps_body = !request->refusal && (is_json || request->match.payload >= 0);
+    request->body_max = is_json ? server->rpc_body_max : server->core->payload_limit_bytes;
     request->body.max_bytes = request->body_max;
     if (!request->keeps_body || announced_bytes == 0)
         return;

@@ -5,8 +5,10 @@
 
 #define PROBLEM_BYTES_MAX 4096U
 #define REQUEST_ID_BYTES 129U
-#define EXPOSED "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id"
-#define TAKEN "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, Causal-Context"
+#define EXPOSED "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id, Retry-After"
+#define TAKEN                                                                                      \
+    "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, Causal-Context, "         \
+    "Last-Event-ID, Cache-Control"
 
 bool http_add_header(struct MHD_Response *response, const char *name, const char *value) {
     return MHD_add_response_header(response, name, value) == MHD_YES;
@@ -100,6 +102,8 @@ static bool add_error_headers(const struct http_request *request, enum err err,
         return http_add_header(response, MHD_HTTP_HEADER_ALLOW, allow);
     case ERR_TIMEOUT:
         return http_add_header(response, "Hati-Outcome", "unknown");
+    case ERR_QUEUE_FULL:
+        return http_add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     default:
         return true;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/http_request.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -9,10 +10,11 @@ static void release_memory(struct http_request *request) {
     arena_done(&request->arena);
     if (request->body.cap > HTTP_KEPT_BODY_BYTES)
         buf_done(&request->body);
-    if (request->rpc_used) {
+    if (request->rpc_used)
         rpc_free(&request->rpc);
-        buf_done(&request->answer);
-    }
+    buf_done(&request->answer);
+    json_decref(request->json);
+    request->json = NULL;
     if (request->list)
         rest_list_free(request->list);
     request->rpc_used = false;

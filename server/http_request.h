@@ -21,6 +21,7 @@
 #define HTTP_KEPT_BODY_BYTES 16384U /* room kept for the next body of the connection */
 
 struct http_request;
+struct json_t;
 struct rest_list;
 
 struct http_server {
@@ -76,7 +77,8 @@ struct http_request {
     const struct auth_grant *grant;
     struct buf body;
     struct arena arena;
-    struct buf answer; /* JSON-RPC */
+    struct json_t *json; /* a body that is a JSON object: arguments point into it */
+    struct buf answer;   /* rendered JSON */
     struct rpc_request rpc;
     bool rpc_used;
     struct rest_list *list; /* a listing that is streamed */

@@ -15,6 +15,7 @@ struct route {
     const char *path;
     unsigned part_count;
     bool rest;
+    int payload;
     uint8_t params[HTTP_ROUTE_PARTS_MAX];
 };
 
@@ -53,12 +54,21 @@ static void die(const char *text) {
     abort();
 }
 
+/* Of a row whose body is JSON the payload is a member of it. */
+static int find_payload(const struct op *op) {
+    for (unsigned i = 0; i < op->param_count && !(op->flags & OP_JSON_BODY); i++)
+        if (op->params[i].type == PARAM_BYTES)
+            return (int)i;
+    return -1;
+}
+
 static void add_route(const struct op *op, const char *text) {
     const char *path = strchr(text, ' ');
     if (!path || path[1] != '/' || route_count == ROUTES_MAX)
         die(text);
     struct route *route = &routes[route_count++];
     route->op = op;
+    route->payload = find_payload(op);
     route->method = http_method_of(slice_make(text, (size_t)(path - text)));
     path++;
     route->path = path;
@@ -128,6 +138,7 @@ enum err http_route_find(struct slice path, enum http_method method, struct http
     ret_match->methods = 0;
     ret_match->target = TARGET_OP;
     ret_match->op = NULL;
+    ret_match->payload = -1;
     for (unsigned i = 0; i < route_count; i++) {
         const struct route *route = &routes[i];
         if (!match(route, path, parts))
@@ -136,6 +147,7 @@ enum err http_route_find(struct slice path, enum http_method method, struct http
         if (route->method != wanted)
             continue;
         ret_match->op = route->op;
+        ret_match->payload = route->payload;
         ret_match->part_count = route->part_count;
         memcpy(ret_match->params, route->params, sizeof route->params);
         memcpy(ret_match->parts, parts, sizeof parts[0] * route->part_count);

@@ -31,6 +31,7 @@ struct http_match {
     enum http_target target;
     const struct op *op; /* TARGET_OP */
     unsigned methods;    /* what the path serves, bits; OPTIONS and HEAD included */
+    int payload;         /* the parameter that the body is; -1: none */
     unsigned part_count;
     uint8_t params[HTTP_ROUTE_PARTS_MAX]; /* which parameter of the row a part is */
     struct slice parts[HTTP_ROUTE_PARTS_MAX];
