@@ -83,7 +83,8 @@ static void resolve_word(struct op_words *words, struct slice word) {
     words->param[words->count++] = (uint8_t)index;
     if (!optional)
         words->required = words->count;
-    words->rest_of_line = words->op->params[index].type == PARAM_BYTES;
+    enum param_type type = words->op->params[index].type;
+    words->rest_of_line = type == PARAM_BYTES || type == PARAM_SETTINGS;
 }
 
 static void resolve_verb(const struct op *op, const struct op_verb *verb) {

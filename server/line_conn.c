@@ -2,10 +2,13 @@
 #include "server/line_conn.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_render.h"
+#include "server/line_subscribe.h"
 
 #define SMALL_TAIL_BYTES (LINE_READ_BYTES / 4)
 #define KEPT_TAIL_BYTES 512U /* an idle connection keeps no more */
@@ -16,6 +19,7 @@
 struct line_write {
     uv_write_t request;
     struct line_conn *conn;
+    struct line_held *held; /* messages in the bytes */
     struct buf bytes;
     size_t size_bytes;
 };
@@ -47,6 +51,7 @@ void line_conn_close(struct line_conn *conn) {
         line_slot_abandon(slot);
     }
     conn->last = NULL;
+    line_subscriptions_end(conn);
     if (conn->prev)
         conn->prev->next = conn->next;
     else
@@ -60,6 +65,7 @@ static void on_written(uv_write_t *request, int status) {
     struct line_write *write = request->data;
     struct line_conn *conn = write->conn;
     conn->backlog_bytes -= write->size_bytes;
+    line_held_release(conn->loop, write->held, status == 0);
     buf_done(&write->bytes);
     free(write);
     if (conn->closing)
@@ -104,8 +110,30 @@ static bool send_later(struct line_conn *conn, size_t sent) {
         free(write);
         return false;
     }
+    write->held = conn->loop->held;
+    conn->loop->held = NULL;
     conn->backlog_bytes += rest;
     return true;
+}
+
+/* A peer that hung up before it was sent this has answered with a reset by now where it is near. */
+static bool peer_is_gone(struct line_conn *conn) {
+    int fd;
+    int failure = 0;
+    socklen_t bytes = sizeof failure;
+    return uv_fileno(&conn->uv.handle, &fd) != 0 ||
+           getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &bytes) != 0 || failure != 0;
+}
+
+/* What stands in the bytes that were just taken by the kernel, or never will be. */
+static void decide_held(struct line_conn *conn) {
+    struct line_held *held = conn->loop->held;
+    if (!held)
+        return;
+    conn->loop->held = NULL;
+    if (!conn->broken && peer_is_gone(conn))
+        conn->broken = true;
+    line_held_release(conn->loop, held, !conn->broken);
 }
 
 void line_conn_flush(struct line_conn *conn) {
@@ -118,6 +146,7 @@ void line_conn_flush(struct line_conn *conn) {
         if (sent < 0 || ((size_t)sent < out->len && !send_later(conn, (size_t)sent)))
             conn->broken = true;
     }
+    decide_held(conn);
     buf_clear(out);
     if (out->cap > KEPT_OUT_BYTES)
         buf_done(out);
@@ -127,7 +156,7 @@ struct buf *line_conn_reply(struct line_conn *conn) {
     return conn->last ? &conn->last->after : &conn->loop->out;
 }
 
-static void render_slot(struct line_conn *conn, const struct line_slot *slot) {
+static void render_slot(struct line_conn *conn, struct line_slot *slot) {
     struct line_loop *loop = conn->loop;
     bool good = true;
     if (slot->json) {
@@ -140,6 +169,8 @@ static void render_slot(struct line_conn *conn, const struct line_slot *slot) {
                               "the deadline passed; the outcome is unknown");
         } else {
             good = line_render(&loop->out, &slot->call, slot->form);
+            if (good)
+                line_held_add_call(loop, &slot->call);
         }
     }
     if (!good)
@@ -203,6 +234,8 @@ static bool wants_close(const struct line_conn *conn) {
 /* The end of every turn: what was appended is sent, and the connection's new state acted on. */
 static void end_turn(struct line_conn *conn) {
     line_loop_count(conn->loop);
+    if (conn->subs)
+        line_subscriptions_go_on(conn);
     line_conn_flush(conn);
     if (conn->broken || wants_close(conn)) {
         line_conn_close(conn);

@@ -27,10 +27,12 @@ struct line_conn {
     uint64_t skip_bytes;            /* of a frame that is dropped as it comes */
     struct line_slot *first, *last; /* replies that wait for their call, in order */
     unsigned queued;
-    size_t after_bytes;   /* replies ready behind those */
-    size_t backlog_bytes; /* handed to libuv, not yet taken by the kernel */
-    bool skip_line;       /* dropping up to a newline */
-    bool skip_frame;      /* dropping skip_bytes and a newline */
+    unsigned sub_count;
+    struct line_sub *subs; /* newest first */
+    size_t after_bytes;    /* replies ready behind those */
+    size_t backlog_bytes;  /* handed to libuv, not yet taken by the kernel */
+    bool skip_line;        /* dropping up to a newline */
+    bool skip_frame;       /* dropping skip_bytes and a newline */
     bool touched;
     bool reading;
     bool blocked;  /* the tail holds a request that has to wait */
@@ -51,7 +53,8 @@ void line_conn_go_on(struct line_conn *conn);
 void line_conn_settle(struct line_conn *conn);
 /* Where the next reply is appended. */
 struct buf *line_conn_reply(struct line_conn *conn);
-/* Sends the loop's out, or hands the rest to libuv. */
+/* Sends the loop's out, or hands the rest to libuv. Messages in it that the peer will not get
+ * return to their queues. */
 void line_conn_flush(struct line_conn *conn);
 
 /* Runs the requests in data and says how many bytes were consumed. (line_run.c) */

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/line_conn.h"
+#include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_render.h"
 #include "server/line_slot.h"
@@ -53,14 +54,40 @@ static void go_on_touched(struct line_loop *loop) {
     }
 }
 
+/* The wakers' count keeps the loop alive until this thread has let go of it: the loop may see what
+ * was woken, finish its stop and want to go before the send below is over. */
+void line_loop_wake(struct line_woken *woken) {
+    struct line_loop *loop = woken->loop;
+    atomic_fetch_add_explicit(&loop->wakers, 1, memory_order_relaxed);
+    struct line_woken *newest = atomic_load_explicit(&loop->woken, memory_order_relaxed);
+    do
+        woken->next = newest;
+    while (!atomic_compare_exchange_weak_explicit(&loop->woken, &newest, woken,
+                                                  memory_order_acq_rel, memory_order_relaxed));
+    if (!newest)
+        uv_async_send(&loop->async);
+    atomic_fetch_sub_explicit(&loop->wakers, 1, memory_order_release);
+}
+
+/* All that were woken, oldest first. */
+static struct line_woken *take_woken(struct line_loop *loop) {
+    struct line_woken *newest = atomic_exchange_explicit(&loop->woken, NULL, memory_order_acq_rel);
+    struct line_woken *oldest = NULL;
+    while (newest) {
+        struct line_woken *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
 static void finish_woken(struct line_loop *loop) {
-    struct line_slot *slot = line_slot_take_woken(loop);
-    while (slot) {
-        struct line_slot *next = slot->woken_next;
-        if (slot->conn)
-            line_loop_touch(loop, slot->conn);
-        line_slot_finish(slot);
-        slot = next;
+    struct line_woken *woken = take_woken(loop);
+    while (woken) {
+        struct line_woken *next = woken->next;
+        woken->come_back(woken);
+        woken = next;
     }
     go_on_touched(loop);
 }
@@ -159,8 +186,11 @@ static void begin_stop(struct line_loop *loop) {
     for (unsigned i = 0; i < loop->listener_count; i++)
         uv_close((uv_handle_t *)&loop->listeners[i], NULL);
     line_loop_need_tick(loop);
-    for (struct line_conn *conn = loop->conns; conn; conn = conn->next)
+    for (struct line_conn *conn = loop->conns; conn; conn = conn->next) {
+        if (conn->first)
+            line_slot_stop(conn->first);
         line_loop_touch(loop, conn);
+    }
     go_on_touched(loop);
 }
 
@@ -246,5 +276,6 @@ void line_loop_close(struct line_loop *loop) {
         free(slot);
     }
     line_json_free(loop->spare_json);
+    line_held_close(loop);
     buf_done(&loop->out);
 }

@@ -20,9 +20,18 @@
 #define LINE_PARKED_MAX 1024U /* parked calls of a connection, likewise */
 #define LINE_LISTENERS_MAX 2U
 
-struct line_server;
 struct line_conn;
+struct line_held;
+struct line_loop;
+struct line_server;
 struct line_slot;
+
+/* What comes back to the loop from any thread. */
+struct line_woken {
+    struct line_woken *next; /* the waking thread's, then the loop's */
+    struct line_loop *loop;
+    void (*come_back)(struct line_woken *woken); /* on the loop's thread */
+};
 
 struct line_loop {
     uv_loop_t uv;
@@ -38,12 +47,12 @@ struct line_loop {
     unsigned listener_count;
     bool accept_paused; /* out of descriptors: the tick tries again */
 
-    uv_async_t async;                  /* slots were woken, or the stop is wanted */
-    uv_prepare_t prepare;              /* forgets now_ms */
-    uv_timer_t tick;                   /* coarse deadlines; runs only while something has one */
-    _Atomic(struct line_slot *) woken; /* any thread pushes; newest first */
-    _Atomic unsigned wakers;           /* threads between their push and the end of their send */
-    _Atomic bool stop_wanted;          /* set by the main thread */
+    uv_async_t async;                   /* something was woken, or the stop is wanted */
+    uv_prepare_t prepare;               /* forgets now_ms */
+    uv_timer_t tick;                    /* coarse deadlines; runs only while something has one */
+    _Atomic(struct line_woken *) woken; /* any thread pushes; newest first */
+    _Atomic unsigned wakers;            /* threads between their push and the end of their send */
+    _Atomic bool stop_wanted;           /* set by the main thread */
 
     bool stopping;
     bool ended; /* handles are closing */
@@ -56,14 +65,17 @@ struct line_loop {
 
     struct line_slot *free_slots;
     unsigned free_count;
-    unsigned in_flight; /* slots whose call has not come back */
+    unsigned in_flight; /* slots and subscriptions that have not come back */
     struct line_slot *first_due, *last_due;
     struct line_json *spare_json;
+    struct line_held *spare_held;
+    unsigned spare_held_count;
 
     uint64_t requests, failures; /* not yet added to the core's */
     size_t arena_max_bytes;
-    struct buf out;      /* replies of the connection at hand */
-    struct arena parsed; /* of the batch at hand */
+    struct buf out;         /* replies of the connection at hand */
+    struct line_held *held; /* messages in out */
+    struct arena parsed;    /* of the batch at hand */
     struct line_request batch[LINE_BATCH];
     _Alignas(64) char read_bytes[LINE_READ_BYTES];
     char parse_scratch[4096];
@@ -79,6 +91,8 @@ void line_loop_close(struct line_loop *loop);
 
 /* Wall clock, asked once a round. */
 int64_t line_loop_now_ms(struct line_loop *loop);
+/* Any thread, once until it came back: it is given to its come_back by the loop. */
+void line_loop_wake(struct line_woken *woken);
 /* Makes sure the tick runs. */
 void line_loop_need_tick(struct line_loop *loop);
 /* Remembers a connection for line_loop_go_on. */

@@ -33,6 +33,16 @@ static enum err bind_word(struct call *call, unsigned param, struct slice word) 
     return bind_text(call, param, word);
 }
 
+/* `CREATEQUEUE jobs lease=5000`: what could be an optional word is the first of the settings. */
+static bool settings_begin(const struct op_words *words, unsigned at, struct slice rest) {
+    unsigned last = words->param[words->count - 1];
+    bool more;
+    if (at < words->required || words->op->params[last].type != PARAM_SETTINGS)
+        return false;
+    struct slice word = take_word(&rest, &more);
+    return word.len && memchr(word.ptr, '=', word.len);
+}
+
 enum err line_bind(const struct line_context *context, const struct op_words *words,
                    struct slice line, struct slice frame, struct call *call) {
     struct slice rest = line;
@@ -41,6 +51,8 @@ enum err line_bind(const struct line_context *context, const struct op_words *wo
     call_set_op(call, words->op);
     take_word(&rest, &more);
     for (unsigned i = 0; i < words->count && more; i++) {
+        if (settings_begin(words, i, rest))
+            i = words->count - 1;
         bool last = i + 1 == words->count;
         struct slice word = rest;
         if (last && words->rest_of_line && !words->verb->framed)

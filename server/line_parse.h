@@ -27,7 +27,7 @@ enum line_kind {
     REQUEST_PART,   /* more bytes must come: `need` */
     REQUEST_EMPTY,  /* an empty line: ignored */
     REQUEST_CALL,   /* call is bound */
-    REQUEST_WORD,   /* a command of the connection itself: USE, AUTH, HELP, QUIT */
+    REQUEST_WORD,   /* a command of the connection itself (line_words.c) */
     REQUEST_JSON,   /* line is JSON-RPC */
     REQUEST_FAILED, /* call.err and detail say why */
     REQUEST_HTTP    /* somebody speaks HTTP to us: close, run nothing of it */

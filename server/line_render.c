@@ -49,7 +49,38 @@ static void append_text(struct buf *to, struct slice text) {
     buf_append_char(to, '\n');
 }
 
-static enum err append_reply(struct buf *to, const struct reply *reply, enum line_form form) {
+void line_render_message(struct buf *to, const struct broker_delivery *delivery) {
+    const char *receipt = delivery->receipt;
+    buf_append(to, SLICE("MSG "));
+    buf_append(to, slice_make(receipt, strnlen(receipt, BROKER_RECEIPT_BYTES)));
+    buf_append_char(to, ' ');
+    buf_append_u64(to, delivery->attempt);
+    buf_append_char(to, ' ');
+    buf_append(to, delivery->key);
+    buf_append_char(to, ' ');
+    buf_append_u64(to, delivery->payload.len);
+    buf_append_char(to, '\n');
+    append_line(to, delivery->payload);
+}
+
+static void append_messages(struct buf *to, const struct call *call) {
+    const struct broker_receive *receive = &call->broker.receive;
+    unsigned count = call->broker.holds ? receive->count : 0;
+    for (unsigned i = 0; i < count; i++)
+        line_render_message(to, &receive->deliveries[i]);
+    buf_printf(to, "+OK %u\n", count);
+}
+
+static void append_published(struct buf *to, const struct reply *reply) {
+    buf_append(to, SLICE("+OK "));
+    buf_append(to, reply->id);
+    buf_append_char(to, ' ');
+    buf_append_i64(to, reply->number);
+    buf_append_char(to, '\n');
+}
+
+static enum err append_reply(struct buf *to, const struct call *call, enum line_form form) {
+    const struct reply *reply = &call->reply;
     switch (form) {
     case LINE_FOUND:
         if (!reply->flag)
@@ -75,10 +106,18 @@ static enum err append_reply(struct buf *to, const struct reply *reply, enum lin
     case LINE_JSON:
         append_line(to, reply->text);
         return OK;
-    case LINE_OK:
     case LINE_COUNTED:
+        buf_append(to, SLICE("+OK "));
+        buf_append_i64(to, reply->number);
+        buf_append_char(to, '\n');
+        return OK;
     case LINE_PUBLISHED:
+        append_published(to, reply);
+        return OK;
     case LINE_MESSAGES:
+        append_messages(to, call);
+        return OK;
+    case LINE_OK:
         break;
     }
     buf_append(to, SLICE("+OK\n"));
@@ -90,7 +129,7 @@ bool line_render(struct buf *to, const struct call *call, enum line_form form) {
     enum err err = call->err;
     const char *text = err ? call_detail(call) : NULL;
     if (!err) {
-        err = append_reply(to, &call->reply, form);
+        err = append_reply(to, call, form);
         text = err_text(err);
     }
     if (to->failed) {

@@ -2,6 +2,7 @@
 /* Requests of a connection, in order: bound and prefetched in batches, answered at once or later.
  */
 #include "server/line_conn.h"
+#include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_render.h"
 #include "server/line_words.h"
@@ -51,20 +52,29 @@ static void run_failed(struct line_conn *conn, struct line_request *request) {
         conn->quitting = true;
 }
 
-static void run_at_once(struct line_conn *conn, struct line_request *request) {
+/* Runs and answers it. False where it would have to wait: nothing was done. */
+static bool run_at_once(struct line_conn *conn, struct line_request *request) {
     struct line_loop *loop = conn->loop;
     struct call *call = &request->call;
     struct arena arena;
     arena_init_with(&arena, loop->arena_max_bytes, loop->scratch, sizeof loop->scratch);
     call->arena = &arena;
+    call->broker.at_once = true;
     call->err = call_run(call);
-    struct buf *to = line_conn_reply(conn);
-    size_t before = to->len;
-    bool good = line_render(to, call, request->words->verb->form);
-    replied(conn, to, before);
-    count_reply(conn, good);
+    bool answered = call->err != ERR_WOULD_WAIT;
+    if (answered) {
+        struct buf *to = line_conn_reply(conn);
+        size_t before = to->len;
+        bool good = line_render(to, call, request->words->verb->form);
+        if (good)
+            line_held_add_call(loop, call);
+        call_release(call, false);
+        replied(conn, to, before);
+        count_reply(conn, good);
+    }
     if (arena.chunks)
         arena_done(&arena);
+    return answered;
 }
 
 /* Binds anew over copies of the bytes: a call that waits outlives what was read, and perhaps its
@@ -115,12 +125,11 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
 
 /* False where it has to wait for what is parked. */
 static bool run_call(struct line_conn *conn, struct line_request *request) {
-    bool nothing_before = !conn->first && call_is_at_once(&request->call);
-    if (nothing_before || call_is_off_disk(&request->call)) {
-        run_at_once(conn, request);
+    const struct call *call = &request->call;
+    bool may_try = !conn->first && (call_is_at_once(call) || call_may_try(call));
+    if ((may_try || call_is_off_disk(call)) && run_at_once(conn, request))
         return true;
-    }
-    if (conn->first && !call_is_queued_write(&request->call))
+    if (conn->first && !call_is_queued_write(call))
         return false;
     run_in_slot(conn, request);
     return true;

@@ -10,6 +10,13 @@
 
 #define FREE_MAX 4096U /* slots kept for the next burst */
 
+static void come_back(struct line_woken *woken) {
+    struct line_slot *slot = (struct line_slot *)woken;
+    if (slot->conn)
+        line_loop_touch(slot->woken.loop, slot->conn);
+    line_slot_finish(slot);
+}
+
 struct line_slot *line_slot_take(struct line_loop *loop) {
     struct line_slot *slot = loop->free_slots;
     if (slot) {
@@ -19,9 +26,12 @@ struct line_slot *line_slot_take(struct line_loop *loop) {
         slot = malloc(sizeof *slot);
         if (!slot)
             return NULL;
-        slot->loop = loop;
+        slot->woken.loop = loop;
+        slot->woken.come_back = come_back;
         buf_init(&slot->after, loop->out.max_bytes);
     }
+    slot->call.op = NULL;
+    slot->call.broker.holds = false;
     slot->json = NULL;
     slot->conn = NULL;
     slot->alone = false;
@@ -32,7 +42,8 @@ struct line_slot *line_slot_take(struct line_loop *loop) {
 }
 
 void line_slot_release(struct line_slot *slot) {
-    struct line_loop *loop = slot->loop;
+    struct line_loop *loop = slot->woken.loop;
+    call_release(&slot->call, false);
     arena_done(&slot->arena);
     buf_done(&slot->after);
     if (slot->json)
@@ -49,7 +60,7 @@ void line_slot_release(struct line_slot *slot) {
 void line_slot_queue(struct line_slot *slot, struct line_conn *conn) {
     slot->state = SLOT_RUNNING;
     slot->conn = conn;
-    slot->loop->in_flight++;
+    slot->woken.loop->in_flight++;
     if (conn->last)
         conn->last->queue_next = slot;
     else
@@ -59,8 +70,9 @@ void line_slot_queue(struct line_slot *slot, struct line_conn *conn) {
 }
 
 void line_slot_park(struct line_slot *slot) {
-    struct line_loop *loop = slot->loop;
-    if (loop->config->request_timeout_ms <= 0)
+    struct line_loop *loop = slot->woken.loop;
+    bool waits = slot->call.op && (slot->call.op->flags & OP_WAITS);
+    if (loop->config->request_timeout_ms <= 0 || waits)
         return;
     slot->deadline_ms = clock_steady_ms() + loop->config->request_timeout_ms;
     slot->due = true;
@@ -75,7 +87,7 @@ void line_slot_park(struct line_slot *slot) {
 }
 
 static void forget_deadline(struct line_slot *slot) {
-    struct line_loop *loop = slot->loop;
+    struct line_loop *loop = slot->woken.loop;
     if (!slot->due)
         return;
     slot->due = false;
@@ -90,7 +102,7 @@ static void forget_deadline(struct line_slot *slot) {
 }
 
 void line_slot_finish(struct line_slot *slot) {
-    slot->loop->in_flight--;
+    slot->woken.loop->in_flight--;
     forget_deadline(slot);
     slot->state = SLOT_DONE;
     if (!slot->conn)
@@ -106,39 +118,23 @@ void line_slot_dequeue(struct line_slot *slot) {
     line_slot_abandon(slot);
 }
 
+void line_slot_stop(struct line_slot *slot) {
+    if (slot->state == SLOT_RUNNING && slot->call.op)
+        call_stop(&slot->call);
+}
+
 void line_slot_abandon(struct line_slot *slot) {
     slot->conn = NULL;
     forget_deadline(slot);
     buf_done(&slot->after);
     if (slot->state == SLOT_DONE)
         line_slot_release(slot);
+    else
+        line_slot_stop(slot);
 }
 
-/* The wakers' count keeps the loop alive until this thread has let go of it: the loop may see the
- * slot, finish its stop and want to go before the send below is over. */
 void line_slot_wake(struct line_slot *slot) {
-    struct line_loop *loop = slot->loop;
-    atomic_fetch_add_explicit(&loop->wakers, 1, memory_order_relaxed);
-    struct line_slot *newest = atomic_load_explicit(&loop->woken, memory_order_relaxed);
-    do
-        slot->woken_next = newest;
-    while (!atomic_compare_exchange_weak_explicit(&loop->woken, &newest, slot, memory_order_acq_rel,
-                                                  memory_order_relaxed));
-    if (!newest)
-        uv_async_send(&loop->async);
-    atomic_fetch_sub_explicit(&loop->wakers, 1, memory_order_release);
-}
-
-struct line_slot *line_slot_take_woken(struct line_loop *loop) {
-    struct line_slot *newest = atomic_exchange_explicit(&loop->woken, NULL, memory_order_acq_rel);
-    struct line_slot *oldest = NULL;
-    while (newest) {
-        struct line_slot *next = newest->woken_next;
-        newest->woken_next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    return oldest;
+    line_loop_wake(&slot->woken);
 }
 
 void line_slot_expire(struct line_loop *loop, int64_t steady_ms) {

@@ -11,25 +11,22 @@
 
 #include "base/buf.h"
 #include "handlers/call.h"
+#include "server/line_loop.h"
 
 #define LINE_SLOT_BYTES 1024U
-
-struct line_loop;
-struct line_conn;
 
 enum line_slot_state { SLOT_RUNNING, SLOT_DONE, SLOT_EXPIRED };
 
 struct line_slot {
+    struct line_woken woken;
     struct call call;
     struct line_json *json; /* a JSON line; NULL: call */
     enum line_form form;
     enum line_slot_state state;
-    bool alone; /* nothing of the connection runs while it is parked */
-    bool due;   /* stands in the loop's list of deadlines */
-    struct line_loop *loop;
+    bool alone;                   /* nothing of the connection runs while it is parked */
+    bool due;                     /* stands in the loop's list of deadlines */
     struct line_conn *conn;       /* NULL: nobody waits any more */
     struct line_slot *queue_next; /* in the connection's order; or the free list */
-    struct line_slot *woken_next; /* the waking thread's, then the loop's */
     struct line_slot *due_next, *due_prev;
     int64_t deadline_ms; /* steady clock */
     struct arena arena;
@@ -39,25 +36,25 @@ struct line_slot {
 
 /* A slot with an empty arena, or NULL without memory. The loop's thread. */
 struct line_slot *line_slot_take(struct line_loop *loop);
-/* Gives it back; its call is not in flight. */
+/* Gives it back; its call is not in flight. Messages that it still holds return to their queue. */
 void line_slot_release(struct line_slot *slot);
 
 /* Puts it last in its connection's queue as RUNNING, before its call is run. */
 void line_slot_queue(struct line_slot *slot, struct line_conn *conn);
-/* The call answered ERR_PENDING: sets the deadline. */
+/* The call answered ERR_PENDING: sets the deadline, where it has one. */
 void line_slot_park(struct line_slot *slot);
 /* The call is back: at once, or taken from the woken list. */
 void line_slot_finish(struct line_slot *slot);
 /* Takes the first slot, which is answered, off its connection's queue. */
 void line_slot_dequeue(struct line_slot *slot);
+/* Ends its call's wait for messages, if it is one: it comes back with what it has. */
+void line_slot_stop(struct line_slot *slot);
 /* Its connection ended. */
 void line_slot_abandon(struct line_slot *slot);
 
 /* Any thread, once: the call is finished. */
 void line_slot_wake(struct line_slot *slot);
 
-/* Takes all that were woken, oldest first, linked by woken_next. */
-struct line_slot *line_slot_take_woken(struct line_loop *loop);
 /* Marks those past their deadline and touches their connections. */
 void line_slot_expire(struct line_loop *loop, int64_t steady_ms);
 

@@ -5,6 +5,7 @@
 
 #include "server/line_conn.h"
 #include "server/line_render.h"
+#include "server/line_subscribe.h"
 
 static bool answer_error(struct buf *to, enum err err, const char *text) {
     line_render_error(to, err, text);
@@ -115,6 +116,10 @@ static bool run_quit(struct line_conn *conn, struct slice args, struct buf *to) 
 static const struct line_word all_words[] = {
     {"USE", "[<workspace>/]<namespace>", "keys of this connection live there from now on", run_use},
     {"AUTH", "<token>", "show a token; what it allows holds for this connection", run_auth},
+    {"SUBSCRIBE", "<queue> [prefetch]",
+     "messages as they come, at most prefetch (16) not acknowledged", line_subscribe_run},
+    {"UNSUBSCRIBE", "<queue>", "no more of them; what is not acknowledged stays leased",
+     line_unsubscribe_run},
     {"HELP", "", "this list", run_help},
     {"QUIT", "", "end the connection", run_quit},
 };
