@@ -85,10 +85,10 @@ static void *on_request_line(void *context, const char *uri, struct MHD_Connecti
 static void on_completed(void *context, struct MHD_Connection *mhd, void **request_context,
                          enum MHD_RequestTerminationCode code) {
     struct http_request *request = *request_context;
-    (void)context, (void)mhd, (void)code;
+    (void)context, (void)mhd;
     *request_context = NULL;
     if (request)
-        http_request_close(request);
+        http_request_close(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 }
 
 /* Paths are decoded by length, where they are used. */
@@ -168,6 +168,11 @@ static struct MHD_Daemon *start_daemon(struct http_server *server) {
         pool, MHD_OPTION_END);
 }
 
+static void each_second(void *context) {
+    struct http_server *server = context;
+    http_lot_stop_gone(&server->lot);
+}
+
 /* Threads of the daemon and of deadlines leave signals to main. */
 static enum err start_threads(struct http_server *server) {
     sigset_t all;
@@ -176,7 +181,7 @@ static enum err start_threads(struct http_server *server) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     enum err err = http_lot_open(&server->lot, server->config->request_timeout_ms);
     if (!err) {
-        err = http_watch_open(&server->watch);
+        err = http_watch_open(&server->watch, each_second, server);
         server->daemon = err ? NULL : start_daemon(server);
         if (!err && !server->daemon) {
             http_watch_close(&server->watch);
@@ -270,6 +275,7 @@ void http_server_stop(struct http_server *server) {
         return;
     atomic_store(&server->stopping, true);
     MHD_quiesce_daemon(server->daemon);
+    http_lot_stop_waits(&server->lot);
     wait_none(server, &server->in_flight, server->config->drain_timeout_ms);
     wait_none(server, &server->open, LINGER_MS);
     http_lot_expire_all(&server->lot);

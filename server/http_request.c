@@ -6,7 +6,11 @@
 
 #include "base/clock.h"
 
+/* What was received and not sent goes back to its queue. */
 static void release_memory(struct http_request *request) {
+    if (request->has_call)
+        call_release(&request->call, request->carries && request->was_sent);
+    request->has_call = false;
     arena_done(&request->arena);
     if (request->body.cap > HTTP_KEPT_BODY_BYTES)
         buf_done(&request->body);
@@ -66,11 +70,12 @@ struct http_request *http_request_open(struct http_connection *connection,
     return request;
 }
 
-void http_request_close(struct http_request *request) {
+void http_request_close(struct http_request *request, bool was_sent) {
     struct http_server *server = request->server;
     struct http_connection *connection = request->owner;
     struct core_door *door = &server->core->doors[DOOR_HTTP];
-    if (request->is_parked) /* its caller hung up */
+    request->was_sent = was_sent;
+    if (request->is_parked || request->list) /* its caller hung up, perhaps */
         http_park_leave(&server->lot, &request->parked);
     atomic_fetch_add_explicit(&door->requests, 1, memory_order_relaxed);
     if (request->failed)
@@ -118,6 +123,16 @@ void http_request_begin_work(struct http_request *request) {
     http_park_begin(&request->parked, request->connection);
 }
 
+void http_request_begin_wait(struct http_request *request,
+                             void (*stop)(struct http_parked *parked)) {
+    atomic_fetch_add_explicit(&request->refs, 1, memory_order_relaxed);
+    http_park_begin_wait(&request->parked, request->connection, request->owner->watched.fd, stop);
+}
+
+struct http_request *http_request_of(struct http_parked *parked) {
+    return (struct http_request *)(void *)((char *)parked - offsetof(struct http_request, parked));
+}
+
 void http_request_settle(struct http_request *request) {
     unref(request);
 }
@@ -132,7 +147,7 @@ enum MHD_Result http_request_park(struct http_request *request,
     request->finish = finish;
     enum err err = http_park(&request->server->lot, &request->parked);
     if (err == ERR_PENDING) {
-        request->is_parked = true;
+        request->is_parked = request->was_parked = true;
         return MHD_YES;
     }
     return err ? http_reply_error(request, err, NULL) : finish(request);

@@ -59,8 +59,12 @@ struct http_request {
     struct MHD_Connection *connection;
     _Atomic unsigned refs; /* the connection's, and one while work is pending */
     struct http_parked parked;
-    bool begun;      /* the headers were judged */
-    bool is_parked;  /* suspended in the handler; finish comes next */
+    bool begun;     /* the headers were judged */
+    bool is_parked; /* suspended in the handler; finish comes next */
+    bool was_parked;
+    bool has_call;   /* call is in use */
+    bool carries;    /* the answer holds messages that were received */
+    bool was_sent;   /* and the caller has it */
     bool keeps_body; /* body is wanted */
     bool close;      /* the answer ends the connection */
     bool failed;     /* was answered with an error */
@@ -92,8 +96,8 @@ struct http_request {
 /* The request whose first line just came, or NULL without memory. */
 struct http_request *http_request_open(struct http_connection *connection,
                                        struct MHD_Connection *mhd, size_t uri_len);
-/* libmicrohttpd is done with it. */
-void http_request_close(struct http_request *request);
+/* libmicrohttpd is done with it; was_sent: the whole answer was. */
+void http_request_close(struct http_request *request, bool was_sent);
 void http_request_free(struct http_request *request);
 
 /* Takes one off a count of the server's, and tells a stop that waits for it. */
@@ -105,7 +109,11 @@ bool http_request_take(struct http_request *request, const char *data, size_t le
 /* Work that may pend is begun: a reference is held until http_request_wake, or _settle where it did
  * not pend. */
 void http_request_begin_work(struct http_request *request);
+/* The same where the call waits as long as its caller asks. */
+void http_request_begin_wait(struct http_request *request,
+                             void (*stop)(struct http_parked *parked));
 void http_request_settle(struct http_request *request);
+struct http_request *http_request_of(struct http_parked *parked);
 /* Any thread: the pending work is done. */
 void http_request_wake(struct http_request *request);
 

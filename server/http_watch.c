@@ -25,6 +25,9 @@ static void *run(void *context) {
         int64_t now_ms = clock_steady_ms();
         atomic_store_explicit(&watch->now_ms, now_ms, memory_order_relaxed);
         shut_overdue_locked(watch, now_ms);
+        pthread_mutex_unlock(&watch->lock);
+        watch->each_second(watch->context);
+        pthread_mutex_lock(&watch->lock);
     }
     pthread_mutex_unlock(&watch->lock);
     return NULL;
@@ -35,8 +38,10 @@ static void destroy(struct http_watch *watch) {
     pthread_mutex_destroy(&watch->lock);
 }
 
-enum err http_watch_open(struct http_watch *watch) {
-    *watch = (struct http_watch){.now_ms = clock_steady_ms()};
+enum err http_watch_open(struct http_watch *watch, void (*each_second)(void *context),
+                         void *context) {
+    *watch = (struct http_watch){
+        .now_ms = clock_steady_ms(), .each_second = each_second, .context = context};
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -28,10 +28,13 @@ struct http_watch {
     struct http_watched *first;
     _Atomic int64_t now_ms; /* steady clock, to about a second */
     bool ended;
+    void (*each_second)(void *context);
+    void *context;
 };
 
-/* Starts the thread. */
-enum err http_watch_open(struct http_watch *watch) MUST_USE;
+/* Starts the thread, which also calls each_second about once a second. */
+enum err http_watch_open(struct http_watch *watch, void (*each_second)(void *context),
+                         void *context) MUST_USE;
 /* Ends the thread. Nothing is watched any more. */
 void http_watch_close(struct http_watch *watch);
 

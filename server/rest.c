@@ -138,6 +138,10 @@ static enum MHD_Result finish(struct http_request *request) {
     return http_reply_error(request, ERR_INTERNAL, NULL);
 }
 
+static void stop(struct http_parked *parked) {
+    call_stop(&http_request_of(parked)->call);
+}
+
 static void wake(struct call *call) {
     http_request_wake(call->context);
 }
@@ -146,6 +150,7 @@ enum MHD_Result rest_run(struct http_request *request) {
     struct call *call = &request->call;
     call_init(call, request->server->core, request->grant, &request->arena, request->now_ms);
     call_set_op(call, request->match.op);
+    request->has_call = true;
     call->want_etag = true;
     call->wake = wake;
     call->context = request;
@@ -154,7 +159,10 @@ enum MHD_Result rest_run(struct http_request *request) {
         err = rest_list_begin(request);
     if (err)
         return http_reply_error(request, err, call_detail(call));
-    http_request_begin_work(request);
+    if (call->op->flags & OP_WAITS)
+        http_request_begin_wait(request, stop);
+    else
+        http_request_begin_work(request);
     if (call_run(call) == ERR_PENDING)
         return http_request_park(request, finish);
     http_request_settle(request);
