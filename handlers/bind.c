@@ -1,18 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "handlers/bind.h"
-
-static const struct param *param_of(const struct call *call, unsigned index) {
-    return &call->op->params[index];
-}
-
-static void *field_of(struct call *call, unsigned index) {
-    call->args.given |= 1U << index;
-    return (char *)&call->args + param_of(call, index)->at;
-}
-
-static void put_slice(struct call *call, unsigned index, struct slice value) {
-    memcpy(field_of(call, index), &value, sizeof value);
-}
+#include "handlers/bind_internal.h"
 
 static bool has_nul(struct slice text) {
     return text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL;
@@ -20,7 +7,8 @@ static bool has_nul(struct slice text) {
 
 int bind_find_param(const struct op *op, struct slice name) {
     for (unsigned i = 0; i < op->param_count; i++)
-        if (slice_equal(slice_of_cstr(op->params[i].name), name))
+        if (slice_equal(slice_of_cstr(op->params[i].name), name) ||
+            (op->params[i].alias && slice_equal(slice_of_cstr(op->params[i].alias), name)))
             return (int)i;
     return -1;
 }
@@ -38,15 +26,24 @@ static enum err check_value(struct call *call, struct slice value) {
     return OK;
 }
 
+/* On a line a storage type may be left out before options: `jobs lease=5000`. */
+static bool is_setting(const struct call *call, struct slice text) {
+    const struct op *op = call->op;
+    return op->params[op->param_count - 1].type == PARAM_SETTINGS && text.len &&
+           memchr(text.ptr, '=', text.len) != NULL;
+}
+
 static enum err bind_storage(struct call *call, unsigned index, struct slice text) {
     enum kv_storage storage = KV_STORAGES;
     if (slice_equal(text, SLICE("memory")))
         storage = KV_MEMORY;
     else if (slice_equal(text, SLICE("hdd")))
         storage = KV_HDD;
+    else if (is_setting(call, text))
+        return bind_settings(call, call->op->param_count - 1, text);
     else
         return call_fail(call, ERR_STORAGE_TYPE_INVALID, "%s", err_text(ERR_STORAGE_TYPE_INVALID));
-    memcpy(field_of(call, index), &storage, sizeof storage);
+    memcpy(bind_field_of(call, index), &storage, sizeof storage);
     return OK;
 }
 
@@ -61,14 +58,14 @@ static enum err bind_workspace(struct call *call, unsigned index, struct slice t
 static enum err bind_namespace(struct call *call, unsigned index, struct slice text) {
     if (text.len == 0 || text.len > KV_NAMESPACE_MAX || has_nul(text) || !text_is_utf8(text))
         return call_fail(call, ERR_SYNTAX, "a namespace has 1 to 255 bytes of UTF-8 and no NUL");
-    put_slice(call, index, text);
+    bind_put_slice(call, index, text);
     return OK;
 }
 
 static enum err bind_prefix(struct call *call, unsigned index, struct slice text) {
     if (text.len > KV_KEY_MAX || has_nul(text))
         return call_fail(call, ERR_KEY_INVALID, "a prefix has up to 4096 bytes and no NUL");
-    put_slice(call, index, text);
+    bind_put_slice(call, index, text);
     return OK;
 }
 
@@ -78,7 +75,7 @@ static enum err bind_cursor(struct call *call, unsigned index, struct slice text
     size_t len;
     if (!key || !text_base64url_decode(text, key, &len) || len == 0 || len > KV_KEY_MAX)
         return call_fail(call, ERR_SYNTAX, "the cursor is none that a listing gave");
-    put_slice(call, index, slice_make(key, len));
+    bind_put_slice(call, index, slice_make(key, len));
     return OK;
 }
 
@@ -124,7 +121,7 @@ static enum err bind_revision(struct call *call, unsigned index, struct slice te
             __builtin_add_overflow(revision, digit, &revision))
             return call_fail(call, ERR_SYNTAX, "a revision is an unsigned number");
     }
-    memcpy(field_of(call, index), &revision, sizeof revision);
+    memcpy(bind_field_of(call, index), &revision, sizeof revision);
     call->args.revision_given = true;
     return OK;
 }
@@ -139,14 +136,14 @@ static enum err bind_encoding(struct call *call, unsigned index, struct slice te
 static enum err bind_bytes(struct call *call, unsigned index, struct slice text) {
     enum err err = check_value(call, text);
     if (!err)
-        put_slice(call, index, text);
+        bind_put_slice(call, index, text);
     return err;
 }
 
 static enum err bind_key(struct call *call, unsigned index, struct slice text) {
     enum err err = check_key(call, text);
     if (!err)
-        put_slice(call, index, text);
+        bind_put_slice(call, index, text);
     return err;
 }
 
@@ -154,29 +151,30 @@ static enum err bind_int_text(struct call *call, unsigned index, struct slice te
     int64_t number;
     if (!slice_parse_i64(text, &number))
         return call_fail(call,
-                         param_of(call, index)->at == offsetof(struct args, by) ? ERR_NOT_A_NUMBER
-                                                                                : ERR_SYNTAX,
-                         "%s is a whole number", param_of(call, index)->name);
+                         bind_param_of(call, index)->at == offsetof(struct args, by)
+                             ? ERR_NOT_A_NUMBER
+                             : ERR_SYNTAX,
+                         "%s is a whole number", bind_param_of(call, index)->name);
     return bind_int(call, index, number);
 }
 
 enum err bind_bool(struct call *call, unsigned index, bool value) {
-    const struct param *param = param_of(call, index);
+    const struct param *param = bind_param_of(call, index);
     if (param->type != PARAM_BOOL)
         return call_fail(call, ERR_SYNTAX, "%s is not true or false", param->name);
-    *(bool *)field_of(call, index) = value;
+    *(bool *)bind_field_of(call, index) = value;
     return OK;
 }
 
 static enum err bind_bool_text(struct call *call, unsigned index, struct slice text) {
     bool yes = slice_equal(text, SLICE("true")) || slice_equal(text, SLICE("1"));
     if (!yes && !slice_equal(text, SLICE("false")) && !slice_equal(text, SLICE("0")))
-        return call_fail(call, ERR_SYNTAX, "%s is true or false", param_of(call, index)->name);
+        return call_fail(call, ERR_SYNTAX, "%s is true or false", bind_param_of(call, index)->name);
     return bind_bool(call, index, yes);
 }
 
 enum err bind_text(struct call *call, unsigned index, struct slice text) {
-    switch (param_of(call, index)->type) {
+    switch (bind_param_of(call, index)->type) {
     case PARAM_STORAGE:
         return bind_storage(call, index, text);
     case PARAM_WORKSPACE:
@@ -201,26 +199,31 @@ enum err bind_text(struct call *call, unsigned index, struct slice text) {
         return bind_etag(call, index, text);
     case PARAM_ENCODING:
         return bind_encoding(call, index, text);
+    case PARAM_NAME:
+        return bind_name(call, index, text);
+    case PARAM_ROUTING:
+        return bind_routing(call, index, text);
+    case PARAM_CHOICE:
+        return bind_choice(call, index, text);
+    case PARAM_HEADERS:
+        return bind_headers(call, index, text);
+    case PARAM_SETTINGS:
+        return bind_settings(call, index, text);
     case PARAM_KEYS:
     case PARAM_ENTRIES:
-    case PARAM_NAME:
-    case PARAM_ROUTING:
-    case PARAM_CHOICE:
-    case PARAM_HEADERS:
-    case PARAM_SETTINGS:
     case PARAM_RECEIPTS:
     case PARAM_MESSAGES:
     case PARAM_OPS:
         break;
     }
-    return call_fail(call, ERR_SYNTAX, "%s is a JSON structure", param_of(call, index)->name);
+    return call_fail(call, ERR_SYNTAX, "%s is a JSON structure", bind_param_of(call, index)->name);
 }
 
 enum err bind_int(struct call *call, unsigned index, int64_t number) {
-    const struct param *param = param_of(call, index);
+    const struct param *param = bind_param_of(call, index);
     if (param->type == PARAM_REVISION && number >= 0) {
         uint64_t revision = (uint64_t)number;
-        memcpy(field_of(call, index), &revision, sizeof revision);
+        memcpy(bind_field_of(call, index), &revision, sizeof revision);
         call->args.revision_given = true;
         return OK;
     }
@@ -229,12 +232,11 @@ enum err bind_int(struct call *call, unsigned index, int64_t number) {
     if (number < param->min || number > param->max)
         return call_fail(call, ERR_SYNTAX, "%s is from %lld to %lld", param->name,
                          (long long)param->min, (long long)param->max);
-    memcpy(field_of(call, index), &number, sizeof number);
+    memcpy(bind_field_of(call, index), &number, sizeof number);
     return OK;
 }
 
-/* Room for one more of a list that grows by doubling inside the arena. */
-static void *list_room(struct call *call, void *list, unsigned count, size_t item_bytes) {
+void *bind_list_room(struct call *call, void *list, unsigned count, size_t item_bytes) {
     bool full = count == 0 || (count >= 8 && (count & (count - 1)) == 0);
     if (!full)
         return list;
@@ -251,7 +253,7 @@ enum err bind_key_of_list(struct call *call, struct slice key) {
     enum err err = check_key(call, key);
     if (err)
         return err;
-    struct slice *keys = list_room(call, args->keys, args->key_count, sizeof *keys);
+    struct slice *keys = bind_list_room(call, args->keys, args->key_count, sizeof *keys);
     if (!keys)
         return call_fail(call, ERR_OUT_OF_MEMORY, "no memory for so many keys");
     args->keys = keys;
@@ -268,7 +270,8 @@ enum err bind_entry(struct call *call, struct slice key, struct slice value, int
         err = check_value(call, value);
     if (err)
         return err;
-    struct args_entry *entries = list_room(call, args->entries, args->entry_count, sizeof *entries);
+    struct args_entry *entries =
+        bind_list_room(call, args->entries, args->entry_count, sizeof *entries);
     if (!entries)
         return call_fail(call, ERR_OUT_OF_MEMORY, "no memory for so many entries");
     args->entries = entries;
@@ -280,8 +283,7 @@ enum err bind_finish(struct call *call) {
     const struct op *op = call->op;
     for (unsigned i = 0; i < op->param_count; i++) {
         const struct param *param = &op->params[i];
-        bool list = param->type == PARAM_KEYS || param->type == PARAM_ENTRIES;
-        if ((param->flags & PARAM_REQUIRED) && !list && !(call->args.given & 1U << i))
+        if ((param->flags & PARAM_REQUIRED) && !(call->args.given & 1U << i))
             return call_fail(call, ERR_SYNTAX, "%s is missing", param->name);
     }
     const struct args *args = &call->args;

@@ -18,10 +18,25 @@ enum err bind_key_of_list(struct call *call, struct slice key) MUST_USE;
 enum err bind_entry(struct call *call, struct slice key, struct slice value,
                     int64_t ttl_ms) MUST_USE;
 
+/* Adds a receipt to args.keys (room for BROKER_BATCH_MAX); whether it is good the broker tells. */
+enum err bind_receipt_of_list(struct call *call, struct slice receipt) MUST_USE;
+
+/* Elements of PARAM_MESSAGES and PARAM_OPS are objects. Each is bound in a call of its own, with a
+ * row of its own: bind_element_begin, then bind_text and so on, then it is added to the list. The
+ * row of a message; that of an op by its `op` member, or NULL. */
+const struct op *bind_message_row(void);
+const struct op *bind_op_row(struct slice op_name);
+void bind_element_begin(struct call *element, const struct call *call, const struct op *row);
+/* Adds the message that element holds; one that failed to be bound keeps its failure. */
+enum err bind_message_of_list(struct call *call, const struct call *element) MUST_USE;
+/* Adds the op that element holds; where it failed to be bound, so does the call, with the op's
+ * index. */
+enum err bind_op_of_list(struct call *call, const struct call *element) MUST_USE;
+
 /* After the last: every required parameter came, conditions do not contradict. */
 enum err bind_finish(struct call *call) MUST_USE;
 
-/* Index of the parameter with this name in the row, or -1. */
+/* Index of the parameter with this name or alias in the row, or -1. */
 int bind_find_param(const struct op *op, struct slice name);
 
 /* The opaque cursor behind which a listing goes on (base64url of the key). */

@@ -55,6 +55,7 @@ struct call {
     struct {
         bool at_once; /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING (OP_BROKER) */
         bool holds;   /* receive holds messages: call_release is due */
+        void (*finish)(struct call *call); /* the operation's: puts an outcome into the reply */
         union {
             struct {
                 struct broker_write write;

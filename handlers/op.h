@@ -75,6 +75,7 @@ struct args_entry {
 /* One message of PublishMany: ready but for router and now. err: it is not fit to be published. */
 struct args_message {
     enum err err;
+    const char *detail; /* of err, for people; in the arena or static */
     struct slice key, payload, id, headers;
     int64_t delay_ms, ttl_ms, priority;
 };
@@ -155,17 +156,20 @@ struct reply {
     bool flag;
     bool created; /* a write found no live entry before */
     bool more;    /* REPLY_KEYS: a cursor follows from the last key */
+    bool indexed; /* the failure is that of element `index` of a list */
+    unsigned index;
     unsigned key_count;
     unsigned pair_count;
     int64_t number;
+    struct slice text;
+    struct slice line_text;       /* LINE_JSON: in place of text where it is not empty */
+    struct slice id;              /* of a published message; in the call's arena */
     uint64_t revision;            /* of a write */
     uint8_t etag[HASH_MD5_BYTES]; /* of a write, where call->want_etag */
     struct kv_entry entry;        /* in the call's arena */
     int64_t ttl_ms;               /* REPLY_ENTRY: remaining; 0 never */
     struct slice *keys;           /* in the call's arena */
     struct reply_pair *pairs;
-    struct slice text;
-    struct slice id; /* of a published message; in the call's arena */
 };
 
 /* How a verb answers on a line. */
@@ -185,7 +189,7 @@ enum line_form {
 };
 
 /* A verb of the line protocol. words: the parameters in the order of the line, parted by spaces,
- * optional ones in [ ]; a PARAM_BYTES at the end takes the rest of the line. */
+ * optional ones in [ ]; a PARAM_BYTES or PARAM_SETTINGS at the end takes the rest of the line. */
 struct op_verb {
     const char *verb;
     const char *words;

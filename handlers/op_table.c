@@ -130,7 +130,7 @@ static const struct param bind_params[] = {
 
 static const struct param publish_params[] = {
     P_ROUTER,
-    P("key", PARAM_ROUTING, 0, FIELD(routing_key), 0, 0, "routing key"),
+    {"key", PARAM_ROUTING, 0, FIELD(routing_key), 0, 0, "routing key", "routing-key", NULL},
     P("payload", PARAM_BYTES, PARAM_REQUIRED, FIELD(value), 0, 0, "any bytes up to the limit"),
     P("encoding", PARAM_ENCODING, 0, 0, 0, 0, "how payload is written: utf-8 or base64"),
     P("id", PARAM_NAME, 0, FIELD(id), 0, 0, "the message's id; made where left out"),

@@ -89,7 +89,7 @@ bool render_result(struct buf *to, const struct call *call) {
     case REPLY_JSON:
         return buf_append(to, reply->text);
     case REPLY_MESSAGES:
-        break;
+        return render_messages(to, &call->broker.receive);
     }
     return false;
 }
@@ -104,6 +104,10 @@ bool render_error_data(struct buf *to, const struct call *call) {
     if (call->err == ERR_VALUE_TOO_LARGE) {
         buf_append(to, SLICE(",\"limit\":"));
         buf_append_u64(to, call->core->payload_limit_bytes);
+    }
+    if (call->reply.indexed) {
+        buf_append(to, SLICE(",\"index\":"));
+        buf_append_u64(to, call->reply.index);
     }
     return buf_append_char(to, '}') && !to->failed;
 }

@@ -36,6 +36,20 @@ static void append_doors(struct buf *to, struct core *core) {
     buf_printf(to, "}");
 }
 
+static void append_broker(struct buf *to, struct core *core) {
+    struct broker_stats stats = {0};
+    if (core->broker)
+        broker_stats(core->broker, &stats);
+    buf_printf(to, ",\"broker\":{\"routers\":%llu,\"queues\":%llu,\"messages\":%llu",
+               (unsigned long long)stats.routers, (unsigned long long)stats.queues,
+               (unsigned long long)stats.messages);
+    buf_printf(to, ",\"published\":%llu,\"delivered\":%llu,\"acked\":%llu",
+               (unsigned long long)stats.published, (unsigned long long)stats.delivered,
+               (unsigned long long)stats.acked);
+    buf_printf(to, ",\"unroutable\":%llu,\"bytes\":%llu}", (unsigned long long)stats.unroutable,
+               (unsigned long long)stats.bytes);
+}
+
 static void append_tokens(struct buf *to, struct core *core) {
     uint64_t hits = 0;
     uint64_t misses = 0;
@@ -56,6 +70,7 @@ enum err op_server_stats(struct call *call) {
     append_storage(&text, core, KV_HDD, "hdd");
     buf_append_char(&text, '}');
     append_doors(&text, core);
+    append_broker(&text, core);
     append_tokens(&text, core);
     buf_append_char(&text, '}');
     call->reply.text =

@@ -185,12 +185,6 @@ static enum err bind_rest(struct call *call, const struct bytes_param *bytes) {
         if (err)
             return err;
     }
-    for (unsigned i = 0; i < op->param_count; i++) {
-        const struct param *param = &op->params[i];
-        bool list = param->type == PARAM_KEYS || param->type == PARAM_ENTRIES;
-        if (list && (param->flags & PARAM_REQUIRED) && !(call->args.given & 1U << i))
-            return call_fail(call, ERR_SYNTAX, "%s is missing", param->name);
-    }
     return bind_finish(call);
 }
 
