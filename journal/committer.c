@@ -16,8 +16,10 @@ struct committer {
     _Atomic bool idle;                   /* the thread sleeps or is about to */
     _Atomic bool well;
     bool stopping; /* under the lock */
+    bool runs;
     bool unsynced;
     int64_t synced_ns;
+    int64_t due_ns; /* of the next sync, where something is unsynced */
     struct journal_block block;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -58,6 +60,7 @@ static int64_t now_ns(void) {
 static bool fail_journal(struct committer *committer, const char *why) {
     if (atomic_exchange(&committer->well, false)) {
         log_error("%s: no write is taken any more", why);
+        committer->options.lost(committer->options.context);
         if (committer->options.fatal)
             committer->options.fatal(why);
     }
@@ -72,20 +75,26 @@ static bool sync_journal(struct committer *committer) {
     return true;
 }
 
-static bool interval_is_over(const struct committer *committer) {
-    return now_ns() - committer->synced_ns >= committer->options.interval_ms * 1000000;
+/* When a block written now has to be synced. */
+static int64_t due_time(const struct committer *committer, bool lazy) {
+    int64_t interval_ms = committer->options.interval_ms;
+    if (!lazy)
+        return committer->synced_ns + interval_ms * 1000000;
+    bool sooner = interval_ms && interval_ms < COMMIT_LAZY_MS;
+    return now_ns() + (sooner ? interval_ms : COMMIT_LAZY_MS) * 1000000;
 }
 
-/* The block is on disk, or will be within the interval that was asked for. */
-static bool commit_block(struct committer *committer) {
+/* The block is on disk, or will be within the time that was asked for. */
+static bool commit_block(struct committer *committer, bool lazy) {
     if (committer->block.count == 0)
         return true;
     if (journal_append(committer->options.journal, &committer->block))
         return fail_journal(committer, "the journal could not be written");
+    int64_t due_ns = due_time(committer, lazy);
+    if (!committer->unsynced || due_ns < committer->due_ns)
+        committer->due_ns = due_ns;
     committer->unsynced = true;
-    if (committer->options.interval_ms == 0 || interval_is_over(committer))
-        return sync_journal(committer);
-    return true;
+    return committer->due_ns > now_ns() || sync_journal(committer);
 }
 
 static void refuse_all(struct commit_job *job, const struct commit_job *end, enum err err) {
@@ -99,16 +108,20 @@ static void refuse_all(struct commit_job *job, const struct commit_job *end, enu
 /* Carries out the jobs from first up to end (not itself) as one block. */
 static void run_batch(struct committer *committer, struct commit_job *first,
                       const struct commit_job *end) {
-    const struct commit_user *user = committer->options.user;
-    journal_block_begin(committer->options.journal, &committer->block);
-    for (struct commit_job *job = first; job != end; job = job->next)
+    const struct committer_options *options = &committer->options;
+    bool lazy = true;
+    journal_block_begin(options->journal, &committer->block);
+    for (struct commit_job *job = first; job != end; job = job->next) {
+        uint32_t count = committer->block.count;
         job->user->prepare(job->user->context, job, &committer->block);
-    if (!commit_block(committer)) {
+        lazy &= job->lazy || committer->block.count == count;
+    }
+    if (!commit_block(committer, lazy)) {
         refuse_all(first, end, ERR_TIMEOUT); /* it may stand on disk or not */
         return;
     }
     if (committer->block.count)
-        user->publish(user->context, journal_block_seq(&committer->block));
+        options->publish(options->context, journal_block_seq(&committer->block));
     for (struct commit_job *job = first; job != end;) {
         struct commit_job *next = job->next;
         job->user->finish(job);
@@ -132,14 +145,13 @@ static struct commit_job *find_end(struct commit_job *first, uint64_t *ret_bytes
 }
 
 static void run_jobs(struct committer *committer, struct commit_job *job) {
-    const struct commit_user *user = committer->options.user;
     while (job) {
         uint64_t bytes;
         if (!atomic_load(&committer->well)) {
             refuse_all(job, NULL, ERR_UNAVAILABLE);
             return;
         }
-        user->before(user->context);
+        committer->options.before(committer->options.context);
         struct commit_job *end = find_end(job, &bytes);
         enum err err = journal_reserve(committer->options.journal, bytes);
         if (err && end != job->next) { /* perhaps there is room for less */
@@ -156,8 +168,7 @@ static void run_jobs(struct committer *committer, struct commit_job *job) {
     }
 }
 
-/* Sleeps until something was pushed; only until the interval is over where something is unsynced.
- */
+/* Sleeps until something was pushed; only until a sync is due where something is unsynced. */
 static void rest(struct committer *committer) {
     pthread_mutex_lock(&committer->lock);
     atomic_store(&committer->idle, true);
@@ -167,8 +178,7 @@ static void rest(struct committer *committer) {
             pthread_cond_wait(&committer->wake, &committer->lock);
             continue;
         }
-        int64_t until_ns = committer->synced_ns + committer->options.interval_ms * 1000000;
-        struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
+        struct timespec until = {committer->due_ns / 1000000000, committer->due_ns % 1000000000};
         if (pthread_cond_timedwait(&committer->wake, &committer->lock, &until) == ETIMEDOUT)
             break;
     }
@@ -192,7 +202,8 @@ static void *commit(void *context) {
             run_jobs(committer, jobs);
         if (!atomic_load(&committer->well))
             committer->unsynced = false;
-        bool due = committer->unsynced && interval_is_over(committer); /* jobs may write nothing */
+        /* jobs may write nothing */
+        bool due = committer->unsynced && committer->due_ns <= now_ns();
         if (due || (committer->unsynced && stopping && !jobs))
             sync_journal(committer);
         else if (stopping && !jobs)
@@ -202,8 +213,7 @@ static void *commit(void *context) {
     }
 }
 
-enum err committer_start(const struct committer_options *options,
-                         struct committer **ret_committer) {
+enum err committer_open(const struct committer_options *options, struct committer **ret_committer) {
     struct committer *committer = calloc(1, sizeof *committer);
     if (!committer)
         return ERR_OUT_OF_MEMORY;
@@ -215,12 +225,13 @@ enum err committer_start(const struct committer_options *options,
     pthread_mutex_init(&committer->lock, NULL);
     pthread_cond_init(&committer->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    if (pthread_create(&committer->thread, NULL, commit, committer) != 0) {
-        free(committer);
-        return ERR_OUT_OF_MEMORY;
-    }
     *ret_committer = committer;
     return OK;
+}
+
+enum err committer_run(struct committer *committer) {
+    committer->runs = pthread_create(&committer->thread, NULL, commit, committer) == 0;
+    return committer->runs ? OK : ERR_OUT_OF_MEMORY;
 }
 
 void committer_stop(struct committer *committer) {
@@ -228,13 +239,12 @@ void committer_stop(struct committer *committer) {
     committer->stopping = true;
     pthread_cond_signal(&committer->wake);
     pthread_mutex_unlock(&committer->lock);
-    pthread_join(committer->thread, NULL);
+    if (committer->runs)
+        pthread_join(committer->thread, NULL);
+    else
+        refuse_all(take_all(committer), NULL, ERR_UNAVAILABLE);
     pthread_cond_destroy(&committer->wake);
     pthread_mutex_destroy(&committer->lock);
     buf_done(&committer->block.bytes);
     free(committer);
-}
-
-bool committer_is_well(const struct committer *committer) {
-    return atomic_load(&committer->well);
 }

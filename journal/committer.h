@@ -14,8 +14,6 @@ struct commit_job;
 /* What kind of job it is: functions of the store that made it, all called on the committer. */
 struct commit_user {
     void *context;
-    /* Before a batch: waits here where the store cannot take more. */
-    void (*before)(void *context);
     /* Payload bytes of its records at most. */
     uint64_t (*size)(const struct commit_job *job);
     /* Tests conditions against what stands before (this batch included) and adds records, or none.
@@ -23,8 +21,6 @@ struct commit_user {
     void (*prepare)(void *context, struct commit_job *job, struct journal_block *block);
     /* There is no room for it (or the journal cannot go on): nothing was done. */
     void (*refuse)(struct commit_job *job, enum err err);
-    /* All records up to last_seq are safe: they may be seen. */
-    void (*publish)(void *context, uint64_t last_seq);
     /* Its outcome may be told; the job is the caller's again. */
     void (*finish)(struct commit_job *job);
 };
@@ -32,27 +28,40 @@ struct commit_user {
 struct commit_job {
     struct commit_job *next;
     const struct commit_user *user;
+    /* Need not be synced before it is finished: it survives the process, a power cut may take it
+     * for up to COMMIT_LAZY_MS. Counts only where it adds records. */
+    bool lazy;
 };
+
+#define COMMIT_LAZY_MS 50
 
 struct committer;
 
 struct committer_options {
     struct journal *journal;
-    const struct commit_user *user; /* for before and publish */
     int64_t interval_ms;            /* 0: sync before every answer; else at least so often */
     void (*fatal)(const char *why); /* the journal cannot go on; once; may be NULL */
+    /* On the committer: */
+    void *context;
+    /* Before a batch: waits here where a store cannot take more. May sync the journal. */
+    void (*before)(void *context);
+    /* All records up to last_seq are in the journal, as safe as was asked for: they may be seen. */
+    void (*publish)(void *context, uint64_t last_seq);
+    /* The journal cannot go on: what was not published by now never is. Once, before refusals. */
+    void (*lost)(void *context);
 };
 
-enum err committer_start(const struct committer_options *options,
-                         struct committer **ret_committer) MUST_USE;
-/* Finishes everything submitted and ends the thread. Blocks. */
+/* Jobs may be submitted from now on; they wait for committer_run. */
+enum err committer_open(const struct committer_options *options,
+                        struct committer **ret_committer) MUST_USE;
+/* Starts the thread. */
+enum err committer_run(struct committer *committer) MUST_USE;
+/* Finishes everything submitted (refuses it where the thread never ran) and ends. Blocks. */
 void committer_stop(struct committer *committer);
 
 /* Jobs of one thread are carried out in the order they were submitted. Any thread; never blocks.
- * finish or refuse comes, perhaps before this returns. */
+ * finish or refuse comes, perhaps before this returns; once the journal failed it is refuse with
+ * ERR_UNAVAILABLE. */
 void commit_submit(struct committer *committer, struct commit_job *job);
-
-/* False once the journal failed: everything is refused with ERR_UNAVAILABLE. Any thread. */
-bool committer_is_well(const struct committer *committer);
 
 #endif

@@ -128,6 +128,14 @@ uint64_t journal_next_seq(const struct journal *journal) {
     return journal->next_seq;
 }
 
+uint64_t journal_segment(const struct journal *journal) {
+    return journal->current.number;
+}
+
+uint64_t journal_segment_bytes(const struct journal *journal) {
+    return journal->segment_bytes;
+}
+
 void journal_block_begin(const struct journal *journal, struct journal_block *block) {
     if (!block->bytes.max_bytes)
         buf_init(&block->bytes, JOURNAL_BLOCK_MAX);

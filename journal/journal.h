@@ -6,7 +6,7 @@
  *   start: journal_open replays every record behind what was applied
  *   applied: journal_trim gives segments back
  *
- * One thread appends and syncs; another may trim. */
+ * One thread appends and syncs; another may trim. Whose it is: journal/datadir.h. */
 #ifndef HATI_JOURNAL_JOURNAL_H
 #define HATI_JOURNAL_JOURNAL_H
 
@@ -43,6 +43,12 @@ void journal_close(struct journal *journal);
 
 /* The number the next record gets. The appending thread. */
 uint64_t journal_next_seq(const struct journal *journal);
+
+/* The number of the segment that is written to; the next one's is one more. The appending thread.
+ */
+uint64_t journal_segment(const struct journal *journal);
+/* Bytes of a usual segment. Any thread. */
+uint64_t journal_segment_bytes(const struct journal *journal);
 
 /* Empties a block, to be filled from the journal's next record on. */
 void journal_block_begin(const struct journal *journal, struct journal_block *block);

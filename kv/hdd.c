@@ -2,17 +2,14 @@
 /* The durable store's front: opening, closing, figures. */
 #include "kv/hdd.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 
-#define FORMAT_TEXT "hati data 1\n"
+#define SEGMENTS_BEHIND 4U /* at least, before the applied position moves without own writes */
 
 void hdd_fail(struct kv_hdd *hdd, const char *why) {
     if (atomic_exchange(&hdd->dead, true))
@@ -25,69 +22,30 @@ void hdd_fail(struct kv_hdd *hdd, const char *why) {
         hdd->fatal(why);
 }
 
-static enum err lock_dir(struct kv_hdd *hdd, char *ret_why, size_t why_bytes) {
-    char path[HDD_PATH_BYTES + 16];
-    snprintf(path, sizeof path, "%s/LOCK", hdd->dir);
-    hdd->lock_fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    if (hdd->lock_fd < 0) {
-        snprintf(ret_why, why_bytes, "data-dir: cannot write to %s: %s", hdd->dir, strerror(errno));
-        return ERR_UNAVAILABLE;
-    }
-    if (flock(hdd->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        snprintf(ret_why, why_bytes, "data-dir: another process serves %s", hdd->dir);
-        return ERR_CONFLICT;
-    }
-    return OK;
-}
-
-/* The directory says in which format it is, so that another version does not guess. */
-static enum err check_format(struct kv_hdd *hdd, char *ret_why, size_t why_bytes) {
-    char path[HDD_PATH_BYTES + 16];
-    char text[64] = {0};
-    snprintf(path, sizeof path, "%s/format", hdd->dir);
-    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    bool good = len == (ssize_t)strlen(FORMAT_TEXT) && strcmp(text, FORMAT_TEXT) == 0;
-    if (len == 0)
-        good = write(fd, FORMAT_TEXT, strlen(FORMAT_TEXT)) == (ssize_t)strlen(FORMAT_TEXT) &&
-               fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    if (good)
-        return OK;
-    snprintf(ret_why, why_bytes, "data-dir: %s is in a format this version does not know", path);
-    return ERR_CORRUPT;
-}
-
-static enum err open_journal(struct kv_hdd *hdd, char *ret_why, size_t why_bytes) {
-    char dir[HDD_PATH_BYTES + 16];
-    snprintf(dir, sizeof dir, "%s/journal", hdd->dir);
-    struct journal_options options = {
-        .dir = dir, .applied_seq = hdd->applied_seq, .replay = hdd_replay, .context = hdd};
-    enum err err = journal_open(&options, &hdd->journal, ret_why, why_bytes);
-    if (err)
-        return err;
-    uint64_t last_seq = journal_next_seq(hdd->journal) - 1;
+/* Everything is replayed: what was put is visible. */
+static enum err start(void *context) {
+    struct kv_hdd *hdd = context;
+    hdd->journal = datadir_journal(hdd->datadir);
+    hdd->committer = datadir_committer(hdd->datadir);
     hdd->frozen_seq = hdd->applied_seq;
+    hdd->frozen_segment = journal_segment(hdd->journal);
+    hdd->segments_max = hdd->buffer_bytes / 2 / journal_segment_bytes(hdd->journal);
+    if (hdd->segments_max < SEGMENTS_BEHIND)
+        hdd->segments_max = SEGMENTS_BEHIND;
     atomic_store(&hdd->flush_seq, hdd->pending_flush_seq);
-    atomic_store(&hdd->visible_seq, last_seq);
-    if (last_seq > hdd->applied_seq)
-        log_info("replayed %llu records of the journal",
-                 (unsigned long long)(last_seq - hdd->applied_seq));
-    return OK;
+    atomic_store(&hdd->own_seq, hdd->pending_own_seq);
+    atomic_store(&hdd->visible_seq, journal_next_seq(hdd->journal) - 1);
+    hdd_reserve_make(hdd);
+    enum err err = hdd_applier_start(hdd);
+    return err ? err : hdd_lister_start(hdd);
 }
 
-static enum err start_threads(struct kv_hdd *hdd, const struct kv_options *options) {
-    struct committer_options committer = {.journal = hdd->journal,
-                                          .user = &hdd->user,
-                                          .interval_ms = options->durability_ms,
-                                          .fatal = options->fatal};
-    enum err err = committer_start(&committer, &hdd->committer);
-    if (!err)
-        err = hdd_applier_start(hdd);
-    if (!err)
-        err = hdd_lister_start(hdd);
-    return err;
+static void end_submitting(void *context) {
+    struct kv_hdd *hdd = context;
+    hdd_lister_stop(hdd);
+    pthread_mutex_lock(&hdd->lock);
+    hdd->closing = true;
+    pthread_mutex_unlock(&hdd->lock);
 }
 
 static void init(struct kv_hdd *hdd, const struct kv_options *options) {
@@ -97,7 +55,7 @@ static void init(struct kv_hdd *hdd, const struct kv_options *options) {
     pthread_mutex_init(&hdd->lock, NULL);
     pthread_cond_init(&hdd->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    hdd->lock_fd = -1;
+    hdd->dir_fd = -1;
     hdd->seed = hash_process_seed();
     hdd->buffer_bytes = options->write_buffer_bytes ? options->write_buffer_bytes : 256U << 20;
     hdd->fatal = options->fatal;
@@ -107,16 +65,10 @@ static void init(struct kv_hdd *hdd, const struct kv_options *options) {
 
 /* Also takes apart what was opened only in part. */
 static void free_hdd(struct kv_hdd *hdd) {
-    hdd_lister_stop(hdd);
-    pthread_mutex_lock(&hdd->lock);
-    hdd->closing = true;
-    pthread_mutex_unlock(&hdd->lock);
-    if (hdd->committer)
-        committer_stop(hdd->committer);
+    if (hdd->owns_datadir)
+        datadir_stop(hdd->datadir);
     if (hdd->applier_runs)
         hdd_applier_stop(hdd);
-    if (hdd->journal)
-        journal_close(hdd->journal);
     hdd_shards_close(hdd);
     recent_close(&hdd->recent);
     hdd_cache_close(hdd->cache);
@@ -127,25 +79,53 @@ static void free_hdd(struct kv_hdd *hdd) {
         hdd->new_spaces = next;
     }
     arena_done(&hdd->scratch);
-    if (hdd->lock_fd >= 0)
-        close(hdd->lock_fd);
+    if (hdd->dir_fd >= 0)
+        close(hdd->dir_fd);
+    if (hdd->owns_datadir)
+        datadir_close(hdd->datadir);
     pthread_cond_destroy(&hdd->changed);
     pthread_mutex_destroy(&hdd->lock);
     free(hdd);
+}
+
+static enum err open_dir(struct kv_hdd *hdd, const struct kv_options *options, char *ret_why,
+                         size_t why_bytes) {
+    struct datadir_options own = {
+        .dir = options->data_dir, .durability_ms = options->durability_ms, .fatal = options->fatal};
+    enum err err = OK;
+    hdd->datadir = options->datadir;
+    if (!hdd->datadir) {
+        err = datadir_open(&own, &hdd->datadir, ret_why, why_bytes);
+        hdd->owns_datadir = !err;
+    }
+    if (err)
+        return err;
+    snprintf(hdd->dir, sizeof hdd->dir, "%s", datadir_path(hdd->datadir));
+    hdd->dir_fd = open(hdd->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return hdd->dir_fd < 0 ? ERR_UNAVAILABLE : OK;
+}
+
+static enum err join_datadir(struct kv_hdd *hdd, char *ret_why, size_t why_bytes) {
+    hdd->store = (struct datadir_store){.context = hdd,
+                                        .kinds = RECORD_KINDS,
+                                        .applied_seq = hdd->applied_seq,
+                                        .replay = hdd_replay,
+                                        .started = start,
+                                        .closing = end_submitting,
+                                        .before = hdd_before,
+                                        .publish = hdd_publish,
+                                        .lost = hdd_lost};
+    datadir_add(hdd->datadir, &hdd->store);
+    return hdd->owns_datadir ? datadir_start(hdd->datadir, ret_why, why_bytes) : OK;
 }
 
 enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, char *ret_why,
                      size_t why_bytes) {
     struct kv_hdd *hdd = NULL;
     ret_why[0] = 0;
-    if (strlen(options->data_dir) >= HDD_PATH_BYTES - 128) {
-        snprintf(ret_why, why_bytes, "data-dir: the path is too long");
-        return ERR_SYNTAX;
-    }
     if (posix_memalign((void **)&hdd, 64, sizeof *hdd) != 0)
         return ERR_OUT_OF_MEMORY;
     memset(hdd, 0, sizeof *hdd);
-    snprintf(hdd->dir, sizeof hdd->dir, "%s", options->data_dir);
     init(hdd, options);
     enum err err = recent_open(&hdd->recent);
     if (!err)
@@ -154,25 +134,20 @@ enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, 
     if (!err && !hdd->spaces)
         err = ERR_OUT_OF_MEMORY;
     if (!err)
-        err = lock_dir(hdd, ret_why, why_bytes);
-    if (!err)
-        err = check_format(hdd, ret_why, why_bytes);
+        err = open_dir(hdd, options, ret_why, why_bytes);
     if (!err)
         err =
             hdd_shards_open(hdd, options->hdd_shards ? options->hdd_shards : 1, ret_why, why_bytes);
-    if (!err)
-        err = open_journal(hdd, ret_why, why_bytes);
-    if (!err)
+    if (!err) {
         hdd_reserve_measure(hdd);
-    if (!err)
-        err = start_threads(hdd, options);
+        err = join_datadir(hdd, ret_why, why_bytes);
+    }
     if (err) {
         if (!ret_why[0])
-            snprintf(ret_why, why_bytes, "cannot open %s: %s", hdd->dir, err_text(err));
+            snprintf(ret_why, why_bytes, "cannot open the hdd storage: %s", err_text(err));
         free_hdd(hdd);
         return err;
     }
-    hdd_reserve_make(hdd);
     *ret_hdd = hdd;
     return OK;
 }
@@ -182,5 +157,5 @@ void kv_hdd_close(struct kv_hdd *hdd) {
 }
 
 bool kv_hdd_is_ready(struct kv_hdd *hdd) {
-    return !atomic_load(&hdd->dead) && committer_is_well(hdd->committer);
+    return !atomic_load(&hdd->dead);
 }

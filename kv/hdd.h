@@ -9,7 +9,7 @@
 #ifndef HATI_KV_HDD_H
 #define HATI_KV_HDD_H
 
-#include "journal/committer.h"
+#include "journal/datadir.h"
 #include "journal/env.h"
 #include "kv/hdd_cache.h"
 #include "kv/hdd_recent.h"
@@ -32,10 +32,13 @@ struct new_space {
 
 struct kv_hdd {
     char dir[HDD_PATH_BYTES];
-    int lock_fd;
+    int dir_fd;
     struct env *envs[HDD_SHARDS_MAX];
     unsigned shard_count;
-    struct journal *journal;
+    struct datadir *datadir;
+    bool owns_datadir;
+    struct datadir_store store; /* as the datadir knows it */
+    struct journal *journal;    /* the datadir's, and so is the committer */
     struct committer *committer;
     struct spaces *spaces;
     struct recent recent;
@@ -47,8 +50,12 @@ struct kv_hdd {
 
     _Atomic uint64_t visible_seq; /* what readers may see */
     _Atomic uint64_t flush_seq;   /* of the last flush they may see: older entries are dead */
+    _Atomic uint64_t own_seq;     /* of the last record they may see that is not another store's */
     uint64_t pending_flush_seq;   /* of the last flush at all; the committer's */
+    uint64_t pending_own_seq;     /* of the last record put at all; the committer's */
     uint64_t frozen_seq;          /* of the last freeze; the committer's */
+    uint64_t frozen_segment;      /* the journal was in then; the committer's */
+    uint64_t segments_max;        /* so many may be behind that */
     struct arena scratch;         /* the committer's, for one op */
     struct commit_user user;
     struct commit_user nudge_user;
@@ -94,6 +101,10 @@ enum err hdd_find(struct kv_hdd *hdd, uint32_t space, struct slice key, uint64_t
 
 /* hdd_commit.c */
 void hdd_commit_init(struct kv_hdd *hdd);
+/* What a datadir asks of a store. context: the kv_hdd. */
+void hdd_before(void *context);
+void hdd_publish(void *context, uint64_t last_seq);
+void hdd_lost(void *context);
 
 /* hdd_replay.c: the committer, and the start before it. */
 

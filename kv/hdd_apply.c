@@ -220,7 +220,7 @@ static bool apply_frozen(struct kv_hdd *hdd, struct generation *generation) {
     if (hdd->cache)
         hdd_cache_renew(hdd->cache, generation);
     recent_retire(&hdd->recent, generation);
-    journal_trim(hdd->journal, last_seq);
+    datadir_trim(hdd->datadir, &hdd->store, last_seq);
     pthread_mutex_lock(&hdd->lock);
     hdd->applied_seq = last_seq;
     hdd->frozen = false;
@@ -285,7 +285,7 @@ static void *apply(void *context) {
 }
 
 bool hdd_wait_applied(struct kv_hdd *hdd) {
-    uint64_t wanted = atomic_load(&hdd->visible_seq);
+    uint64_t wanted = atomic_load(&hdd->own_seq);
     pthread_mutex_lock(&hdd->lock);
     if (hdd->wanted_seq < wanted)
         hdd->wanted_seq = wanted;
@@ -302,7 +302,8 @@ enum err hdd_applier_start(struct kv_hdd *hdd) {
     return hdd->applier_runs ? OK : ERR_OUT_OF_MEMORY;
 }
 
-/* With the committer gone, what is left is frozen here. */
+/* With the committer gone, what is left is frozen here; LMDB gets nothing that the journal has not.
+ */
 void hdd_applier_stop(struct kv_hdd *hdd) {
     pthread_mutex_lock(&hdd->lock);
     hdd->stopping = true;
@@ -312,7 +313,7 @@ void hdd_applier_stop(struct kv_hdd *hdd) {
         pthread_join(hdd->applier, NULL);
     uint64_t visible = atomic_load(&hdd->visible_seq);
     if (hdd->frozen || visible == hdd->frozen_seq || atomic_load(&hdd->dead) ||
-        !recent_freeze(&hdd->recent, visible))
+        journal_sync(hdd->journal) || !recent_freeze(&hdd->recent, visible))
         return;
     if (apply_frozen(hdd, recent_oldest_frozen(&hdd->recent)))
         hdd->frozen_seq = visible;

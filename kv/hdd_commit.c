@@ -8,18 +8,19 @@
 #include "kv/condition.h"
 #include "kv/hdd.h"
 
-/* What a write of several ops did, to take it back. */
+/* What an op did, to take it back. */
 struct done_op {
     uint64_t hash;
     const struct version *version;
 };
 
-struct writing {
+struct kv_stage {
     struct kv_hdd *hdd;
     struct journal_block *block;
     int64_t now_ms;
-    struct done_op *done; /* NULL: one op, which fails before it does anything */
-    unsigned done_count;
+    bool alone; /* one op, which fails before it does anything */
+    unsigned done_count, done_max;
+    struct done_op done[];
 };
 
 static struct kv_write *write_of(const struct commit_job *job) {
@@ -43,8 +44,13 @@ static uint64_t add_record(struct journal_block *block, const struct record *rec
     return journal_block_seq(block);
 }
 
+static bool is_full(struct kv_hdd *hdd) {
+    return hdd->tight || atomic_load_explicit(&hdd->full, memory_order_relaxed) ||
+           journal_is_full(hdd->journal);
+}
+
 /* The space of an op; made, with a record, where it is not there and the op will want it. Only the
- * committer makes spaces, and it does so before the ops of a write, so that taking them back leaves
+ * committer makes spaces, and it does so before the ops of a stage, so that taking them back leaves
  * the space. */
 static enum err make_space(struct kv_hdd *hdd, struct journal_block *block,
                            const struct kv_ref *ref, uint32_t *ret_space) {
@@ -62,35 +68,37 @@ static enum err make_space(struct kv_hdd *hdd, struct journal_block *block,
             hdd_fail(hdd, "no memory for a namespace");
             return ERR_OUT_OF_MEMORY;
         }
+        hdd->pending_own_seq = seq;
     }
     *ret_space = space;
     return OK;
 }
 
 /* Puts the state an op leads to into block and recent writes. */
-static enum err put_state(struct writing *writing, struct kv_op *op, const struct record *record,
+static enum err put_state(struct kv_stage *stage, struct kv_op *op, const struct record *record,
                           struct slice type, struct slice value) {
-    struct kv_hdd *hdd = writing->hdd;
-    struct journal_mark mark = journal_block_mark(writing->block);
-    uint64_t seq = add_record(writing->block, record);
+    struct kv_hdd *hdd = stage->hdd;
+    struct journal_mark mark = journal_block_mark(stage->block);
+    uint64_t seq = add_record(stage->block, record);
     if (!seq)
         return ERR_OUT_OF_MEMORY;
     const struct version *version = hdd_put_version(hdd, seq, record, type, value);
     if (!version) {
-        journal_block_go_back(writing->block, mark);
+        journal_block_go_back(stage->block, mark);
         return ERR_OUT_OF_MEMORY;
     }
-    if (writing->done)
-        writing->done[writing->done_count++] =
+    if (!stage->alone)
+        stage->done[stage->done_count++] =
             (struct done_op){hdd_hash(hdd, record->space, record->key), version};
+    hdd->pending_own_seq = seq;
     op->revision = seq;
     return OK;
 }
 
 /* What stands under the op's key, as far as the op asks; *ret_entry NULL: nothing. */
-static enum err look(struct writing *writing, const struct kv_op *op, uint32_t space,
+static enum err look(struct kv_stage *stage, const struct kv_op *op, uint32_t space,
                      struct kv_entry *room, const struct kv_entry **ret_entry) {
-    struct kv_hdd *hdd = writing->hdd;
+    struct kv_hdd *hdd = stage->hdd;
     unsigned want = op->condition == KV_IF_ETAG ? KV_WANT_ETAG : 0;
     if (op->action == KV_INCREMENT || op->action == KV_TOUCH)
         want |= KV_WANT_VALUE | KV_WANT_TYPE;
@@ -101,12 +109,12 @@ static enum err look(struct writing *writing, const struct kv_op *op, uint32_t s
                             &hdd->scratch, room);
     if (err)
         return err == ERR_KEY_NOT_EXIST ? OK : err;
-    if (room->expires_at_ms == 0 || room->expires_at_ms > writing->now_ms)
+    if (room->expires_at_ms == 0 || room->expires_at_ms > stage->now_ms)
         *ret_entry = room;
     return OK;
 }
 
-static enum err increment(struct writing *writing, struct kv_op *op, struct record *record,
+static enum err increment(struct kv_stage *stage, struct kv_op *op, struct record *record,
                           const struct kv_entry *entry) {
     int64_t number = 0;
     char text[24];
@@ -118,20 +126,20 @@ static enum err increment(struct writing *writing, struct kv_op *op, struct reco
     record->type = entry ? entry->content_type : (struct slice){NULL, 0};
     record->value =
         slice_make(text, (size_t)snprintf(text, sizeof text, "%lld", (long long)number));
-    enum err err = put_state(writing, op, record, record->type, record->value);
+    enum err err = put_state(stage, op, record, record->type, record->value);
     if (!err)
         op->number = number;
     return err;
 }
 
-static enum err act(struct writing *writing, struct kv_op *op, uint32_t space) {
+static enum err act(struct kv_stage *stage, struct kv_op *op, uint32_t space) {
     struct kv_entry room;
     const struct kv_entry *entry;
     struct record record = {.kind = RECORD_ENTRY,
                             .space = space,
                             .key = op->ref.key,
-                            .expires_at_ms = op->ttl_ms ? writing->now_ms + op->ttl_ms : 0};
-    enum err err = look(writing, op, space, &room, &entry);
+                            .expires_at_ms = op->ttl_ms ? stage->now_ms + op->ttl_ms : 0};
+    enum err err = look(stage, op, space, &room, &entry);
     if (err)
         return err;
     op->existed = entry != NULL;
@@ -141,19 +149,19 @@ static enum err act(struct writing *writing, struct kv_op *op, uint32_t space) {
     case KV_SET:
         record.type = op->content_type;
         record.value = op->value;
-        return put_state(writing, op, &record, record.type, record.value);
+        return put_state(stage, op, &record, record.type, record.value);
     case KV_INCREMENT:
-        return increment(writing, op, &record, entry);
+        return increment(stage, op, &record, entry);
     case KV_TOUCH:
         record.kind = RECORD_TOUCH;
-        return entry ? put_state(writing, op, &record, entry->content_type, entry->value)
+        return entry ? put_state(stage, op, &record, entry->content_type, entry->value)
                      : ERR_KEY_NOT_EXIST;
     case KV_DELETE:
         record.kind = RECORD_DELETE;
         record.expires_at_ms = 0;
-        return entry ? put_state(writing, op, &record, (struct slice){NULL, 0},
-                                 (struct slice){NULL, 0})
-                     : OK;
+        return entry
+                   ? put_state(stage, op, &record, (struct slice){NULL, 0}, (struct slice){NULL, 0})
+                   : OK;
     case KV_CHECK:
         return OK;
     case KV_FLUSH_ALL:
@@ -162,103 +170,138 @@ static enum err act(struct writing *writing, struct kv_op *op, uint32_t space) {
     return ERR_INTERNAL;
 }
 
-static enum err flush(struct writing *writing, struct kv_op *op) {
-    struct kv_hdd *hdd = writing->hdd;
+static enum err flush(struct kv_stage *stage, struct kv_op *op) {
+    struct kv_hdd *hdd = stage->hdd;
     struct record record = {.kind = RECORD_FLUSH};
-    uint64_t seq = add_record(writing->block, &record);
+    uint64_t seq = add_record(stage->block, &record);
     if (!seq)
         return ERR_OUT_OF_MEMORY;
-    hdd->pending_flush_seq = seq;
+    hdd->pending_flush_seq = hdd->pending_own_seq = seq;
     recent_flush(&hdd->recent, seq);
     op->revision = seq;
     return OK;
 }
 
-static enum err run_op(struct writing *writing, struct kv_op *op, unsigned op_count) {
-    struct kv_hdd *hdd = writing->hdd;
+static enum err run_op(struct kv_stage *stage, struct kv_op *op) {
+    struct kv_hdd *hdd = stage->hdd;
     uint32_t space;
-    if (op->action == KV_FLUSH_ALL)
-        return op_count == 1 ? flush(writing, op) : ERR_SYNTAX;
-    if (grows(op->action) &&
-        (hdd->tight || atomic_load_explicit(&hdd->full, memory_order_relaxed) ||
-         journal_is_full(hdd->journal)))
+    if (op->action == KV_FLUSH_ALL) /* it cannot be taken back */
+        return stage->alone ? flush(stage, op) : ERR_SYNTAX;
+    if (grows(op->action) && is_full(hdd))
         return ERR_STORAGE_FULL;
     enum err err = OK;
-    if (makes(op->action))
-        err = make_space(hdd, writing->block, &op->ref, &space);
+    if (makes(op->action) && stage->alone)
+        err = make_space(hdd, stage->block, &op->ref, &space);
     else
         space = spaces_find(hdd->spaces, &op->ref.workspace, op->ref.ns);
     if (err)
         return err;
-    err = act(writing, op, space);
+    if (makes(op->action) && space == SPACE_NONE)
+        return ERR_INTERNAL;
+    err = act(stage, op, space);
     if (hdd->scratch.chunks)
         arena_done(&hdd->scratch);
     return err;
 }
 
-static void take_back(struct writing *writing, struct journal_mark mark) {
-    while (writing->done_count-- > 0) {
-        const struct done_op *done = &writing->done[writing->done_count];
-        recent_take_back(&writing->hdd->recent, done->hash, done->version);
-    }
-    journal_block_go_back(writing->block, mark);
+enum err kv_hdd_stage_prepare(struct kv_hdd *hdd, const struct kv_op *op,
+                              struct journal_block *block) {
+    uint32_t space;
+    if (atomic_load_explicit(&hdd->dead, memory_order_relaxed))
+        return ERR_UNAVAILABLE;
+    if (!makes(op->action))
+        return OK;
+    return is_full(hdd) ? ERR_STORAGE_FULL : make_space(hdd, block, &op->ref, &space);
 }
 
-static void run_ops(struct writing *writing, struct kv_write *write) {
-    struct journal_mark mark = journal_block_mark(writing->block);
+enum err kv_hdd_stage_begin(struct kv_hdd *hdd, int64_t now_ms, unsigned op_count_max,
+                            struct journal_block *block, struct kv_stage **ret_stage) {
+    if (atomic_load_explicit(&hdd->dead, memory_order_relaxed))
+        return ERR_UNAVAILABLE;
+    struct kv_stage *stage = malloc(sizeof *stage + op_count_max * sizeof stage->done[0]);
+    if (!stage)
+        return ERR_OUT_OF_MEMORY;
+    *stage =
+        (struct kv_stage){.hdd = hdd, .block = block, .now_ms = now_ms, .done_max = op_count_max};
+    *ret_stage = stage;
+    return OK;
+}
+
+enum err kv_stage_op(struct kv_stage *stage, struct kv_op *op) {
+    bool fits = stage->done_count < stage->done_max && op->ref.storage == KV_HDD;
+    return op->err = fits ? run_op(stage, op) : ERR_INTERNAL;
+}
+
+void kv_stage_undo(struct kv_stage *stage) {
+    while (stage->done_count > 0) {
+        const struct done_op *done = &stage->done[--stage->done_count];
+        recent_take_back(&stage->hdd->recent, done->hash, done->version);
+    }
+}
+
+void kv_stage_end(struct kv_stage *stage) {
+    free(stage);
+}
+
+static void run_one(struct kv_hdd *hdd, struct kv_write *write, struct journal_block *block) {
+    struct kv_stage stage = {.hdd = hdd, .block = block, .now_ms = write->now_ms, .alone = true};
+    write->err = write->ops[0].err = run_op(&stage, &write->ops[0]);
+}
+
+static void run_ops(struct kv_stage *stage, struct kv_write *write) {
+    struct journal_mark mark = journal_block_mark(stage->block);
     for (unsigned i = 0; i < write->op_count; i++) {
-        struct kv_op *op = &write->ops[i];
-        op->err = run_op(writing, op, write->op_count);
-        if (!op->err)
+        write->err = kv_stage_op(stage, &write->ops[i]);
+        if (!write->err)
             continue;
-        write->err = op->err;
         write->failed_index = i;
-        if (writing->done)
-            take_back(writing, mark);
+        kv_stage_undo(stage);
+        journal_block_go_back(stage->block, mark);
         return;
     }
 }
 
 /* Spaces first: a mark stands behind their records, so they stay whatever the ops come to. */
-static void run_many(struct writing *writing, struct kv_write *write) {
-    uint32_t space;
-    for (unsigned i = 0; i < write->op_count && !write->err; i++)
-        if (makes(write->ops[i].action)) {
-            write->err = make_space(writing->hdd, writing->block, &write->ops[i].ref, &space);
-            write->failed_index = i;
-        }
-    writing->done = calloc(write->op_count, sizeof *writing->done);
-    if (!writing->done)
-        write->err = ERR_OUT_OF_MEMORY;
-    if (!write->err)
-        run_ops(writing, write);
-    free(writing->done);
+static void run_many(struct kv_hdd *hdd, struct kv_write *write, struct journal_block *block) {
+    struct kv_stage *stage;
+    for (unsigned i = 0; i < write->op_count && !write->err; i++) {
+        write->err = write->ops[i].err = kv_hdd_stage_prepare(hdd, &write->ops[i], block);
+        write->failed_index = i;
+    }
+    if (write->err)
+        return;
+    write->failed_index = 0;
+    write->err = kv_hdd_stage_begin(hdd, write->now_ms, write->op_count, block, &stage);
+    if (write->err)
+        return;
+    run_ops(stage, write);
+    kv_stage_end(stage);
 }
 
 static void prepare(void *context, struct commit_job *job, struct journal_block *block) {
     struct kv_hdd *hdd = context;
     struct kv_write *write = write_of(job);
-    struct writing writing = {hdd, block, write->now_ms, NULL, 0};
     write->err = OK;
     write->failed_index = 0;
     if (atomic_load_explicit(&hdd->dead, memory_order_relaxed))
         write->err = ERR_UNAVAILABLE;
     else if (write->op_count == 1)
-        run_ops(&writing, write);
+        run_one(hdd, write, block);
     else
-        run_many(&writing, write);
+        run_many(hdd, write, block);
+}
+
+uint64_t kv_stage_size(const struct kv_op *op) {
+    struct record record = {.key = op->ref.key, .value = op->value};
+    struct record space = {.key = op->ref.ns, .value = slice_make(NULL, sizeof op->ref.workspace)};
+    return record_size(&record) + record_size(&space) + KV_CONTENT_TYPE_MAX + 32;
 }
 
 static uint64_t size_of_job(const struct commit_job *job) {
     const struct kv_write *write = write_of(job);
     uint64_t size = 0;
-    for (unsigned i = 0; i < write->op_count; i++) {
-        const struct kv_op *op = &write->ops[i];
-        struct record record = {.key = op->ref.key, .value = op->value};
-        struct record space = {.key = op->ref.ns,
-                               .value = slice_make(NULL, sizeof op->ref.workspace)};
-        size += record_size(&record) + record_size(&space) + KV_CONTENT_TYPE_MAX + 32;
-    }
+    for (unsigned i = 0; i < write->op_count; i++)
+        size += kv_stage_size(&write->ops[i]);
     return size;
 }
 
@@ -269,19 +312,28 @@ static void finish(struct commit_job *job) {
 
 static void refuse(struct commit_job *job, enum err err) {
     struct kv_write *write = write_of(job);
-    struct kv_hdd *hdd = job->user->context;
-    /* the journal is lost: what it does not have for sure must not come into LMDB either */
-    if (err == ERR_TIMEOUT || err == ERR_UNAVAILABLE)
-        atomic_store(&hdd->dead, true);
     write->err = err;
     write->done(write);
 }
 
-static void publish(void *context, uint64_t last_seq) {
+/* What the journal does not have for sure must not come into LMDB either. Whoever waits for a
+ * freeze waits no longer. The committer has told of it. */
+void hdd_lost(void *context) {
     struct kv_hdd *hdd = context;
+    atomic_store(&hdd->dead, true);
+    pthread_mutex_lock(&hdd->lock);
+    pthread_cond_broadcast(&hdd->changed);
+    pthread_mutex_unlock(&hdd->lock);
+}
+
+/* What was put and taken back may have had a number behind last_seq. */
+void hdd_publish(void *context, uint64_t last_seq) {
+    struct kv_hdd *hdd = context;
+    uint64_t own_seq = hdd->pending_own_seq < last_seq ? hdd->pending_own_seq : last_seq;
     if (hdd->pending_flush_seq > atomic_load_explicit(&hdd->flush_seq, memory_order_relaxed))
         atomic_store(&hdd->flush_seq, hdd->pending_flush_seq);
     atomic_store(&hdd->visible_seq, last_seq);
+    atomic_store(&hdd->own_seq, own_seq);
 }
 
 /* Between batches everything put is published, so this is where a generation may be frozen. LMDB
@@ -294,20 +346,30 @@ static void freeze_locked(struct kv_hdd *hdd) {
         return; /* where the sync failed, the committer's own fails too, and says so */
     hdd->frozen = true;
     hdd->frozen_seq = visible;
+    hdd->frozen_segment = journal_segment(hdd->journal);
     pthread_cond_broadcast(&hdd->changed);
 }
 
-static void before(void *context) {
+/* Other stores fill segments too: they are used again only once this one says that it is past them.
+ */
+static bool is_far_behind(const struct kv_hdd *hdd) {
+    return journal_segment(hdd->journal) - hdd->frozen_segment > hdd->segments_max;
+}
+
+void hdd_before(void *context) {
     struct kv_hdd *hdd = context;
     uint64_t active = atomic_load_explicit(&hdd->recent.active_bytes, memory_order_relaxed);
     hdd->tight = hdd_reserve_is_tight(hdd, atomic_load(&hdd->recent.bytes));
     pthread_mutex_lock(&hdd->lock);
-    if (active >= hdd->buffer_bytes / 2 || hdd->wanted_seq > hdd->frozen_seq || hdd->tight)
+    if (active >= hdd->buffer_bytes / 2 || hdd->wanted_seq > hdd->frozen_seq || hdd->tight ||
+        is_far_behind(hdd))
         freeze_locked(hdd);
     /* on a full disk nothing grows any more, and deletes do not wait for room */
     while (atomic_load(&hdd->recent.bytes) >= hdd->buffer_bytes && !atomic_load(&hdd->dead) &&
            !atomic_load(&hdd->full)) {
         freeze_locked(hdd);
+        if (!hdd->frozen) /* the journal or memory failed, and nobody would wake it */
+            break;
         pthread_cond_wait(&hdd->changed, &hdd->lock);
     }
     pthread_mutex_unlock(&hdd->lock);
@@ -332,19 +394,15 @@ static void finish_nudge(struct commit_job *job) {
     pthread_mutex_unlock(&hdd->lock);
 }
 
-/* A lost journal freezes nothing any more: whoever waits for that waits no longer. It has told of
- * it itself. */
 static void refuse_nudge(struct commit_job *job, enum err err) {
-    struct kv_hdd *hdd = (struct kv_hdd *)((uintptr_t)job - offsetof(struct kv_hdd, nudge));
-    if (err == ERR_UNAVAILABLE)
-        atomic_store(&hdd->dead, true);
+    (void)err;
     finish_nudge(job);
 }
 
 void hdd_commit_init(struct kv_hdd *hdd) {
-    hdd->user = (struct commit_user){hdd, before, size_of_job, prepare, refuse, publish, finish};
-    hdd->nudge_user = (struct commit_user){hdd,          before,  size_of_nudge, prepare_nudge,
-                                           refuse_nudge, publish, finish_nudge};
+    hdd->user = (struct commit_user){hdd, size_of_job, prepare, refuse, finish};
+    hdd->nudge_user =
+        (struct commit_user){hdd, size_of_nudge, prepare_nudge, refuse_nudge, finish_nudge};
     hdd->nudge.user = &hdd->nudge_user;
     arena_init(&hdd->scratch, SIZE_MAX / 2);
 }
@@ -352,6 +410,7 @@ void hdd_commit_init(struct kv_hdd *hdd) {
 enum err kv_hdd_submit(struct kv_hdd *hdd, struct kv_write *write) {
     write->err = OK;
     write->job.user = &hdd->user;
+    write->job.lazy = false;
     commit_submit(hdd->committer, &write->job);
     return ERR_PENDING;
 }

@@ -14,6 +14,7 @@ enum record_kind {
     RECORD_TOUCH = 'T', /* another expiry; value and type stay */
     RECORD_FLUSH = 'F'
 };
+#define RECORD_KINDS "SEDTF"
 
 /* A change as it stands in the journal: its result, not what was asked. */
 struct record {

@@ -70,6 +70,7 @@ enum err hdd_replay(void *context, uint64_t seq, struct slice bytes) {
     struct record record;
     if (!record_read(bytes, &record))
         return ERR_CORRUPT;
+    hdd->pending_own_seq = seq;
     switch (record.kind) {
     case RECORD_SPACE:
         return replay_space(hdd, seq, &record);

@@ -26,7 +26,7 @@ void hdd_reserve_measure(struct kv_hdd *hdd) {
 
 bool hdd_reserve_is_tight(const struct kv_hdd *hdd, uint64_t waiting_bytes) {
     struct statvfs disk;
-    if (fstatvfs(hdd->lock_fd, &disk) != 0)
+    if (fstatvfs(hdd->dir_fd, &disk) != 0)
         return false;
     uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize +
                     atomic_load_explicit(&hdd->free_bytes, memory_order_relaxed);

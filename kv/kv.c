@@ -20,7 +20,7 @@ enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret
         free(kv);
         return err;
     }
-    if (options->data_dir)
+    if (options->data_dir || options->datadir)
         err = kv_hdd_open(options, &kv->hdd, ret_why, why_bytes);
     if (err) {
         kv_mem_close(kv->mem);
@@ -68,6 +68,16 @@ enum err kv_submit(struct kv *kv, struct kv_write *write) {
     if (kv->hdd)
         return kv_hdd_submit(kv->hdd, write);
     return write->err = ERR_UNAVAILABLE;
+}
+
+enum err kv_stage_prepare(struct kv *kv, const struct kv_op *op, struct journal_block *block) {
+    return kv->hdd ? kv_hdd_stage_prepare(kv->hdd, op, block) : ERR_UNAVAILABLE;
+}
+
+enum err kv_stage_begin(struct kv *kv, int64_t now_ms, unsigned op_count_max,
+                        struct journal_block *block, struct kv_stage **ret_stage) {
+    return kv->hdd ? kv_hdd_stage_begin(kv->hdd, now_ms, op_count_max, block, ret_stage)
+                   : ERR_UNAVAILABLE;
 }
 
 enum err kv_list_keys(struct kv *kv, struct kv_list *list) {

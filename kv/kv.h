@@ -122,14 +122,19 @@ struct kv_count {
 
 enum kv_eviction { KV_NOEVICTION, KV_LRU };
 
+struct datadir;
+
 struct kv_options {
-    const char *data_dir;        /* NULL: no hdd storage, its calls answer ERR_UNAVAILABLE */
+    /* Both NULL: no hdd storage, its calls answer ERR_UNAVAILABLE. */
+    struct datadir *datadir;     /* shared: open, not yet started; the caller's */
+    const char *data_dir;        /* without one: kv_open makes, starts and closes its own */
     uint64_t memory_limit_bytes; /* 0: none */
     enum kv_eviction eviction;
-    unsigned hdd_shards;         /* 1 to 64 */
-    int64_t durability_ms;       /* 0: every reply after its sync; else synced at least so often */
-    uint64_t write_buffer_bytes; /* recent writes held in memory before writers are slowed */
-    uint64_t read_cache_bytes;   /* entries of hdd kept in memory for reading; 0: none */
+    unsigned hdd_shards; /* 1 to 64 */
+    int64_t
+        durability_ms; /* of its own datadir; 0: every reply after its sync; else synced so often */
+    uint64_t write_buffer_bytes;    /* recent writes held in memory before writers are slowed */
+    uint64_t read_cache_bytes;      /* entries of hdd kept in memory for reading; 0: none */
     void (*fatal)(const char *why); /* the store can no longer be believed; from its thread, once */
     void (*progress)(const char *what, uint64_t done,
                      uint64_t total); /* rebuild, replay; may be NULL */
@@ -138,10 +143,12 @@ struct kv_options {
 struct kv;
 
 /* Opens both stores (replays, rebuilds shards where their number changed). Blocks. On failure
- * writes one clear line to ret_why (size bytes). */
+ * writes one clear line to ret_why (size bytes). With a shared datadir hdd's calls may come once
+ * datadir_start succeeded. */
 enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret_why,
                  size_t why_bytes) MUST_USE;
-/* Everything submitted is finished first (done is called). No calls may come any more. */
+/* Everything submitted is finished first (done is called). No calls may come any more. A shared
+ * datadir was stopped before (datadir_stop), or never started, and is closed afterwards. */
 void kv_close(struct kv *kv);
 
 /* Reads one live entry; copies what `want` names into the arena. revision and expiry always.
@@ -161,7 +168,37 @@ void kv_prefetch_again(struct kv *kv, enum kv_storage storage, uint64_t token);
  * in that order. Returns write->err where not pending. Any thread; never blocks. */
 enum err kv_submit(struct kv *kv, struct kv_write *write) MUST_USE;
 
-/* The same rules: at once, or ERR_PENDING and done later. */
+/* Changes on hdd that are part of somebody else's commit job, with other records in the same block.
+ * On the committer's thread, within one call of the job's prepare:
+ *
+ *   kv_stage_prepare of every op ──> journal_block_mark ──> kv_stage_begin ──> kv_stage_op ...
+ *   a failure: kv_stage_undo, journal_block_go_back
+ *   always: kv_stage_end
+ *
+ * What was staged is seen by all once the block is published, as a kv_write's. The job's size has
+ * kv_stage_size of each op; the job is not lazy. */
+struct kv_stage;
+
+/* Adds to the block the names of namespaces that the op will need. They stay whatever comes of the
+ * op, so that no mark to which the block goes back may stand before them. ERR_STORAGE_FULL,
+ * ERR_OUT_OF_MEMORY, ERR_UNAVAILABLE (also without hdd). */
+enum err kv_stage_prepare(struct kv *kv, const struct kv_op *op,
+                          struct journal_block *block) MUST_USE;
+/* Begins; at most op_count_max ops. ERR_OUT_OF_MEMORY, ERR_UNAVAILABLE (also without hdd). */
+enum err kv_stage_begin(struct kv *kv, int64_t now_ms, unsigned op_count_max,
+                        struct journal_block *block, struct kv_stage **ret_stage) MUST_USE;
+/* Carries out one op as one of a kv_write: fills its outcome, returns op->err. It sees what the
+ * stage did before. Where it fails, it did nothing. KV_FLUSH_ALL is ERR_SYNTAX; an op that is not
+ * on hdd, was not prepared, or is one too many is ERR_INTERNAL. */
+enum err kv_stage_op(struct kv_stage *stage, struct kv_op *op) MUST_USE;
+/* Takes all ops back. Their records are still in the block: the caller goes back to its mark. */
+void kv_stage_undo(struct kv_stage *stage);
+/* Frees it; what was done and not undone stays. */
+void kv_stage_end(struct kv_stage *stage);
+/* Payload bytes of the op's records at most. Any thread. */
+uint64_t kv_stage_size(const struct kv_op *op);
+
+/* The same rules as kv_submit: at once, or ERR_PENDING and done later. */
 enum err kv_list_keys(struct kv *kv, struct kv_list *list) MUST_USE;
 enum err kv_count_keys(struct kv *kv, struct kv_count *count) MUST_USE;
 

@@ -28,6 +28,10 @@ enum err kv_hdd_get(struct kv_hdd *hdd, const struct kv_ref *ref, int64_t now_ms
 uint64_t kv_hdd_prefetch(struct kv_hdd *hdd, const struct kv_ref *ref);
 void kv_hdd_prefetch_again(struct kv_hdd *hdd, uint64_t token);
 enum err kv_hdd_submit(struct kv_hdd *hdd, struct kv_write *write) MUST_USE;
+enum err kv_hdd_stage_prepare(struct kv_hdd *hdd, const struct kv_op *op,
+                              struct journal_block *block) MUST_USE;
+enum err kv_hdd_stage_begin(struct kv_hdd *hdd, int64_t now_ms, unsigned op_count_max,
+                            struct journal_block *block, struct kv_stage **ret_stage) MUST_USE;
 enum err kv_hdd_list(struct kv_hdd *hdd, struct kv_list *list) MUST_USE;
 enum err kv_hdd_count(struct kv_hdd *hdd, struct kv_count *count) MUST_USE;
 void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "journal/datadir.h"
 #include "server/commands.h"
 #include "server/http.h"
 #include "server/line.h"
@@ -20,6 +21,7 @@
 struct server {
     struct config config;
     struct core core;
+    struct datadir *datadir;
     struct line_server *line;
     struct http_server *http;
     unsigned tcp_port, rpc_port;
@@ -82,21 +84,47 @@ static enum err make_data_dir(const char *dir, char *ret_why) {
     return ERR_UNAVAILABLE;
 }
 
-static enum err open_store(struct server *server, char *ret_why) {
+static enum err open_datadir(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    struct datadir_options options = {
+        .dir = config->data_dir,
+        .durability_ms = config->durability_ms,
+        .fatal = note_fatal,
+    };
+    enum err err = make_data_dir(config->data_dir, ret_why);
+    return err ? err : datadir_open(&options, &server->datadir, ret_why, WHY_BYTES);
+}
+
+static enum err open_kv(struct server *server, char *ret_why) {
     const struct config *config = &server->config;
     struct kv_options options = {
-        .data_dir = config->data_dir,
+        .datadir = server->datadir,
         .memory_limit_bytes = config->memory_limit_bytes,
         .eviction = config->memory_eviction,
         .hdd_shards = config->hdd_shards,
-        .durability_ms = config->durability_ms,
         .write_buffer_bytes = config->write_buffer_bytes,
         .read_cache_bytes = config->read_cache_bytes,
         .fatal = note_fatal,
         .progress = print_progress,
     };
-    enum err err = make_data_dir(config->data_dir, ret_why);
-    return err ? err : kv_open(&options, &server->core.kv, ret_why, WHY_BYTES);
+    return kv_open(&options, &server->core.kv, ret_why, WHY_BYTES);
+}
+
+/* Stores that share the datadir are all open before it replays. */
+static enum err open_stores(struct server *server, char *ret_why) {
+    enum err err = open_datadir(server, ret_why);
+    if (!err)
+        err = open_kv(server, ret_why);
+    if (!err)
+        err = datadir_start(server->datadir, ret_why, WHY_BYTES);
+    return err;
+}
+
+static void close_stores(struct server *server) {
+    if (server->datadir)
+        datadir_stop(server->datadir);
+    kv_close(server->core.kv);
+    datadir_close(server->datadir);
 }
 
 static enum err open_doors(struct server *server, char *ret_why) {
@@ -169,7 +197,7 @@ static int serve(struct server *server, const sigset_t *signals) {
     drain(server, signals);
     if (atomic_load(&store_failed))
         return refuse("ended: the store could no longer be believed; the log says why");
-    kv_close(server->core.kv);
+    close_stores(server);
     auth_close(server->core.auth);
     log_info("stopped");
     return 0;
@@ -190,13 +218,13 @@ int command_start(int argc, char **argv) {
     server.core.started_ms = clock_wall_ms();
     enum err err = open_auth(&server, why);
     if (!err)
-        err = open_store(&server, why);
+        err = open_stores(&server, why);
     if (!err)
         err = open_doors(&server, why);
     int status = err ? refuse(why) : serve(&server, &signals);
     if (err) {
         close_doors(&server);
-        kv_close(server.core.kv);
+        close_stores(&server);
         auth_close(server.core.auth);
     }
     config_done(&server.config);

@@ -392,7 +392,7 @@ static struct {
     unsigned unpublished_finishes;
 } seen = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static void before(void *context) {
+static void ignore(void *context) {
     (void)context;
 }
 
@@ -435,10 +435,12 @@ static void finish(struct commit_job *base) {
 static void test_jobs_of_one_thread_are_finished_in_order_after_they_are_published(void **state) {
     struct fixture *f = *state;
     static struct job jobs[2000];
-    struct commit_user user = {NULL, before, size_of_job, prepare, refuse, publish, finish};
-    struct committer_options options = {.journal = f->journal, .user = &user};
+    struct commit_user user = {NULL, size_of_job, prepare, refuse, finish};
+    struct committer_options options = {
+        .journal = f->journal, .before = ignore, .publish = publish, .lost = ignore};
     struct committer *committer;
-    assert_int_equal(committer_start(&options, &committer), OK);
+    assert_int_equal(committer_open(&options, &committer), OK);
+    assert_int_equal(committer_run(committer), OK);
     for (unsigned i = 0; i < 2000; i++) {
         jobs[i] = (struct job){.job.user = &user, .f = f, .number = i};
         commit_submit(committer, &jobs[i].job);
@@ -476,10 +478,14 @@ static void finish_restless(struct commit_job *job) {
 
 static void test_the_interval_ends_although_jobs_that_write_nothing_never_pause(void **state) {
     struct fixture *f = *state;
-    struct commit_user user = {NULL,   before,  size_of_job,    prepare_restless,
-                               refuse, publish, finish_restless};
-    struct committer_options options = {.journal = f->journal, .user = &user, .interval_ms = 20};
-    assert_int_equal(committer_start(&options, &restless.committer), OK);
+    struct commit_user user = {NULL, size_of_job, prepare_restless, refuse, finish_restless};
+    struct committer_options options = {.journal = f->journal,
+                                        .interval_ms = 20,
+                                        .before = ignore,
+                                        .publish = publish,
+                                        .lost = ignore};
+    assert_int_equal(committer_open(&options, &restless.committer), OK);
+    assert_int_equal(committer_run(restless.committer), OK);
     syncs = 0;
     restless.job.user = &user;
     commit_submit(restless.committer, &restless.job);

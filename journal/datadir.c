@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal/datadir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define FORMAT_TEXT "hati data 1\n"
+#define DIR_BYTES 384 /* names in it have room behind it in every PATH_BYTES */
+#define PATH_BYTES (DIR_BYTES + 16)
+
+struct datadir {
+    struct datadir_options options;
+    char dir[DIR_BYTES];
+    int lock_fd;
+    struct journal *journal;
+    struct committer *committer; /* while it runs */
+    struct datadir_store *stores, *last_store;
+    pthread_mutex_t lock; /* applied_seq of the stores; trimming */
+};
+
+static enum err lock_dir(struct datadir *datadir, char *ret_why, size_t why_bytes) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/LOCK", datadir->dir);
+    datadir->lock_fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    if (datadir->lock_fd < 0) {
+        snprintf(ret_why, why_bytes, "data-dir: cannot write to %s: %s", datadir->dir,
+                 strerror(errno));
+        return ERR_UNAVAILABLE;
+    }
+    if (flock(datadir->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        snprintf(ret_why, why_bytes, "data-dir: another process serves %s", datadir->dir);
+        return ERR_CONFLICT;
+    }
+    return OK;
+}
+
+/* The directory says in which format it is, so that another version does not guess. */
+static enum err check_format(const struct datadir *datadir, char *ret_why, size_t why_bytes) {
+    char path[PATH_BYTES];
+    char text[64] = {0};
+    snprintf(path, sizeof path, "%s/format", datadir->dir);
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    bool good = len == (ssize_t)strlen(FORMAT_TEXT) && strcmp(text, FORMAT_TEXT) == 0;
+    if (len == 0)
+        good = write(fd, FORMAT_TEXT, strlen(FORMAT_TEXT)) == (ssize_t)strlen(FORMAT_TEXT) &&
+               fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    if (good)
+        return OK;
+    snprintf(ret_why, why_bytes, "data-dir: %s is in a format this version does not know", path);
+    return ERR_CORRUPT;
+}
+
+enum err datadir_open(const struct datadir_options *options, struct datadir **ret_datadir,
+                      char *ret_why, size_t why_bytes) {
+    if (strlen(options->dir) >= DIR_BYTES) {
+        snprintf(ret_why, why_bytes, "data-dir: the path is too long");
+        return ERR_SYNTAX;
+    }
+    struct datadir *datadir = calloc(1, sizeof *datadir);
+    if (!datadir) {
+        snprintf(ret_why, why_bytes, "no memory for the data directory");
+        return ERR_OUT_OF_MEMORY;
+    }
+    datadir->options = *options;
+    snprintf(datadir->dir, sizeof datadir->dir, "%s", options->dir);
+    pthread_mutex_init(&datadir->lock, NULL);
+    enum err err = lock_dir(datadir, ret_why, why_bytes);
+    if (!err)
+        err = check_format(datadir, ret_why, why_bytes);
+    if (err) {
+        datadir_close(datadir);
+        return err;
+    }
+    *ret_datadir = datadir;
+    return OK;
+}
+
+void datadir_add(struct datadir *datadir, struct datadir_store *store) {
+    store->next = NULL;
+    if (datadir->last_store)
+        datadir->last_store->next = store;
+    else
+        datadir->stores = store;
+    datadir->last_store = store;
+}
+
+static enum err replay(void *context, uint64_t seq, struct slice record) {
+    const struct datadir *datadir = context;
+    if (record.len == 0 || record.ptr[0] == 0)
+        return ERR_CORRUPT;
+    for (const struct datadir_store *store = datadir->stores; store; store = store->next) {
+        if (!strchr(store->kinds, record.ptr[0]))
+            continue;
+        if (store->is_new)
+            return ERR_CORRUPT;
+        return seq > store->applied_seq ? store->replay(store->context, seq, record) : OK;
+    }
+    return ERR_CORRUPT;
+}
+
+static void before(void *context) {
+    const struct datadir *datadir = context;
+    for (const struct datadir_store *store = datadir->stores; store; store = store->next)
+        store->before(store->context);
+}
+
+static void publish(void *context, uint64_t last_seq) {
+    const struct datadir *datadir = context;
+    for (const struct datadir_store *store = datadir->stores; store; store = store->next)
+        store->publish(store->context, last_seq);
+}
+
+static void lost(void *context) {
+    const struct datadir *datadir = context;
+    for (const struct datadir_store *store = datadir->stores; store; store = store->next)
+        if (store->lost)
+            store->lost(store->context);
+}
+
+/* Up to where all stores came, and one of them. */
+static void find_applied(const struct datadir *datadir, uint64_t *ret_least, uint64_t *ret_most) {
+    *ret_least = UINT64_MAX;
+    *ret_most = 0;
+    for (const struct datadir_store *store = datadir->stores; store; store = store->next) {
+        if (store->is_new)
+            continue;
+        if (store->applied_seq < *ret_least)
+            *ret_least = store->applied_seq;
+        if (store->applied_seq > *ret_most)
+            *ret_most = store->applied_seq;
+    }
+    if (*ret_least == UINT64_MAX)
+        *ret_least = 0;
+}
+
+/* What one store has and another has not is still in the journal, or something took it away. */
+static enum err open_journal(struct datadir *datadir, char *ret_why, size_t why_bytes) {
+    char dir[PATH_BYTES];
+    uint64_t least, most;
+    find_applied(datadir, &least, &most);
+    snprintf(dir, sizeof dir, "%s/journal", datadir->dir);
+    struct journal_options options = {.dir = dir,
+                                      .segment_bytes = datadir->options.segment_bytes,
+                                      .applied_seq = least,
+                                      .replay = replay,
+                                      .context = datadir};
+    enum err err = journal_open(&options, &datadir->journal, ret_why, why_bytes);
+    if (err)
+        return err;
+    uint64_t last_seq = journal_next_seq(datadir->journal) - 1;
+    if (last_seq < most) {
+        snprintf(ret_why, why_bytes,
+                 "%s ends with record %" PRIu64 ", but one store has %" PRIu64
+                 " already, and another only %" PRIu64 ": some of the journal is missing",
+                 dir, last_seq, most, least);
+        return ERR_CORRUPT;
+    }
+    if (last_seq > least)
+        log_info("replayed %" PRIu64 " records of the journal", last_seq - least);
+    return OK;
+}
+
+static enum err start_stores(struct datadir *datadir, char *ret_why, size_t why_bytes) {
+    struct committer_options options = {.journal = datadir->journal,
+                                        .interval_ms = datadir->options.durability_ms,
+                                        .fatal = datadir->options.fatal,
+                                        .context = datadir,
+                                        .before = before,
+                                        .publish = publish,
+                                        .lost = lost};
+    uint64_t last_seq = journal_next_seq(datadir->journal) - 1;
+    for (struct datadir_store *store = datadir->stores; store; store = store->next) {
+        if (store->is_new)
+            store->applied_seq = last_seq;
+        store->is_new = false;
+    }
+    enum err err = committer_open(&options, &datadir->committer);
+    for (struct datadir_store *store = datadir->stores; store && !err; store = store->next)
+        err = store->started(store->context);
+    if (!err)
+        err = committer_run(datadir->committer);
+    if (err)
+        snprintf(ret_why, why_bytes, "cannot start what is kept in %s: %s", datadir->dir,
+                 err_text(err));
+    return err;
+}
+
+enum err datadir_start(struct datadir *datadir, char *ret_why, size_t why_bytes) {
+    ret_why[0] = 0;
+    enum err err = open_journal(datadir, ret_why, why_bytes);
+    if (!err)
+        err = start_stores(datadir, ret_why, why_bytes);
+    if (err && !ret_why[0])
+        snprintf(ret_why, why_bytes, "cannot open the journal in %s: %s", datadir->dir,
+                 err_text(err));
+    if (err)
+        datadir_stop(datadir);
+    return err;
+}
+
+void datadir_stop(struct datadir *datadir) {
+    if (!datadir->committer)
+        return;
+    for (const struct datadir_store *store = datadir->stores; store; store = store->next)
+        store->closing(store->context);
+    committer_stop(datadir->committer);
+    datadir->committer = NULL;
+}
+
+void datadir_close(struct datadir *datadir) {
+    if (!datadir)
+        return;
+    datadir_stop(datadir);
+    if (datadir->journal)
+        journal_close(datadir->journal);
+    if (datadir->lock_fd >= 0)
+        close(datadir->lock_fd);
+    pthread_mutex_destroy(&datadir->lock);
+    free(datadir);
+}
+
+const char *datadir_path(const struct datadir *datadir) {
+    return datadir->dir;
+}
+
+struct journal *datadir_journal(struct datadir *datadir) {
+    return datadir->journal;
+}
+
+struct committer *datadir_committer(struct datadir *datadir) {
+    return datadir->committer;
+}
+
+void datadir_trim(struct datadir *datadir, struct datadir_store *store, uint64_t applied_seq) {
+    uint64_t least, most;
+    pthread_mutex_lock(&datadir->lock);
+    if (store->applied_seq < applied_seq)
+        store->applied_seq = applied_seq;
+    find_applied(datadir, &least, &most);
+    journal_trim(datadir->journal, least);
+    pthread_mutex_unlock(&datadir->lock);
+}

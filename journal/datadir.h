@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* The data directory: its lock, its format, and the journal with its committer, which all stores
+ * that are kept there share.
+ *
+ *   datadir_open ──> each store opens its files, datadir_add ──> datadir_start: replay, committer
+ *   datadir_stop: all jobs are finished ──> each store closes ──> datadir_close
+ *
+ * The first byte of a record says whose it is. A segment is used again once every store has
+ * everything that is in it in its own files. */
+#ifndef HATI_JOURNAL_DATADIR_H
+#define HATI_JOURNAL_DATADIR_H
+
+#include "journal/committer.h"
+
+struct datadir;
+
+struct datadir_options {
+    const char *dir;                /* is there, and may be written to */
+    int64_t durability_ms;          /* 0: every reply after its sync; else synced so often */
+    uint64_t segment_bytes;         /* of the journal; 0: JOURNAL_SEGMENT_BYTES */
+    void (*fatal)(const char *why); /* the journal cannot go on; from its thread, once; or NULL */
+};
+
+/* A store that keeps its part in the journal. Owned by the store; lives until datadir_close, or
+ * until datadir_stop where it was called (or datadir_start was not). */
+struct datadir_store {
+    void *context;
+    const char *kinds; /* first bytes of its records, as a string */
+    uint64_t
+        applied_seq; /* at start: records up to here are in its own files; then the datadir's */
+    /* It has no files yet and never had a record. applied_seq is set to the journal's end before
+     * `started`, which must put that on disk (or refuse) before it submits anything: at the next
+     * start it is no longer new. A record of its kinds is ERR_CORRUPT: its files are gone. */
+    bool is_new;
+    /* Takes back a record of its kinds behind its applied_seq; in order. Thread of datadir_start.
+     */
+    enum err (*replay)(void *context, uint64_t seq, struct slice record);
+    /* Everything before journal_next_seq is replayed: threads may start, and may submit; what they
+     * submit is carried out once every store has started, so it must not be waited for here. */
+    enum err (*started)(void *context);
+    /* From when it returns on, it submits nothing more. Thread of datadir_stop; also where it never
+     * started, because another store could not. */
+    void (*closing)(void *context);
+    /* As in struct committer_options; lost may be NULL. A store moves nothing into its own files
+     * that is not synced: it calls journal_sync here, in `before`, first. */
+    void (*before)(void *context);
+    void (*publish)(void *context, uint64_t last_seq);
+    void (*lost)(void *context);
+    struct datadir_store *next; /* the datadir's */
+};
+
+/* Takes the directory's lock and checks its format. ERR_CONFLICT: another process serves it;
+ * ERR_CORRUPT: another format; ERR_SYNTAX: a path too long; ERR_UNAVAILABLE. On failure one clear
+ * line is in ret_why. */
+enum err datadir_open(const struct datadir_options *options, struct datadir **ret_datadir,
+                      char *ret_why, size_t why_bytes) MUST_USE;
+/* Adds a store, before datadir_start. */
+void datadir_add(struct datadir *datadir, struct datadir_store *store);
+/* Opens the journal, replays it into the stores, starts the committer. On failure one clear line is
+ * in ret_why, and everything is as after datadir_stop. Blocks. */
+enum err datadir_start(struct datadir *datadir, char *ret_why, size_t why_bytes) MUST_USE;
+/* Every job is finished, then the committer is gone; stores may use the journal from their own
+ * thread from now on, and close. Does nothing where nothing runs. Blocks. */
+void datadir_stop(struct datadir *datadir);
+/* Stops it where it was not, closes the journal, lets go of the lock. NULL does nothing. */
+void datadir_close(struct datadir *datadir);
+
+/* The directory. Any thread. */
+const char *datadir_path(const struct datadir *datadir);
+/* From `started` on until datadir_close. Any thread; what may be done with it: journal.h. */
+struct journal *datadir_journal(struct datadir *datadir);
+/* From `started` on until datadir_stop. Any thread. */
+struct committer *datadir_committer(struct datadir *datadir);
+
+/* The store needs only records behind applied_seq: what no store needs any more is trimmed. From
+ * `started` on until datadir_close. Any thread; may block for a rename. */
+void datadir_trim(struct datadir *datadir, struct datadir_store *store, uint64_t applied_seq);
+
+#endif
