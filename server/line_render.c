@@ -104,7 +104,7 @@ static enum err append_reply(struct buf *to, const struct call *call, enum line_
         append_text(to, reply->text);
         return OK;
     case LINE_JSON:
-        append_line(to, reply->text);
+        append_line(to, reply->line_text.len ? reply->line_text : reply->text);
         return OK;
     case LINE_COUNTED:
         buf_append(to, SLICE("+OK "));

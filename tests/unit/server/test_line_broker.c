@@ -36,8 +36,8 @@ static void a_message_goes_its_way(void **state) {
     hear_line(fd, "+ERR RECEIPT_INVALID ");
     hear(fd, "+OK\nMSG r3 2 q 3\na\nb\n+OK 1\n+OK 0\n");
     hear_line(fd, "+ERR QUEUE_NOT_EXIST ");
-    say(fd, "FLUSH q\nPUBLISH default none x\nPUBLISH default q\nRECEIVE\nRECEIVE q 0\n");
-    hear(fd, "+OK 7\n+OK m3 0\n");
+    say(fd, "LISTQUEUE\nFLUSH q\nPUBLISH default none x\nPUBLISH default q\nRECEIVE\nRECEIVE q 0\n");
+    hear(fd, "[]\n+OK 7\n+OK m3 0\n");
     for (int i = 0; i < 3; i++)
         hear_line(fd, "+ERR SYNTAX ");
     close(fd);
