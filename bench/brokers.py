@@ -15,6 +15,7 @@ import tempfile
 
 from harness import BUILD, Hati, free_port, load, note, pinned, results, settings, stop, wait_for
 
+ECHO = "(bare echo, as many round trips)"
 WAYS = [(1, 1), (1, 32), (50, 1), (50, 32)]  # connections, messages in flight on each
 
 
@@ -89,13 +90,27 @@ def show(figure):
     return "{:,.0f}".format(figure) if figure else "-"
 
 
+def echo(connections, depth):
+    """What the same load sees of a server that does nothing: one round trip for a publish and, one
+    at a time, two for receive and ACK."""
+    port = free_port()
+    server = pinned(0, os.path.join(BUILD, "bench_echo"), port, stdout=subprocess.DEVNULL)
+    wait_for(port)
+    seen = json.loads(load(os.path.join(BUILD, "bench_line_load"), "--port", port, "--mode", "echo",
+                           "--connections", connections, "--depth", depth, "--seconds",
+                           settings.broker_seconds))["per_second"]
+    stop(server)
+    return [seen, seen / 2, seen / 3, None] if depth == 1 else [seen, None, None, None]
+
+
 def compare(names, connections, depth):
     """A table of one way of asking; figures by system."""
-    rounds = {name: [] for name in names}
+    rounds = {name: [] for name in names + [ECHO]}
     for _ in range(settings.rounds):
+        rounds[ECHO].append(echo(connections, depth))
         for name in names:
             rounds[name].append(both_phases(name, connections, depth))
-    seen = {name: middle_of(rounds[name]) for name in names}
+    seen = {name: middle_of(rows) for name, rows in rounds.items()}
     print("\n%-34s %12s %12s %12s %12s" % (
         "%d connection%s, %d in flight on each" % (connections, "s" * (connections > 1), depth),
         "publish/s", "receive+ack", "both", "end to end"))
@@ -111,7 +126,7 @@ def judge(what, figure, beside, against, least):
     if figure and beside:
         note(what, figure, beside, against, "%g" % least, passed=figure / beside >= least)
     else:
-        print("%-46s not measured" % what)
+        print("%-56s not measured" % what)
 
 
 def judge_all(seen):
@@ -124,8 +139,9 @@ def judge_all(seen):
                 judge("%s %s, %d x %d" % (name, column, connections, depth),
                       figures[name][columns[column]], figures[against][columns[column]], against,
                       least)
-        one("publish, receive+ack", "hati memory", "beanstalkd", 2)
-        one("end to end", "hati memory", "beanstalkd", 2)
+        for name in ("hati memory", "hati memory, SUBSCRIBE"):
+            one("publish, receive+ack", name, "beanstalkd", 2)
+            one("end to end", name, "beanstalkd", 2)
         if connections == 50:
             for column in ("publish", "receive+ack"):
                 one(column, "hati hdd", "beanstalkd -b -f0", 5)
