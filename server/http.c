@@ -115,6 +115,8 @@ static enum MHD_Result run(struct http_request *request) {
         return rest_run(request);
     case TARGET_RPC:
         return http_rpc_run(request);
+    case TARGET_STREAM:
+        return rest_stream_run(request);
     case TARGET_READY:
         return reply_ready(request);
     case TARGET_STATUS:

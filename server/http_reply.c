@@ -83,12 +83,20 @@ enum MHD_Result http_reply_kept(struct http_request *request, unsigned status,
     return reply_bytes(request, status, content_type, body, MHD_RESPMEM_PERSISTENT);
 }
 
-static void append_problem(struct buf *to, enum err err, const char *detail) {
+/* index: which element of a list failed; -1: none. */
+static void append_problem(struct buf *to, enum err err, const char *detail, int64_t index) {
     buf_append(to, SLICE("{\"title\":"));
     text_append_json(to, slice_of_cstr(err_text(err)));
     buf_printf(to, ",\"status\":%d,\"detail\":", err_http_status(err));
     text_append_json(to, slice_of_cstr(detail ? detail : err_text(err)));
+    if (index >= 0)
+        buf_printf(to, ",\"index\":%lld", (long long)index);
     buf_printf(to, ",\"code\":\"%s\"}\n", err_word(err));
+}
+
+static int64_t index_of(const struct http_request *request) {
+    const struct reply *reply = &request->call.reply;
+    return request->has_call && reply->indexed ? (int64_t)reply->index : -1;
 }
 
 static bool add_error_headers(const struct http_request *request, enum err err,
@@ -116,7 +124,7 @@ enum MHD_Result http_reply_error(struct http_request *request, enum err err, con
     if (is_rpc)
         (void)rpc_append_error(&text, err, detail ? detail : err_text(err));
     else
-        append_problem(&text, err, detail);
+        append_problem(&text, err, detail, index_of(request));
     struct MHD_Response *response =
         text.failed ? NULL
                     : MHD_create_response_from_buffer(text.len, text.ptr, MHD_RESPMEM_MUST_COPY);

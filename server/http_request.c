@@ -8,6 +8,8 @@
 
 /* What was received and not sent goes back to its queue. */
 static void release_memory(struct http_request *request) {
+    if (request->stream)
+        rest_stream_free(request);
     if (request->has_call)
         call_release(&request->call, request->carries && request->was_sent);
     request->has_call = false;
@@ -21,8 +23,11 @@ static void release_memory(struct http_request *request) {
     request->json = NULL;
     if (request->list)
         rest_list_free(request->list);
+    if (request->messages)
+        rest_messages_free(request->messages);
     request->rpc_used = false;
     request->list = NULL;
+    request->messages = NULL;
 }
 
 void http_request_free(struct http_request *request) {
@@ -75,8 +80,10 @@ void http_request_close(struct http_request *request, bool was_sent) {
     struct http_connection *connection = request->owner;
     struct core_door *door = &server->core->doors[DOOR_HTTP];
     request->was_sent = was_sent;
-    if (request->is_parked || request->list) /* its caller hung up, perhaps */
+    if (request->is_parked || request->list || request->stream) /* its caller hung up, perhaps */
         http_park_leave(&server->lot, &request->parked);
+    if (request->stream)
+        rest_stream_close(request);
     atomic_fetch_add_explicit(&door->requests, 1, memory_order_relaxed);
     if (request->failed)
         atomic_fetch_add_explicit(&door->failures, 1, memory_order_relaxed);

@@ -23,6 +23,8 @@
 struct http_request;
 struct json_t;
 struct rest_list;
+struct rest_messages;
+struct rest_stream;
 
 struct http_server {
     const struct config *config;
@@ -86,6 +88,8 @@ struct http_request {
     struct rpc_request rpc;
     bool rpc_used;
     struct rest_list *list; /* a listing that is streamed */
+    struct rest_messages *messages;
+    struct rest_stream *stream;
     /* After http_unpark: answers with the result. */
     enum MHD_Result (*finish)(struct http_request *request);
     struct auth_grant own_grant;
@@ -154,5 +158,13 @@ enum err rest_list_begin(struct http_request *request) MUST_USE;
 /* Answers with the listing whose first page the call holds. (rest_list.c) */
 enum MHD_Result rest_list_reply(struct http_request *request);
 void rest_list_free(struct rest_list *list);
+void rest_messages_free(struct rest_messages *messages); /* rest_messages.c */
+
+/* Serves a queue as a stream of events. (rest_stream.c) */
+enum MHD_Result rest_stream_run(struct http_request *request);
+/* Its connection ended: the consumer is closed. The connection's thread. */
+void rest_stream_close(struct http_request *request);
+/* The request ended and nothing of it is pending: what was not sent is given back. Any thread. */
+void rest_stream_free(struct http_request *request);
 
 #endif

@@ -121,12 +121,29 @@ static bool match(const struct route *route, struct slice path, struct slice *re
     }
 }
 
+#define STREAM_BEGIN SLICE("/broker/queues/")
+#define STREAM_END SLICE("/stream")
+
+static bool is_stream(struct slice path, struct slice *ret_queue) {
+    if (!slice_starts_with(path, STREAM_BEGIN))
+        return false;
+    path = slice_make(path.ptr + STREAM_BEGIN.len, path.len - STREAM_BEGIN.len);
+    *ret_queue = take_part(&path);
+    return slice_equal(path, STREAM_END);
+}
+
 static enum err find_own(struct slice path, enum http_method method, struct http_match *to) {
     for (size_t i = 0; i < sizeof own_routes / sizeof own_routes[0]; i++) {
         if (!slice_equal(path, slice_of_cstr(own_routes[i].path)))
             continue;
         to->target = own_routes[i].target;
         to->methods = own_routes[i].methods | HTTP_OPTIONS;
+        return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
+    }
+    if (is_stream(path, &to->parts[0])) {
+        to->target = TARGET_STREAM;
+        to->part_count = 1;
+        to->methods = HTTP_GET | HTTP_HEAD | HTTP_OPTIONS;
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
     }
     return ERR_UNKNOWN_COMMAND;

@@ -19,9 +19,10 @@ enum http_method {
 };
 
 enum http_target {
-    TARGET_OP,  /* a row */
-    TARGET_RPC, /* JSON-RPC */
-    TARGET_STATUS,
+    TARGET_OP,     /* a row */
+    TARGET_RPC,    /* JSON-RPC */
+    TARGET_STREAM, /* events of a queue, whose name is the part */
+    TARGET_STATUS, /* from here on open to all */
     TARGET_HEALTH,
     TARGET_READY
 };

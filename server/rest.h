@@ -17,5 +17,7 @@ enum err rest_bind_headers(struct call *call, unsigned index, struct slice text)
 
 /* Answers with what a successful operation of the broker gave. (rest_broker.c) */
 enum MHD_Result rest_broker_reply(struct http_request *request);
+/* The same with the messages that its receive holds. (rest_messages.c) */
+enum MHD_Result rest_messages_reply(struct http_request *request);
 
 #endif

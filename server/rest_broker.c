@@ -34,19 +34,6 @@ static enum MHD_Result reply_result(struct http_request *request) {
                            buf_slice(&request->answer));
 }
 
-/* A caller that hung up while it waited is answered nothing: what came for it is ready again. */
-static enum MHD_Result reply_messages(struct http_request *request) {
-    struct call *call = &request->call;
-    unsigned count = call->broker.holds ? call->broker.receive.count : 0;
-    if (count && request->was_parked && http_is_gone(request->owner->watched.fd)) {
-        call_release(call, false);
-        return MHD_NO;
-    }
-    enum MHD_Result result = reply_result(request);
-    request->carries = !request->failed;
-    return result;
-}
-
 enum MHD_Result rest_broker_reply(struct http_request *request) {
     switch (request->call.op->reply) {
     case REPLY_TRUE:
@@ -54,7 +41,7 @@ enum MHD_Result rest_broker_reply(struct http_request *request) {
     case REPLY_BOOL:
         return reply_unbound(request);
     case REPLY_MESSAGES:
-        return reply_messages(request);
+        return rest_messages_reply(request);
     default:
         return reply_result(request);
     }
