@@ -108,8 +108,11 @@ struct broker_write {
     void (*done)(struct broker_write *write); /* on any thread; must not block */
     void *context;                            /* the caller's */
     /* outcome */
-    enum err err;          /* of the first op that failed; OK: none did */
-    struct commit_job job; /* the broker's */
+    enum err err; /* of the first op that failed; OK: none did */
+    /* the broker's */
+    unsigned first; /* op that goes by the committer */
+    struct broker *broker;
+    struct commit_job job;
 };
 
 enum broker_reason { REASON_NONE, REASON_MAX_DELIVER, REASON_EXPIRED };
@@ -139,8 +142,8 @@ struct broker_consumer {
     unsigned prefetch;   /* un-acked messages at most */
     unsigned unacked;
     bool open;
+    uint32_t slot, serial;
     struct broker_receive *waiting;
-    struct lease *leases;
 };
 
 /* A wish for messages. The caller owns it until broker_receive returned other than ERR_PENDING, or
@@ -152,6 +155,7 @@ struct broker_receive {
     unsigned max;                     /* 1 to BROKER_BATCH_MAX */
     int64_t wait_ms;                  /* how long to wait for the first; consumers: -1 for ever */
     int64_t lease_ms;                 /* 0: the queue's */
+    int64_t now_ms;                   /* wall clock of the request; 0: the broker asks it */
     bool at_once; /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING */
     void (*done)(struct broker_receive *receive); /* on any thread; must not block */
     void *context;

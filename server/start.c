@@ -110,11 +110,22 @@ static enum err open_kv(struct server *server, char *ret_why) {
     return kv_open(&options, &server->core.kv, ret_why, WHY_BYTES);
 }
 
+static enum err open_broker(struct server *server, char *ret_why) {
+    struct broker_options options = {
+        .memory_limit_bytes = server->config.memory_limit_bytes,
+        .write_buffer_bytes = server->config.write_buffer_bytes / 4,
+        .fatal = note_fatal,
+    };
+    return broker_open(&options, &server->core.broker, ret_why, WHY_BYTES);
+}
+
 /* Stores that share the datadir are all open before it replays. */
 static enum err open_stores(struct server *server, char *ret_why) {
     enum err err = open_datadir(server, ret_why);
     if (!err)
         err = open_kv(server, ret_why);
+    if (!err)
+        err = open_broker(server, ret_why);
     if (!err)
         err = datadir_start(server->datadir, ret_why, WHY_BYTES);
     return err;
@@ -123,6 +134,7 @@ static enum err open_stores(struct server *server, char *ret_why) {
 static void close_stores(struct server *server) {
     if (server->datadir)
         datadir_stop(server->datadir);
+    broker_close(server->core.broker);
     kv_close(server->core.kv);
     datadir_close(server->datadir);
 }
@@ -185,6 +197,7 @@ static void drain(struct server *server, const sigset_t *signals) {
     struct timespec delay = {delay_ms / 1000, delay_ms % 1000 * 1000000};
     if (delay_ms && !atomic_load(&store_failed))
         sigtimedwait(signals, NULL, &delay);
+    broker_drain(server->core.broker);
     close_doors(server);
 }
 

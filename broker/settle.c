@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* What is done with a delivery, or with all messages of a queue: staged and finished as a publish
+ * is. A message whose ack is staged is BUSY: its lease was good when the ack came. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "broker/hdd.h"
+#include "broker/internal.h"
+
+static enum err add_record(struct broker_stage *stage, const struct broker_op *op,
+                           struct journal_block *block) {
+    struct queue *queue = stage->few[0].queue;
+    struct message *message = stage->leased;
+    if (!block || !queue_is_hdd(queue))
+        return OK;
+    switch (op->action) {
+    case BROKER_ACK:
+        return hdd_add_ack(block, queue, message->lane, message->seq);
+    case BROKER_NACK:
+        return hdd_add_state(block, queue, message, MESSAGE_DELAYED, stage->now_ms + op->delay_ms);
+    case BROKER_EXTEND:
+        return hdd_add_state(block, queue, message, MESSAGE_LEASED, stage->now_ms + op->lease_ms);
+    default:
+        return OK;
+    }
+}
+
+static enum err stage_locked(struct broker_stage *stage, struct broker_op *op,
+                             struct journal_block *block) {
+    struct queue *queue = stage->few[0].queue;
+    if (queue->deleted)
+        return ERR_QUEUE_NOT_EXIST;
+    if (op->action == BROKER_FLUSH)
+        return OK;
+    enum err err = lease_find_locked(queue, op->receipt, stage->now_ms, &stage->leased);
+    if (!err)
+        err = add_record(stage, op, block);
+    if (!err)
+        stage->leased->flags |= MESSAGE_BUSY;
+    return err;
+}
+
+enum err settle_stage(struct broker *broker, struct broker_op *op, int64_t now_ms,
+                      struct broker_stage *on_stack, struct journal_block *block) {
+    op->stage = NULL;
+    struct queue *queue = topology_find_queue(broker, op->queue);
+    if (!queue)
+        return ERR_QUEUE_NOT_EXIST;
+    if (queue_is_hdd(queue) && !block) {
+        queue_unref(queue);
+        return ERR_WOULD_WAIT;
+    }
+    struct broker_stage *stage = on_stack ? on_stack : malloc(sizeof *stage);
+    if (!stage) {
+        queue_unref(queue);
+        return ERR_OUT_OF_MEMORY;
+    }
+    stage->on_heap = !on_stack;
+    stage->now_ms = now_ms;
+    stage->leased = NULL;
+    stage->few[0] = (struct stage_item){.queue = queue};
+    pthread_mutex_lock(&queue->lock);
+    enum err err = stage_locked(stage, op, block);
+    pthread_mutex_unlock(&queue->lock);
+    if (!err && op->action == BROKER_FLUSH && block)
+        err = hdd_add_flush(block, queue, &stage->seq);
+    op->stage = stage;
+    if (err)
+        settle_undo(broker, op);
+    return err;
+}
+
+static void stage_free(struct broker_op *op) {
+    struct broker_stage *stage = op->stage;
+    op->stage = NULL;
+    queue_unref(stage->few[0].queue);
+    if (stage->on_heap)
+        free(stage);
+}
+
+void settle_undo(struct broker *broker, struct broker_op *op) {
+    struct broker_stage *stage = op->stage;
+    struct queue *queue = stage->few[0].queue;
+    (void)broker;
+    pthread_mutex_lock(&queue->lock);
+    if (stage->leased && !queue->deleted)
+        stage->leased->flags &= (uint8_t)~MESSAGE_BUSY;
+    pthread_mutex_unlock(&queue->lock);
+    stage_free(op);
+}
+
+static void flush_locked(struct queue *queue, struct broker_op *op) {
+    op->count = queue_empty_locked(queue, false);
+    queue->dropped += op->count;
+    if (queue_is_hdd(queue))
+        hdd_renew_store_locked(queue, (uint32_t)op->stage->seq);
+}
+
+static void finish_locked(struct queue *queue, struct broker_op *op, struct effects *effects) {
+    struct broker_stage *stage = op->stage;
+    struct message *message = stage->leased;
+    if (op->action == BROKER_FLUSH) {
+        flush_locked(queue, op);
+        return;
+    }
+    message->flags &= (uint8_t)~MESSAGE_BUSY;
+    switch (op->action) {
+    case BROKER_ACK:
+        lease_end_locked(queue, message, effects);
+        queue->acked++;
+        atomic_fetch_add_explicit(&queue->broker->acked, 1, memory_order_relaxed);
+        message_gone_locked(queue, message);
+        break;
+    case BROKER_NACK:
+        lease_end_locked(queue, message, effects);
+        lease_settle_locked(queue, message, stage->now_ms, op->delay_ms, effects);
+        break;
+    default: /* BROKER_EXTEND; its place in the heap never was empty */
+        heap_remove(&queue->leases, message);
+        message->due_ms = stage->now_ms + (op->lease_ms ? op->lease_ms : queue->options.lease_ms);
+        heap_push(&queue->leases, message);
+        if (queue_is_hdd(queue))
+            hdd_note_locked(queue, message);
+        break;
+    }
+    waiter_serve_locked(queue, stage->now_ms, effects);
+    clock_schedule_locked(queue);
+}
+
+void settle_finish(struct broker *broker, struct broker_op *op) {
+    struct queue *queue = op->stage->few[0].queue;
+    struct effects effects;
+    (void)broker;
+    effects_init(&effects);
+    pthread_mutex_lock(&queue->lock);
+    if (!queue->deleted)
+        finish_locked(queue, op, &effects);
+    pthread_mutex_unlock(&queue->lock);
+    effects_run(queue, &effects);
+    stage_free(op);
+}
+
+static void give_back_locked(struct queue *queue, const struct broker_delivery *delivery,
+                             int64_t now_ms, struct effects *effects) {
+    struct message *message;
+    if (lease_find_locked(queue, slice_make(delivery->receipt, BROKER_RECEIPT_BYTES - 1), now_ms,
+                          &message))
+        return;
+    lease_end_locked(queue, message, effects);
+    message->attempt--;
+    queue->delivered--;
+    if (message->attempt)
+        queue->redelivered--;
+    message->due_ms = 0;
+    message_place_locked(queue, message, now_ms, effects);
+    if (queue_is_hdd(queue)) {
+        hdd_note_locked(queue, message);
+        hdd_submit_state(queue, message);
+    }
+}
+
+void broker_give_back(struct broker *broker, struct broker_receive *receive) {
+    struct queue *queue = receive->at;
+    struct effects effects;
+    (void)broker;
+    if (!queue || receive->count == 0)
+        return;
+    int64_t now_ms = receive->now_ms ? receive->now_ms : clock_wall_ms();
+    effects_init(&effects);
+    pthread_mutex_lock(&queue->lock);
+    if (!queue->deleted) {
+        for (unsigned i = 0; i < receive->count; i++)
+            give_back_locked(queue, &receive->deliveries[i], now_ms, &effects);
+        waiter_serve_locked(queue, now_ms, &effects);
+    }
+    pthread_mutex_unlock(&queue->lock);
+    effects_run(queue, &effects);
+}
