@@ -116,6 +116,7 @@ static enum err ask(struct http_request *request) {
         http_request_settle(request);
         stream->receive.err = err;
         stream->holds = true;
+        stream->ended = !err && stream->receive.count == 0; /* nobody waits any more: a drain */
     }
     adopt(request);
     return OK;
