@@ -122,9 +122,13 @@ def compare(names, connections, depth):
     return seen
 
 
-def judge(what, figure, beside, against, least):
+def judge(what, figure, beside, against, least, bare=None):
+    """Pass or miss; where a bare echo would miss too, its ratio is said beside."""
     if figure and beside:
-        note(what, figure, beside, against, "%g" % least, passed=figure / beside >= least)
+        wanted = "%g" % least
+        if bare and bare / beside < least:
+            wanted += " (a bare echo: %.2f)" % (bare / beside)
+        note(what, figure, beside, against, wanted, passed=figure / beside >= least)
     else:
         print("%-56s not measured" % what)
 
@@ -138,7 +142,7 @@ def judge_all(seen):
             if name in figures and against in figures:
                 judge("%s %s, %d x %d" % (name, column, connections, depth),
                       figures[name][columns[column]], figures[against][columns[column]], against,
-                      least)
+                      least, figures[ECHO][columns[column]])
         for name in ("hati memory", "hati memory, SUBSCRIBE"):
             one("publish, receive+ack", name, "beanstalkd", 2)
             one("end to end", name, "beanstalkd", 2)
@@ -162,7 +166,8 @@ def compare_latency(names):
 
 
 def compare_lengths():
-    """A long queue against a short one; what the server keeps in memory for it."""
+    """A long queue against a short one; what the server keeps in memory for it. On hdd that is what
+    is not in LMDB yet (64 MiB at most), however long the queue."""
     print()
     for storage in ("memory", "hdd"):
         short, long = (measure_length(storage, standing) for standing in (1000, settings.standing))
@@ -171,8 +176,10 @@ def compare_lengths():
         what = "hati %s receive+ack, queue of %s" % (storage, show(settings.standing))
         note(what, long["consume_per_second"], short["consume_per_second"], "queue of 1,000",
              "0.67", passed=long["consume_per_second"] * 1.5 >= short["consume_per_second"])
+        grown_kib = long["own_kib"] - short["own_kib"]
         note("  its own memory", long["own_kib"] * 1024, short["own_kib"] * 1024, "queue of 1,000",
-             "does not grow" if storage == "hdd" else None, unit=" bytes")
+             "96 MiB more at most" if storage == "hdd" else None, unit=" bytes",
+             passed=grown_kib < 96 * 1024 if storage == "hdd" else None)
         note("  resident, pages of files included", long["all_kib"] * 1024, short["all_kib"] * 1024,
              "queue of 1,000", unit=" bytes")
 
@@ -181,7 +188,8 @@ def measure_length(storage, standing):
     server = Hati()
     try:
         return ask_load(server, ["hati", "--storage", storage], "drain", "--standing", standing,
-                        "--seconds", settings.seconds, "--pid", server.process.pid)
+                        "--connections", 4, "--depth", 16, "--seconds", settings.seconds, "--pid",
+                        server.process.pid)
     except subprocess.CalledProcessError as failed:
         print("queue of %d: FAILED: %s%s" % (standing, failed.stdout.decode(),
                                              failed.stderr.decode()))
@@ -205,20 +213,25 @@ def tell(sock, lines):
 def measure_bindings(count):
     """Publishes by a direct router that has so many bindings, one of which fits."""
     server = Hati()
-    with socket.create_connection(("127.0.0.1", server.tcp)) as sock:
-        tell(sock, ["CREATEROUTER r direct", "CREATEQUEUE q memory", "CREATEQUEUE other memory",
-                    "BIND r q k"] + ["BIND r other k%d" % i for i in range(1, count)])
-    seen = ask_load(server, ["hati", "--storage", "memory"], "turns", "--router", "r", "--key", "k",
-                    "--connections", 50, "--depth", 32, "--seconds", settings.broker_seconds)
-    server.close()
-    return seen["publish_per_second"]
+    try:
+        with socket.create_connection(("127.0.0.1", server.tcp)) as sock:
+            tell(sock, ["CREATEROUTER r direct", "CREATEQUEUE q memory", "CREATEQUEUE other memory",
+                        "BIND r q k"] + ["BIND r other k%d" % i for i in range(1, count)])
+        return ask_load(server, ["hati", "--storage", "memory"], "turns", "--router", "r", "--key",
+                        "k", "--connections", 50, "--depth", 32, "--seconds",
+                        settings.broker_seconds)["publish_per_second"]
+    except subprocess.CalledProcessError as failed:
+        print("%d bindings: FAILED: %s%s" % (count, failed.stdout.decode(), failed.stderr.decode()))
+        return None
+    finally:
+        server.close()
 
 
 def compare_bindings():
     print()
     rounds = [(measure_bindings(10000), measure_bindings(10)) for _ in range(settings.rounds)]
     many, few = middle_of(rounds)
-    note("direct publish, 10,000 bindings", many, few, "10 bindings", "0.5", passed=many * 2 >= few)
+    judge("direct publish, 10,000 bindings", many, few, "10 bindings", 0.5)
 
 
 def bench_broker():

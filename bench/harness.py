@@ -94,7 +94,7 @@ def middle(*measures):
 def note(what, figure, beside=None, against=None, target=None, unit="/s", passed=None):
     """Prints a figure, and keeps it; passed (a boolean) says whether it is what was wanted."""
     ratio = figure / beside if beside else None
-    line = "%-46s %12s%s" % (what, "{:,.0f}".format(figure) if figure >= 100 else "%.3g" % figure,
+    line = "%-56s %12s%s" % (what, "{:,.0f}".format(figure) if figure >= 100 else "%.3g" % figure,
                              unit)
     if beside:
         line += "   %s %s   ratio %.2f" % (against, "{:,.0f}".format(beside), ratio)
