@@ -165,17 +165,12 @@ enum err op_broker_ack_many(struct call *call) {
     return broker_submit_ops(call, list, count, finish_ack_many);
 }
 
-/* What failed holds nothing that could be given back. */
-static void finish_receive(struct call *call, enum err err) {
-    call->err = err;
-    call->broker.holds = err == OK;
-    if (err)
-        broker_receive_free(&call->broker.receive);
-}
-
+/* It is let go of by call_release, a failed one too: until the door is done with the call, somebody
+ * may be about to stop it. */
 static void receive_done(struct broker_receive *receive) {
     struct call *call = receive->context;
-    finish_receive(call, receive->err);
+    call->err = receive->err;
+    call->broker.holds = true;
     call->wake(call);
 }
 
@@ -191,8 +186,8 @@ enum err op_broker_receive(struct call *call) {
         .context = call,
     };
     enum err err = broker_receive(call->core->broker, &call->broker.receive);
-    if (err != ERR_PENDING && err != ERR_WOULD_WAIT)
-        finish_receive(call, err);
+    if (err != ERR_PENDING) /* a pending call may be finished and gone by now */
+        call->broker.holds = err != ERR_WOULD_WAIT;
     return err;
 }
 
