@@ -26,21 +26,12 @@ static enum err check_value(struct call *call, struct slice value) {
     return OK;
 }
 
-/* On a line a storage type may be left out before options: `jobs lease=5000`. */
-static bool is_setting(const struct call *call, struct slice text) {
-    const struct op *op = call->op;
-    return op->params[op->param_count - 1].type == PARAM_SETTINGS && text.len &&
-           memchr(text.ptr, '=', text.len) != NULL;
-}
-
 static enum err bind_storage(struct call *call, unsigned index, struct slice text) {
     enum kv_storage storage = KV_STORAGES;
     if (slice_equal(text, SLICE("memory")))
         storage = KV_MEMORY;
     else if (slice_equal(text, SLICE("hdd")))
         storage = KV_HDD;
-    else if (is_setting(call, text))
-        return bind_settings(call, call->op->param_count - 1, text);
     else
         return call_fail(call, ERR_STORAGE_TYPE_INVALID, "%s", err_text(ERR_STORAGE_TYPE_INVALID));
     memcpy(bind_field_of(call, index), &storage, sizeof storage);

@@ -99,7 +99,8 @@ static size_t keep_escapes(void *context, struct MHD_Connection *mhd, char *text
 
 static enum MHD_Result reply_ready(struct http_request *request) {
     struct core *core = request->server->core;
-    if (!atomic_load(&core->ready) || atomic_load(&core->draining) || !kv_is_ready(core->kv))
+    if (!atomic_load(&core->ready) || atomic_load(&core->draining) || !kv_is_ready(core->kv) ||
+        (core->broker && !broker_is_ready(core->broker)))
         return http_reply_error(request, ERR_UNAVAILABLE, "not ready");
     return http_reply_copy(request, MHD_HTTP_OK, "text/plain", SLICE("ready\n"));
 }

@@ -16,8 +16,10 @@ static void release_memory(struct http_request *request) {
     arena_done(&request->arena);
     if (request->body.cap > HTTP_KEPT_BODY_BYTES)
         buf_done(&request->body);
-    if (request->rpc_used)
+    if (request->rpc_used) {
+        rpc_release(&request->rpc, request->carries && request->was_sent);
         rpc_free(&request->rpc);
+    }
     buf_done(&request->answer);
     json_decref(request->json);
     request->json = NULL;

@@ -20,12 +20,22 @@ bool http_rpc_accepts(struct slice content_type) {
     return false;
 }
 
+/* A caller that hung up while it waited is answered nothing: what came for it is ready again. */
 static enum MHD_Result finish(struct http_request *request) {
+    request->carries = request->rpc.held != NULL;
+    if (request->carries && request->was_parked && http_is_gone(request->owner->watched.fd)) {
+        rpc_release(&request->rpc, false);
+        return MHD_NO;
+    }
     return http_reply_kept(request, MHD_HTTP_OK, "application/json", buf_slice(&request->answer));
 }
 
 static void done(struct rpc_request *rpc) {
     http_request_wake(rpc->context);
+}
+
+static void stop(struct http_parked *parked) {
+    rpc_stop(&http_request_of(parked)->rpc);
 }
 
 enum MHD_Result http_rpc_run(struct http_request *request) {
@@ -41,7 +51,10 @@ enum MHD_Result http_rpc_run(struct http_request *request) {
         .done = done,
         .context = request,
     };
-    http_request_begin_work(request);
+    if (rpc_may_wait(&request->rpc))
+        http_request_begin_wait(request, stop);
+    else
+        http_request_begin_work(request);
     enum err err = rpc_run(&request->rpc);
     if (err == ERR_PENDING)
         return http_request_park(request, finish);

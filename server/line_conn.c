@@ -160,7 +160,7 @@ static void render_slot(struct line_conn *conn, struct line_slot *slot) {
     struct line_loop *loop = conn->loop;
     bool good = true;
     if (slot->json) {
-        line_json_render(&loop->out, slot);
+        line_json_render(loop, slot);
     } else {
         loop->requests++;
         if (slot->state == SLOT_EXPIRED) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/line_conn.h"
+#include "server/line_held.h"
 #include "server/line_loop.h"
 #include "server/rpc.h"
 
@@ -33,7 +34,9 @@ void line_json_free(struct line_json *json) {
     free(json);
 }
 
+/* Messages that did not come to be sent go back to their queues. */
 void line_json_release(struct line_loop *loop, struct line_json *json) {
+    rpc_release(&json->request, false);
     rpc_free(&json->request);
     if (loop->spare_json || json->out.cap > SPARE_BYTES_MAX) {
         line_json_free(json);
@@ -97,9 +100,24 @@ void line_json_run(struct line_conn *conn, struct slice line) {
     line_conn_settle(conn);
 }
 
-void line_json_render(struct buf *to, const struct line_slot *slot) {
-    if (slot->state == SLOT_EXPIRED)
+bool line_json_may_wait(const struct line_json *json) {
+    return rpc_may_wait(&json->request);
+}
+
+void line_json_stop(struct line_json *json) {
+    rpc_stop(&json->request);
+}
+
+void line_json_render(struct line_loop *loop, struct line_slot *slot) {
+    struct buf *to = &loop->out;
+    if (slot->state == SLOT_EXPIRED) {
         rpc_append_error(to, ERR_UNAVAILABLE, err_text(ERR_UNAVAILABLE));
-    else
-        buf_append(to, buf_slice(&slot->json->out));
+        return;
+    }
+    struct rpc_request *request = &slot->json->request;
+    if (!buf_append(to, buf_slice(&slot->json->out)))
+        return;
+    for (const struct rpc_held *held = request->held; held; held = held->next)
+        line_held_add(loop, &held->receive);
+    rpc_forget(request);
 }

@@ -71,7 +71,8 @@ void line_slot_queue(struct line_slot *slot, struct line_conn *conn) {
 
 void line_slot_park(struct line_slot *slot) {
     struct line_loop *loop = slot->woken.loop;
-    bool waits = slot->call.op && (slot->call.op->flags & OP_WAITS);
+    bool waits = slot->json ? line_json_may_wait(slot->json)
+                            : slot->call.op && (slot->call.op->flags & OP_WAITS);
     if (loop->config->request_timeout_ms <= 0 || waits)
         return;
     slot->deadline_ms = clock_steady_ms() + loop->config->request_timeout_ms;
@@ -119,7 +120,9 @@ void line_slot_dequeue(struct line_slot *slot) {
 }
 
 void line_slot_stop(struct line_slot *slot) {
-    if (slot->state == SLOT_RUNNING && slot->call.op)
+    if (slot->state == SLOT_RUNNING && slot->json)
+        line_json_stop(slot->json);
+    else if (slot->state == SLOT_RUNNING && slot->call.op)
         call_stop(&slot->call);
 }
 

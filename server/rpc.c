@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Carries out the calls of a body in order. Whoever runs it holds the run: the caller's thread at
  * first; where calls are parked, the thread that wakes the last of them. */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -21,7 +22,11 @@ struct rpc {
     bool full;          /* the answers outgrew the buffer */
     bool batch_open;    /* a `[` was written */
     bool item_taken;
-    size_t message_start; /* where the message's answer begins in the buffer */
+    size_t message_start;                /* where the message's answer begins in the buffer */
+    const struct rpc_held *message_held; /* what was held before it */
+    pthread_mutex_t lock;                /* of stoppable and stopped; not on the stack */
+    struct call *stoppable;              /* parked, and waits for messages */
+    bool stopped;
     struct rpc_item item; /* room for the first: most bodies hold one call */
     alignas(16) char room[RPC_ROOM_BYTES];
 };
@@ -46,6 +51,9 @@ static void init(struct rpc *rpc, struct rpc_request *request, bool movable) {
     rpc->exclusive = rpc->full = rpc->batch_open = false;
     rpc->movable = movable;
     rpc->message_start = request->out->len;
+    rpc->message_held = request->held;
+    rpc->stoppable = NULL;
+    rpc->stopped = false;
 }
 
 static void release(struct rpc *rpc) {
@@ -60,6 +68,7 @@ static void give_up(struct rpc *rpc) {
     out->len = rpc->message_start;
     out->failed = false;
     rpc_append_error(out, ERR_VALUE_TOO_LARGE, "the answers are over the limit");
+    rpc_hold_undo(rpc->request, rpc->message_held);
     rpc->full = true;
     rpc->batch_open = false;
 }
@@ -74,18 +83,26 @@ static void write_answer(struct rpc *rpc, const struct rpc_item *item,
         buf_append_char(out, '\n');
 }
 
-static void answer(struct rpc *rpc, const struct rpc_item *item) {
+/* False where it did not fit, and that is the answer. */
+static bool write_or_refuse(struct rpc *rpc, const struct rpc_item *item) {
     struct buf *out = rpc->request->out;
     size_t start = out->len;
+    write_answer(rpc, item, rpc_append_answer);
+    if (!out->failed)
+        return true;
+    out->len = start;
+    out->failed = false;
+    write_answer(rpc, item, rpc_append_too_large);
+    return false;
+}
+
+static void answer(struct rpc *rpc, struct rpc_item *item) {
+    struct buf *out = rpc->request->out;
     if (rpc->full)
         return;
     if (!item->silent) {
-        write_answer(rpc, item, rpc_append_answer);
-        if (out->failed) {
-            out->len = start;
-            out->failed = false;
-            write_answer(rpc, item, rpc_append_too_large);
-        }
+        if (write_or_refuse(rpc, item))
+            rpc_hold(rpc->request, &item->call);
         rpc->batch_open = item->in_batch;
     }
     if (item->ends_batch && rpc->batch_open) {
@@ -94,12 +111,16 @@ static void answer(struct rpc *rpc, const struct rpc_item *item) {
     }
     if (out->failed)
         give_up(rpc);
-    else if (!item->in_batch || item->ends_batch)
+    else if (!item->in_batch || item->ends_batch) {
         rpc->message_start = out->len;
+        rpc->message_held = rpc->request->held;
+    }
 }
 
 static void finish_item(struct rpc *rpc, struct rpc_item *item) {
     answer(rpc, item);
+    if (item->good)
+        call_release(&item->call, false); /* what was not answered */
     json_decref(item->doc);
     if (!rpc->first && !rpc->held)
         reset_arena(rpc);
@@ -135,6 +156,25 @@ static bool may_run_now(const struct rpc *rpc, const struct rpc_item *item) {
 
 static void on_wake(struct call *call);
 
+/* A call that may wait for messages is about to be run: what rpc_stop stops, from here on. */
+static void begin_wait(struct rpc *rpc, struct call *call) {
+    if (!(call->op->flags & OP_WAITS))
+        return;
+    pthread_mutex_lock(&rpc->lock);
+    rpc->stoppable = call;
+    if (rpc->stopped)
+        call->args.wait_ms = 0;
+    pthread_mutex_unlock(&rpc->lock);
+}
+
+static void end_wait(struct rpc *rpc, const struct call *call) {
+    if (!(call->op->flags & OP_WAITS))
+        return;
+    pthread_mutex_lock(&rpc->lock);
+    rpc->stoppable = NULL;
+    pthread_mutex_unlock(&rpc->lock);
+}
+
 static void run_item(struct rpc *rpc, struct rpc_item *item) {
     struct call *call = &item->call;
     enum err err = OK;
@@ -146,12 +186,14 @@ static void run_item(struct rpc *rpc, struct rpc_item *item) {
         call->context = rpc;
         bool exclusive = !call_is_queued_write(call);
         atomic_fetch_add(&rpc->parked, 1);
+        begin_wait(rpc, call);
         err = call_run(call);
         if (err == ERR_PENDING) {
             rpc->exclusive = exclusive;
             push(rpc, item);
             return;
         }
+        end_wait(rpc, call);
         atomic_fetch_sub(&rpc->parked, 1);
     }
     if (rpc->first)
@@ -165,6 +207,19 @@ static struct rpc_item *take_item(struct rpc *rpc) {
         return arena_alloc(&rpc->arena, sizeof(struct rpc_item));
     rpc->item_taken = true;
     return &rpc->item;
+}
+
+/* On the stack: what can be answered at once is. False where nothing was done. */
+static bool try_item(struct rpc *rpc, struct rpc_item *item) {
+    struct call *call = &item->call;
+    if (!call_may_try(call))
+        return false;
+    call->broker.at_once = true;
+    if (call_run(call) == ERR_WOULD_WAIT)
+        return false;
+    rpc_source_take(&rpc->source, item);
+    finish_item(rpc, item);
+    return true;
 }
 
 enum step {
@@ -190,9 +245,11 @@ static enum step run_some(struct rpc *rpc) {
             rpc->held = item;
             return STEP_WAIT;
         }
-        if (rpc->movable && item->good && !call_is_off_disk(&item->call))
+        bool may_park = item->good && !call_is_off_disk(&item->call);
+        if (!rpc->movable || !may_park)
+            run_item(rpc, item);
+        else if (!try_item(rpc, item))
             return STEP_MOVE;
-        run_item(rpc, item);
     }
 }
 
@@ -211,14 +268,37 @@ static enum step go_on(struct rpc *rpc) {
     }
 }
 
-static void on_wake(struct call *call) {
-    struct rpc *rpc = call->context;
+/* One of those that keep the run parked lets go of it. */
+static void let_go(struct rpc *rpc) {
     if (atomic_fetch_sub(&rpc->parked, 1) != 1)
         return;
     atomic_store(&rpc->parked, 1);
     drain(rpc);
     if (go_on(rpc) == STEP_END)
         rpc->request->done(rpc->request);
+}
+
+static void on_wake(struct call *call) {
+    struct rpc *rpc = call->context;
+    end_wait(rpc, call);
+    let_go(rpc);
+}
+
+/* While it is stopped the call is kept from being answered and freed. */
+void rpc_stop(struct rpc_request *request) {
+    struct rpc *rpc = request->rpc;
+    if (!rpc)
+        return;
+    pthread_mutex_lock(&rpc->lock);
+    struct call *call = rpc->stoppable;
+    rpc->stopped = true;
+    if (call)
+        atomic_fetch_add(&rpc->parked, 1);
+    pthread_mutex_unlock(&rpc->lock);
+    if (!call)
+        return;
+    call_stop(call);
+    let_go(rpc);
 }
 
 /* From the stack to the heap, before the first call that may be parked: nothing is under way, and
@@ -228,9 +308,11 @@ static struct rpc *move(struct rpc *from) {
     if (!to)
         return NULL;
     init(to, from->request, false);
+    pthread_mutex_init(&to->lock, NULL);
     to->source = from->source;
     to->batch_open = from->batch_open;
     to->message_start = from->message_start;
+    to->message_held = from->message_held;
     from->source.doc = NULL;
     return to;
 }
@@ -251,9 +333,20 @@ static bool may_parse(const struct rpc_request *request) {
     return false;
 }
 
+static void free_engine(struct rpc_request *request) {
+    struct rpc *rpc = request->rpc;
+    if (!rpc)
+        return;
+    release(rpc);
+    pthread_mutex_destroy(&rpc->lock);
+    free(rpc);
+    request->rpc = NULL;
+}
+
 enum err rpc_run(struct rpc_request *request) {
     struct rpc on_stack;
     request->rpc = NULL;
+    request->held = NULL;
     if (!may_parse(request))
         return outcome(request);
     init(&on_stack, request, true);
@@ -267,14 +360,11 @@ enum err rpc_run(struct rpc_request *request) {
         return ERR_OUT_OF_MEMORY;
     if (go_on(request->rpc) == STEP_WAIT)
         return ERR_PENDING;
-    rpc_free(request);
+    free_engine(request);
     return outcome(request);
 }
 
 void rpc_free(struct rpc_request *request) {
-    if (!request->rpc)
-        return;
-    release(request->rpc);
-    free(request->rpc);
-    request->rpc = NULL;
+    rpc_release(request, true);
+    free_engine(request);
 }

@@ -12,6 +12,12 @@
 
 struct rpc;
 
+/* Messages that stand in the answers. */
+struct rpc_held {
+    struct rpc_held *next;
+    struct broker_receive receive; /* come back */
+};
+
 struct rpc_request {
     struct core *core;
     const struct auth_grant *grant;
@@ -24,7 +30,8 @@ struct rpc_request {
     void (*done)(
         struct rpc_request *request); /* from any thread, once, where pending; no blocking */
     void *context;
-    struct rpc *rpc; /* the engine's; free with rpc_free after rendering */
+    struct rpc *rpc;       /* the engine's; free with rpc_free after rendering */
+    struct rpc_held *held; /* the engine's until the answers are there; see rpc_release */
 };
 
 /* Answers one body: an object, a batch, or several objects one after another. Calls are carried out
@@ -32,7 +39,20 @@ struct rpc_request {
  * comes later, perhaps before this returns, and the caller keeps everything alive until then.
  * ERR_OUT_OF_MEMORY: nothing can be said. Malformed input is an answer, not a failure. */
 enum err rpc_run(struct rpc_request *request) MUST_USE;
+/* After the answers were sent, or could not be: messages in them are let go of, or given back to
+ * their queues. Once for each request that was run. */
+void rpc_release(struct rpc_request *request, bool was_sent);
+/* The same where somebody else took copies of the receives over. */
+void rpc_forget(struct rpc_request *request);
+/* Frees the engine; messages that were not released by now count as sent. */
 void rpc_free(struct rpc_request *request);
+
+/* True where the body may ask to wait for messages: as long as it says, not as the door does. */
+bool rpc_may_wait(const struct rpc_request *request);
+/* The caller of a pending request is gone: its wait for messages ends, and later ones do not wait.
+ * done comes as ever, perhaps before this returns. Any thread, between the return of rpc_run and
+ * rpc_free. */
+void rpc_stop(struct rpc_request *request);
 
 /* Appends an error answer of 2.0 with id null, for refusals before any method. */
 bool rpc_append_error(struct buf *out, enum err err, const char *detail);

@@ -58,6 +58,17 @@ void rpc_item_bind(struct rpc_item *item, struct rpc_request *request, struct rp
                    struct arena *arena);
 /* Binds what stands under `params` (NULL: nothing does) to item->call. */
 enum err rpc_bind_params(struct call *call, json_t *params, bool legacy) MUST_USE;
+/* Binds the members of an object but one (NULL: all) that is no parameter. */
+enum err rpc_bind_members(struct call *call, json_t *object, const char *but) MUST_USE;
+/* For parameters that are arrays of receipts, messages or ops, and for headers.
+ * (rpc_lists.c) */
+enum err rpc_bind_list(struct call *call, const struct param *param, json_t *list) MUST_USE;
+enum err rpc_bind_headers(struct call *call, unsigned index, const json_t *headers) MUST_USE;
+
+/* Messages of a finished call that is answered: the door decides (rpc_release). */
+void rpc_hold(struct rpc_request *request, struct call *call);
+/* Those held since `until` go back to their queues: their answer is not sent. */
+void rpc_hold_undo(struct rpc_request *request, const struct rpc_held *until);
 
 /* Appends the answer of a finished item without its newline; out->failed where it does not fit. */
 void rpc_append_answer(struct buf *out, const struct rpc_item *item);

@@ -125,6 +125,8 @@ static enum err bind_scalar(struct call *call, unsigned index, const json_t *val
 static enum err bind_param(struct call *call, unsigned index, json_t *value,
                            struct bytes_param *bytes) {
     const struct param *param = &call->op->params[index];
+    if (call->args.given & 1U << index) /* under its other name */
+        return call_fail(call, ERR_SYNTAX, "%s stands twice", param->name);
     switch (param->type) {
     case PARAM_KEYS:
         call->args.given |= 1U << index;
@@ -132,6 +134,15 @@ static enum err bind_param(struct call *call, unsigned index, json_t *value,
     case PARAM_ENTRIES:
         call->args.given |= 1U << index;
         return bind_entries(call, param->name, value);
+    case PARAM_RECEIPTS:
+    case PARAM_MESSAGES:
+    case PARAM_OPS:
+        call->args.given |= 1U << index;
+        return rpc_bind_list(call, param, value);
+    case PARAM_HEADERS:
+        return rpc_bind_headers(call, index, value);
+    case PARAM_SETTINGS:
+        return call_fail(call, ERR_SYNTAX, "there is no parameter %s", param->name);
     case PARAM_BYTES:
         bytes->text = value;
         bytes->index = index;
@@ -144,10 +155,13 @@ static enum err bind_param(struct call *call, unsigned index, json_t *value,
     }
 }
 
-static enum err bind_named(struct call *call, json_t *params, struct bytes_param *bytes) {
+static enum err bind_named(struct call *call, json_t *params, const char *but,
+                           struct bytes_param *bytes) {
     const char *name;
     json_t *value;
     json_object_foreach(params, name, value) {
+        if (but && strcmp(name, but) == 0)
+            continue;
         int index = bind_find_param(call->op, slice_of_cstr(name));
         if (index < 0)
             return call_fail(call, ERR_SYNTAX, "there is no parameter %.64s", name);
@@ -194,8 +208,15 @@ enum err rpc_bind_params(struct call *call, json_t *params, bool legacy) {
     json_t *named = json_is_object(only) ? only : json_is_object(params) ? params : NULL;
     enum err err = OK;
     if (named)
-        err = bind_named(call, named, &bytes);
+        err = bind_named(call, named, NULL, &bytes);
     else if (params && !json_is_null(only)) /* Go sends [null] for nothing */
         err = bind_placed(call, params, &bytes);
+    return err ? err : bind_rest(call, &bytes);
+}
+
+enum err rpc_bind_members(struct call *call, json_t *object, const char *but) {
+    struct bytes_param bytes = {0};
+    enum err err = json_is_object(object) ? bind_named(call, object, but, &bytes)
+                                          : call_fail(call, ERR_SYNTAX, "an object was expected");
     return err ? err : bind_rest(call, &bytes);
 }

@@ -211,6 +211,10 @@ enum err rpc_run(struct rpc_request *request) {
     return OK;
 }
 
+void rpc_stop(struct rpc_request *request) {
+    (void)request;
+}
+
 void rpc_free(struct rpc_request *request) {
     (void)request;
 }
