@@ -14,7 +14,8 @@ enum door { DOOR_LINE, DOOR_HTTP, DOOR_COUNT };
 struct core {
     struct kv *kv;
     struct broker *broker;
-    struct auth *auth; /* NULL: no credentials configured */
+    struct committer *committer; /* of the stores on hdd, which share it; NULL: there is none */
+    struct auth *auth;           /* NULL: no credentials configured */
     struct uuid default_workspace;
     uint64_t payload_limit_bytes;
     int64_t started_ms;    /* wall clock */

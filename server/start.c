@@ -128,6 +128,8 @@ static enum err open_stores(struct server *server, char *ret_why) {
         err = open_broker(server, ret_why);
     if (!err)
         err = datadir_start(server->datadir, ret_why, WHY_BYTES);
+    if (!err)
+        server->core.committer = datadir_committer(server->datadir);
     return err;
 }
 
