@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "server/line.h"
 #include "server/rpc.h"
+#include "tests/unit/server/stage_fake.h"
 
 #define FAKE_ENTRIES 64
 #define FAKE_QUEUE 4096

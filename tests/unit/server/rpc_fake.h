@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "server/rpc.h"
+#include "tests/unit/server/stage_fake.h"
 
 #define FAKE_ENTRIES 64
 #define FAKE_QUEUE 4096

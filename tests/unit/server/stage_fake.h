@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* For programs that stand in for kv: batches are not what they test. */
+#ifndef HATI_TESTS_STAGE_FAKE_H
+#define HATI_TESTS_STAGE_FAKE_H
+
+#include "kv/kv.h"
+
+enum err kv_stage_prepare(struct kv *kv, const struct kv_op *op, struct journal_block *block) {
+    (void)kv, (void)op, (void)block;
+    return ERR_UNAVAILABLE;
+}
+
+enum err kv_stage_begin(struct kv *kv, int64_t now_ms, unsigned op_count_max,
+                        struct journal_block *block, struct kv_stage **ret_stage) {
+    (void)kv, (void)now_ms, (void)op_count_max, (void)block, (void)ret_stage;
+    return ERR_UNAVAILABLE;
+}
+
+enum err kv_stage_op(struct kv_stage *stage, struct kv_op *op) {
+    (void)stage, (void)op;
+    return ERR_UNAVAILABLE;
+}
+
+void kv_stage_undo(struct kv_stage *stage) {
+    (void)stage;
+}
+
+void kv_stage_end(struct kv_stage *stage) {
+    (void)stage;
+}
+
+uint64_t kv_stage_size(const struct kv_op *op) {
+    (void)op;
+    return 0;
+}
+
+#endif
