@@ -222,47 +222,4 @@ enum err broker_submit(struct broker *unused, struct broker_write *write) {
     return write->err = op->err;
 }
 
-/* The rest stands here so that the real broker is not linked beside this one. */
-enum err broker_get_queue(struct broker *unused, struct slice name, int64_t now_ms,
-                          struct arena *arena, struct broker_queue_info *ret_info) {
-    (void)unused, (void)name, (void)now_ms, (void)arena, (void)ret_info;
-    return ERR_QUEUE_NOT_EXIST;
-}
-
-enum err broker_get_router(struct broker *unused, struct slice name, struct arena *arena,
-                           struct broker_router_info *ret_info) {
-    (void)unused, (void)name, (void)arena, (void)ret_info;
-    return ERR_ROUTER_NOT_EXIST;
-}
-
-enum err broker_list_queues(struct broker *unused, struct arena *arena, struct slice **ret_names,
-                            size_t *ret_count) {
-    (void)unused, (void)arena, (void)ret_names, (void)ret_count;
-    return ERR_UNAVAILABLE;
-}
-
-enum err broker_list_routers(struct broker *unused, struct arena *arena, struct slice **ret_names,
-                             size_t *ret_count) {
-    (void)unused, (void)arena, (void)ret_names, (void)ret_count;
-    return ERR_UNAVAILABLE;
-}
-
-enum err broker_peek(struct broker *unused, struct slice queue, struct broker_cursor *cursor,
-                     unsigned limit, struct arena *arena, struct broker_delivery **ret_deliveries,
-                     unsigned *ret_count, bool *ret_more) {
-    (void)unused, (void)queue, (void)cursor, (void)limit, (void)arena, (void)ret_deliveries;
-    (void)ret_count, (void)ret_more;
-    return ERR_QUEUE_NOT_EXIST;
-}
-
-void broker_stats(struct broker *unused, struct broker_stats *ret_stats) {
-    (void)unused;
-    *ret_stats = (struct broker_stats){0};
-}
-
-bool broker_is_ready(struct broker *unused) {
-    (void)unused;
-    return true;
-}
-
 #endif
