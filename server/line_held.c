@@ -27,7 +27,7 @@ static void put_held(struct line_loop *loop, struct line_held *held) {
 }
 
 void line_held_add(struct line_loop *loop, const struct broker_receive *receive) {
-    struct line_held *held = take_held(loop);
+    struct line_held *held = receive->count ? take_held(loop) : NULL;
     struct broker_receive copy = *receive;
     copy.consumer = NULL; /* it may be gone by then */
     if (!held) {

@@ -27,16 +27,7 @@ static struct slice take_word(struct slice *rest, bool *more) {
     return word;
 }
 
-/* A storage type may be left out before options: `CREATEQUEUE jobs lease=5000`. */
-static bool is_setting(const struct op *op, unsigned param, struct slice word) {
-    return op->params[param].type == PARAM_STORAGE &&
-           op->params[op->param_count - 1].type == PARAM_SETTINGS && word.len &&
-           memchr(word.ptr, '=', word.len) != NULL;
-}
-
 static enum err bind_word(struct call *call, unsigned param, struct slice word) {
-    if (is_setting(call->op, param, word))
-        param = call->op->param_count - 1U;
     if (call->op->params[param].type == PARAM_PREFIX && slice_equal(word, SLICE("*")))
         return OK;
     return bind_text(call, param, word);

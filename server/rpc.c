@@ -26,6 +26,7 @@ struct rpc {
     const struct rpc_held *message_held; /* what was held before it */
     pthread_mutex_t lock;                /* of stoppable and stopped; not on the stack */
     struct call *stoppable;              /* parked, and waits for messages */
+    bool starting;                       /* it is not known yet whether it waits */
     bool stopped;
     struct rpc_item item; /* room for the first: most bodies hold one call */
     alignas(16) char room[RPC_ROOM_BYTES];
@@ -53,7 +54,7 @@ static void init(struct rpc *rpc, struct rpc_request *request, bool movable) {
     rpc->message_start = request->out->len;
     rpc->message_held = request->held;
     rpc->stoppable = NULL;
-    rpc->stopped = false;
+    rpc->starting = rpc->stopped = false;
 }
 
 static void release(struct rpc *rpc) {
@@ -162,9 +163,35 @@ static void begin_wait(struct rpc *rpc, struct call *call) {
         return;
     pthread_mutex_lock(&rpc->lock);
     rpc->stoppable = call;
+    rpc->starting = true;
     if (rpc->stopped)
         call->args.wait_ms = 0;
     pthread_mutex_unlock(&rpc->lock);
+}
+
+static void let_go(struct rpc *rpc);
+
+/* While it is stopped the call is kept from being answered and freed. */
+static void stop_wait(struct rpc *rpc) {
+    pthread_mutex_lock(&rpc->lock);
+    struct call *call = rpc->stopped && !rpc->starting ? rpc->stoppable : NULL;
+    if (call)
+        atomic_fetch_add(&rpc->parked, 1);
+    pthread_mutex_unlock(&rpc->lock);
+    if (!call)
+        return;
+    call_stop(call);
+    let_go(rpc);
+}
+
+/* It is parked; a stop that came while it was on its way there did nothing. */
+static void park_wait(struct rpc *rpc, const struct call *call) {
+    if (!(call->op->flags & OP_WAITS))
+        return;
+    pthread_mutex_lock(&rpc->lock);
+    rpc->starting = false;
+    pthread_mutex_unlock(&rpc->lock);
+    stop_wait(rpc);
 }
 
 static void end_wait(struct rpc *rpc, const struct call *call) {
@@ -172,6 +199,7 @@ static void end_wait(struct rpc *rpc, const struct call *call) {
         return;
     pthread_mutex_lock(&rpc->lock);
     rpc->stoppable = NULL;
+    rpc->starting = false;
     pthread_mutex_unlock(&rpc->lock);
 }
 
@@ -191,6 +219,7 @@ static void run_item(struct rpc *rpc, struct rpc_item *item) {
         if (err == ERR_PENDING) {
             rpc->exclusive = exclusive;
             push(rpc, item);
+            park_wait(rpc, call);
             return;
         }
         end_wait(rpc, call);
@@ -284,21 +313,14 @@ static void on_wake(struct call *call) {
     let_go(rpc);
 }
 
-/* While it is stopped the call is kept from being answered and freed. */
 void rpc_stop(struct rpc_request *request) {
     struct rpc *rpc = request->rpc;
     if (!rpc)
         return;
     pthread_mutex_lock(&rpc->lock);
-    struct call *call = rpc->stoppable;
     rpc->stopped = true;
-    if (call)
-        atomic_fetch_add(&rpc->parked, 1);
     pthread_mutex_unlock(&rpc->lock);
-    if (!call)
-        return;
-    call_stop(call);
-    let_go(rpc);
+    stop_wait(rpc);
 }
 
 /* From the stack to the heap, before the first call that may be parked: nothing is under way, and

@@ -1,14 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "line_fake.h"
-
-#include "broker_fake.h"
-
-static void await_loop(const struct fixture *fixture) {
-    int fd = dial(fixture);
-    say(fd, "PING\n");
-    hear(fd, "+PONG\n");
-    close(fd);
-}
+#include "line_broker_case.h"
 
 /* A connection with a queue of its own. */
 static int dial_queue(const struct fixture *fixture, const char *name) {
@@ -18,12 +9,6 @@ static int dial_queue(const struct fixture *fixture, const char *name) {
     say(fd, line);
     hear(fd, "+OK\n");
     return fd;
-}
-
-static void reset(int fd) {
-    struct linger linger = {.l_onoff = 1};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-    close(fd);
 }
 
 static void a_message_goes_its_way(void **state) {
@@ -36,7 +21,8 @@ static void a_message_goes_its_way(void **state) {
     hear_line(fd, "+ERR RECEIPT_INVALID ");
     hear(fd, "+OK\nMSG r3 2 q 3\na\nb\n+OK 1\n+OK 0\n");
     hear_line(fd, "+ERR QUEUE_NOT_EXIST ");
-    say(fd, "LISTQUEUE\nFLUSH q\nPUBLISH default none x\nPUBLISH default q\nRECEIVE\nRECEIVE q 0\n");
+    say(fd,
+        "LISTQUEUE\nFLUSH q\nPUBLISH default none x\nPUBLISH default q\nRECEIVE\nRECEIVE q 0\n");
     hear(fd, "[]\n+OK 7\n+OK m3 0\n");
     for (int i = 0; i < 3; i++)
         hear_line(fd, "+ERR SYNTAX ");
@@ -145,16 +131,7 @@ static void a_slow_reader_that_breaks_off_leaves_its_messages(void **state) {
     struct fixture *fixture = *state;
     int other = dial_queue(fixture, "q");
     int fd = dial(fixture);
-    size_t len = 200000;
-    char *payload = malloc(len + 1);
-    memset(payload, 'x', len);
-    payload[len] = '\n';
-    for (int i = 0; i < 100; i++) {
-        say(other, "PUBLISHB default q 200000\n");
-        say_bytes(other, payload, len + 1);
-        hear_line(other, "+OK m");
-    }
-    free(payload);
+    free(publish_large(other, 100, 200000));
     say(fd, "RECEIVE q 100\n");
     fake_await(&fake_broker.receipts, 100);
     reset(fd);
@@ -176,12 +153,6 @@ static void many_receives_in_one_go_are_all_kept_apart(void **state) {
     close(fd);
 }
 
-static void *stop_in_thread(void *context) {
-    struct fixture *fixture = context;
-    line_server_stop(fixture->server);
-    return NULL;
-}
-
 static void a_stop_ends_waits(void **state) {
     struct fixture *fixture = *state;
     int fd = dial_queue(fixture, "q");
@@ -195,23 +166,6 @@ static void a_stop_ends_waits(void **state) {
     pthread_join(thread, NULL);
     fixture_start(fixture);
 }
-
-static int start(void **state) {
-    static struct fixture fixture;
-    fixture_init(&fixture);
-    fixture.core.broker = &fake_broker;
-    fixture_start(&fixture);
-    *state = &fixture;
-    return 0;
-}
-
-static int stop(void **state) {
-    fixture_stop(*state);
-    fake_broker_forget();
-    return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,20 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "line_fake.h"
-
-#include "broker_fake.h"
-
-static void await_loop(const struct fixture *fixture) {
-    int fd = dial(fixture);
-    say(fd, "PING\n");
-    hear(fd, "+PONG\n");
-    close(fd);
-}
-
-static void reset(int fd) {
-    struct linger linger = {.l_onoff = 1};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-    close(fd);
-}
+#include "line_broker_case.h"
 
 /* A connection that makes two queues and hears the messages that are named. */
 static int dial_publisher(const struct fixture *fixture) {
@@ -126,14 +111,7 @@ static void a_slow_reader_is_sent_no_further(void **state) {
     enum { COUNT = 600 };
     int other = dial_publisher(fixture);
     size_t len = 50000;
-    char *payload = malloc(len + 1);
-    memset(payload, 'x', len);
-    payload[len] = '\n';
-    for (int i = 0; i < COUNT; i++) {
-        say(other, "PUBLISHB default q 50000\n");
-        say_bytes(other, payload, len + 1);
-        hear_line(other, "+OK m");
-    }
+    char *payload = publish_large(other, COUNT, len);
     int fd = dial(fixture);
     say(fd, "SUBSCRIBE q 65535\n");
     hear(fd, "+OK\n");
@@ -156,16 +134,7 @@ static void a_slow_reader_is_sent_no_further(void **state) {
 static void what_a_subscriber_did_not_hear_is_ready_again(void **state) {
     struct fixture *fixture = *state;
     int other = dial_publisher(fixture);
-    size_t len = 200000;
-    char *payload = malloc(len + 1);
-    memset(payload, 'x', len);
-    payload[len] = '\n';
-    for (int i = 0; i < 100; i++) {
-        say(other, "PUBLISHB default q 200000\n");
-        say_bytes(other, payload, len + 1);
-        hear_line(other, "+OK m");
-    }
-    free(payload);
+    free(publish_large(other, 100, 200000));
     int fd = dial(fixture);
     say(fd, "SUBSCRIBE q 100\n");
     hear(fd, "+OK\n");
@@ -229,12 +198,6 @@ static void only_a_caller_with_a_token_subscribes(void **state) {
     fixture->core.auth = NULL;
 }
 
-static void *stop_in_thread(void *context) {
-    struct fixture *fixture = context;
-    line_server_stop(fixture->server);
-    return NULL;
-}
-
 static void a_stop_ends_subscriptions(void **state) {
     struct fixture *fixture = *state;
     int other = dial_publisher(fixture);
@@ -252,23 +215,6 @@ static void a_stop_ends_subscriptions(void **state) {
     assert_int_equal(fake_figure(&fake_broker.consumers), 0);
     fixture_start(fixture);
 }
-
-static int start(void **state) {
-    static struct fixture fixture;
-    fixture_init(&fixture);
-    fixture.core.broker = &fake_broker;
-    fixture_start(&fixture);
-    *state = &fixture;
-    return 0;
-}
-
-static int stop(void **state) {
-    fixture_stop(*state);
-    fake_broker_forget();
-    return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
