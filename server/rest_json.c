@@ -84,13 +84,7 @@ enum err rest_bind_headers(struct call *call, unsigned index, struct slice text)
     json_t *object = load_object(call, text, "headers");
     if (!object)
         return call->err;
-    struct slice compact = {NULL, 0};
-    size_t len = json_dumpb(object, NULL, 0, JSON_COMPACT);
-    char *to = len ? arena_alloc(call->arena, len) : NULL;
-    if (to)
-        compact = slice_make(to, json_dumpb(object, to, len, JSON_COMPACT));
+    enum err err = rpc_bind_headers(call, index, object);
     json_decref(object);
-    if (!compact.ptr)
-        return call_fail(call, ERR_OUT_OF_MEMORY, "no memory for headers");
-    return bind_text(call, index, compact);
+    return err;
 }
