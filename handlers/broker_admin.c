@@ -9,6 +9,8 @@ static void finish(struct call *call) {
     const struct broker_op *op = &call->broker.op;
     call->err = call->broker.write.err;
     call->reply.flag = call->reply.created = op->flag;
+    if (call->err == ERR_CONFLICT && op->action == BROKER_DELETE_ROUTER)
+        call->detail = "the router `default` is built in";
 }
 
 /* What was rendered, moved to the arena. */
