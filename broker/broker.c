@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 enum err broker_open(const struct broker_options *options, struct broker **ret_broker,
@@ -22,7 +22,9 @@ enum err broker_open(const struct broker_options *options, struct broker **ret_b
     if (!err)
         err = clock_open(broker);
     if (!err && options->datadir)
-        err = hdd_open(broker, ret_why, why_bytes);
+        err = disk_open(broker, ret_why, why_bytes);
+    else if (!err && !options->manual_clock)
+        err = clock_start(broker);
     if (err) {
         if (!ret_why[0])
             snprintf(ret_why, why_bytes, "cannot open the broker: %s", err_text(err));
@@ -54,16 +56,19 @@ void broker_drain(struct broker *broker) {
 void broker_close(struct broker *broker) {
     if (!broker)
         return;
-    if (broker->hdd)
-        hdd_close(broker);
+    clock_stop(broker);
+    if (broker->disk)
+        disk_stop(broker);
     topology_close(broker);
     clock_close(broker);
+    if (broker->disk)
+        disk_close(broker);
     pthread_rwlock_destroy(&broker->topology);
     free(broker);
 }
 
 bool broker_is_ready(struct broker *broker) {
-    return !broker->hdd || hdd_is_ready(broker);
+    return !broker->disk || disk_is_ready(broker);
 }
 
 static bool is_topology(enum broker_action action) {
@@ -75,7 +80,7 @@ static enum err run_at_once(struct broker *broker, struct broker_op *op, int64_t
     struct broker_stage stage;
     enum err err;
     if (is_topology(op->action)) {
-        if (broker->hdd)
+        if (broker->disk)
             return ERR_WOULD_WAIT;
         err = topology_stage(broker, op, NULL);
         return err ? err : topology_finish(broker, op, now_ms);
@@ -97,8 +102,14 @@ enum err broker_submit(struct broker *broker, struct broker_write *write) {
     if (write->ops[0].action == BROKER_REDRIVE) {
         if (write->at_once)
             return ERR_WOULD_WAIT;
-        write->ops[0].err = redrive_run(broker, write);
-        return write->ops[0].err;
+        write->ops[0].err = OK;
+        enum err err = redrive_run(broker, write);
+        return err == ERR_PENDING ? err : (write->ops[0].err = err);
+    }
+    if (write->in_order && broker->disk) {
+        write->first = 0;
+        disk_submit(broker, write);
+        return ERR_PENDING;
     }
     for (unsigned i = 0; i < write->op_count; i++) {
         struct broker_op *op = &write->ops[i];
@@ -107,7 +118,7 @@ enum err broker_submit(struct broker *broker, struct broker_write *write) {
             return ERR_WOULD_WAIT;
         if (op->err == ERR_WOULD_WAIT) { /* the rest goes the long way, in order */
             write->first = i;
-            hdd_submit(broker, write);
+            disk_submit(broker, write);
             return ERR_PENDING;
         }
         if (op->err && !write->err)
@@ -120,7 +131,7 @@ enum err broker_submit(struct broker *broker, struct broker_write *write) {
 
 enum err broker_stage_op(struct broker *broker, struct broker_op *op, int64_t now_ms,
                          struct journal_block *block) {
-    if (!broker->hdd)
+    if (!broker->disk)
         return ERR_UNAVAILABLE;
     if (op->action == BROKER_PUBLISH)
         return publish_stage(broker, op, now_ms, NULL, block);

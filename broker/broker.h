@@ -103,8 +103,10 @@ struct broker_op {
 struct broker_write {
     struct broker_op *ops;
     unsigned op_count; /* 1 to BROKER_BATCH_MAX */
-    bool at_once;      /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING */
-    int64_t now_ms;    /* wall clock of the request */
+    bool in_order; /* others of the caller are pending: carried out behind them, whatever it touches
+                    */
+    bool at_once;  /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING */
+    int64_t now_ms;                           /* wall clock of the request */
     void (*done)(struct broker_write *write); /* on any thread; must not block */
     void *context;                            /* the caller's */
     /* outcome */
@@ -169,6 +171,7 @@ struct broker_receive {
     struct broker_receive *next, *prev;
     unsigned due_index;
     int64_t due_ms;
+    int64_t lease_until_ms;
     int state;
     struct commit_job job;
 };
@@ -284,7 +287,7 @@ enum err broker_stage_op(struct broker *broker, struct broker_op *op, int64_t no
                          struct journal_block *block) MUST_USE;
 void broker_stage_undo(struct broker *broker, struct broker_op *op);
 void broker_stage_finish(struct broker *broker, struct broker_op *op);
-/* Payload bytes its records take at most. */
-uint64_t broker_stage_size(const struct broker_op *op);
+/* Payload bytes its records take at most; on the committer, before broker_stage_op. */
+uint64_t broker_stage_size(struct broker *broker, struct broker_op *op);
 
 #endif

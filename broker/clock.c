@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 #define STEPS_MAX 512U    /* messages of a queue before others get its lock */
@@ -76,7 +76,7 @@ static void end_waits_locked(struct queue *queue, int64_t now_ms, struct effects
         }
         message_place_locked(queue, message, now_ms, effects);
         if (queue_is_hdd(queue) && message->state == MESSAGE_READY)
-            hdd_note_locked(queue, message);
+            disk_note_locked(queue, message);
     }
 }
 
@@ -138,7 +138,7 @@ void garbage_throw(struct broker *broker, struct garbage *garbage) {
 
 static void free_one_locked(struct queue *queue, struct message *message) {
     if (queue_is_hdd(queue)) {
-        hdd_throw_locked(queue, message);
+        disk_throw_locked(queue, message);
         return;
     }
     known_remove(queue, message);
@@ -257,13 +257,16 @@ enum err clock_open(struct broker *broker) {
     heap_init(&clock->due, offsetof(struct queue, scheduled_ms),
               offsetof(struct queue, clock_index));
     clock->sleeps_until_ms = INT64_MIN;
-    if (broker->options.manual_clock)
-        return OK;
+    return OK;
+}
+
+enum err clock_start(struct broker *broker) {
+    struct clock *clock = &broker->clock;
     clock->runs = pthread_create(&clock->thread, NULL, run, broker) == 0;
     return clock->runs ? OK : ERR_OUT_OF_MEMORY;
 }
 
-void clock_close(struct broker *broker) {
+void clock_stop(struct broker *broker) {
     struct clock *clock = &broker->clock;
     pthread_mutex_lock(&clock->lock);
     clock->stopping = true;
@@ -271,6 +274,11 @@ void clock_close(struct broker *broker) {
     pthread_mutex_unlock(&clock->lock);
     if (clock->runs)
         pthread_join(clock->thread, NULL);
+    clock->runs = false;
+}
+
+void clock_close(struct broker *broker) {
+    struct clock *clock = &broker->clock;
     free_all_garbage(broker);
     struct queue *queue;
     while ((queue = heap_top(&clock->due))) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 void effects_run(struct queue *queue, struct effects *effects) {
@@ -10,7 +10,7 @@ void effects_run(struct queue *queue, struct effects *effects) {
     while (receive) {
         struct broker_receive *next = receive->next; /* done lets go of it */
         if (queue_is_hdd(queue) && receive->count)
-            hdd_submit_leases(broker, receive);
+            disk_submit_leases(broker, receive);
         else
             receive->done(receive);
         receive = next;

@@ -7,7 +7,7 @@
  *   queue.c    a queue's memory                    lane.c     its ready messages in order
  *   lease.c    handing out, taking back            waiter.c   who waits, consumers
  *   clock.c    what happens by time                move.c     dead letters, redrive
- *   hdd_*.c    the same in journal and LMDB        query.c    looking without touching
+ *   disk_*.c    the same in journal and LMDB        query.c    looking without touching
  *
  * Locks, in this order: topology, one queue, clock. Nothing is called back under any of them. */
 #ifndef HATI_BROKER_INTERNAL_H
@@ -23,7 +23,7 @@
 
 #define LANES (BROKER_PRIORITY_MAX + 1U)
 
-struct hdd; /* the durable part; NULL without a data directory */
+struct disk; /* the durable part; NULL without a data directory */
 struct dedup;
 
 /* Ready messages of one priority: `returned` and the list are in memory; behind the list stands
@@ -109,7 +109,7 @@ struct broker {
     struct names routers_by_id;
     uint32_t next_id;
     struct clock clock;
-    struct hdd *hdd;
+    struct disk *disk;
     uint64_t seed;
     uint64_t id_prefix;
     _Atomic uint64_t id_next;
@@ -207,6 +207,9 @@ void waiter_end_all_locked(struct queue *queue, enum err err, struct effects *ef
 
 /* clock.c */
 enum err clock_open(struct broker *broker) MUST_USE;
+/* The thread, where there is one: after everything is replayed. */
+enum err clock_start(struct broker *broker) MUST_USE;
+void clock_stop(struct broker *broker);
 void clock_close(struct broker *broker);
 /* Makes sure the clock comes by when something is due. */
 void clock_schedule_locked(struct queue *queue);
@@ -280,6 +283,8 @@ struct broker_stage {
  */
 enum err publish_stage(struct broker *broker, struct broker_op *op, int64_t now_ms,
                        struct broker_stage *on_stack, struct journal_block *block) MUST_USE;
+/* How many queues it would reach now. */
+uint32_t publish_count(struct broker *broker, const struct broker_op *op);
 void publish_undo(struct broker *broker, struct broker_op *op);
 void publish_finish(struct broker *broker, struct broker_op *op);
 /* Puts a message of its own into a queue that exists, whatever its limits. */

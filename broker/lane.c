@@ -3,7 +3,7 @@
  * that it takes its old place whatever the length of the list. */
 #include <stdlib.h>
 
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 enum err lane_reserve(struct queue *queue, unsigned at) {
@@ -51,13 +51,14 @@ static void unlink(struct message **first, struct message **last, struct message
 void lane_append_locked(struct queue *queue, struct message *message) {
     struct lane *lane = queue->lanes[message->lane];
     message->state = MESSAGE_READY;
-    if (queue_is_hdd(queue) && hdd_wants_tail(lane)) {
+    if (queue_is_hdd(queue) && disk_wants_tail(lane)) {
         message->flags |= MESSAGE_TAIL;
         link_last(&lane->tail_first, &lane->tail_last, message);
     } else {
         link_last(&lane->first, &lane->last, message);
         lane->list_count++;
         lane->list_bytes += message_size(message);
+        lane->loaded_seq = message->seq;
     }
     queue->ready++;
     queue->lanes_used |= 1U << message->lane;
@@ -76,10 +77,10 @@ void lane_remove_locked(struct queue *queue, struct message *message) {
     struct lane *lane = queue->lanes[message->lane];
     if (message->flags & MESSAGE_RETURNED) {
         heap_remove(&lane->returned, message);
-        message->flags &= (uint8_t)~MESSAGE_RETURNED;
+        message->flags &= (uint16_t)~MESSAGE_RETURNED;
     } else if (message->flags & MESSAGE_TAIL) {
         unlink(&lane->tail_first, &lane->tail_last, message);
-        message->flags &= (uint8_t)~MESSAGE_TAIL;
+        message->flags &= (uint16_t)~MESSAGE_TAIL;
     } else {
         unlink(&lane->first, &lane->last, message);
         lane->list_count--;
@@ -92,7 +93,7 @@ void lane_remove_locked(struct queue *queue, struct message *message) {
 
 static struct message *pop_of_lane(struct queue *queue, struct lane *lane) {
     if (!lane->first && (lane->disk_count || lane->tail_first))
-        hdd_refill_locked(queue, lane);
+        disk_refill_locked(queue, lane);
     struct message *back = heap_top(&lane->returned);
     struct message *message = lane->first;
     if (back && (!message || back->seq < message->seq))

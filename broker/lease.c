@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 #define RETRY_MS 1000 /* what could not be done for want of memory */
@@ -15,7 +15,7 @@ static uint64_t new_nonce(struct broker *broker) {
 
 static void note(struct queue *queue, struct message *message) {
     if (queue_is_hdd(queue))
-        hdd_note_locked(queue, message);
+        disk_note_locked(queue, message);
 }
 
 static void fill_delivery(const struct message *message, struct broker_delivery *delivery) {
@@ -40,6 +40,7 @@ static void lease(struct queue *queue, struct message *message, struct broker_re
     message->state = MESSAGE_LEASED;
     message->nonce = new_nonce(queue->broker);
     message->due_ms = now_ms + (receive->lease_ms ? receive->lease_ms : queue->options.lease_ms);
+    receive->lease_until_ms = message->due_ms;
     message->consumer = consumer ? consumer->slot + 1 : 0;
     message->consumer_serial = consumer ? consumer->serial : 0;
     if (message->attempt++)
@@ -62,7 +63,7 @@ static struct message *pop_live(struct queue *queue, int64_t now_ms, struct effe
             message_move_locked(queue, message, REASON_EXPIRED, effects);
             continue;
         }
-        if (message->body || hdd_load_body_locked(queue, message) == OK)
+        if (message->body || disk_load_body_locked(queue, message) == OK)
             return message;
         message->due_ms = now_ms + RETRY_MS; /* it cannot be read now */
         message_place_locked(queue, message, now_ms, effects);
@@ -132,7 +133,7 @@ void message_move_locked(struct queue *queue, struct message *message, enum brok
 
 void message_gone_locked(struct queue *queue, struct message *message) {
     if (queue_is_hdd(queue)) {
-        hdd_gone_locked(queue, message);
+        disk_gone_locked(queue, message);
         return;
     }
     known_remove(queue, message);

@@ -55,7 +55,8 @@ enum message_flags {
     MESSAGE_DISK_PLAIN = 16, /* and has it as one that was never touched */
     MESSAGE_DIRTY = 32,      /* LMDB is to be told of it */
     MESSAGE_PINNED = 64,     /* the applier is writing it */
-    MESSAGE_TAIL = 128       /* READY behind what only LMDB has */
+    MESSAGE_TAIL = 128,      /* READY behind what only LMDB has */
+    MESSAGE_THROWN = 256     /* its queue let go of it while it was PINNED */
 };
 
 struct message {
@@ -72,9 +73,10 @@ struct message {
     uint32_t attempt;    /* deliveries so far */
     uint32_t consumer;   /* LEASED: slot of its consumer + 1; 0: none */
     uint32_t consumer_serial;
-    uint8_t lane; /* 9 - priority */
+    uint32_t dirty_size; /* bytes it counts for while DIRTY */
+    uint8_t lane;        /* 9 - priority */
     uint8_t state;
-    uint8_t flags;
+    uint16_t flags;
 };
 
 /* Takes over the body reference; NULL without memory (the reference is let go of then). */

@@ -4,14 +4,14 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "broker/hdd.h"
+#include "broker/disk.h"
 
 #define STEP_BYTES (4U << 20)
 #define RETRY_MS 1000
 
 static void go(struct move_job *job) {
     if (move_needs_journal(job))
-        hdd_submit_moves(job);
+        disk_submit_moves(job);
     else
         move_finish(job, true);
 }
@@ -89,7 +89,7 @@ static void put_back(struct queue *queue, struct message *message, int64_t now_m
 
 static bool has_body(struct queue *queue, struct message *message) {
     pthread_mutex_lock(&queue->lock);
-    bool has = message->body || hdd_load_body_locked(queue, message) == OK;
+    bool has = message->body || disk_load_body_locked(queue, message) == OK;
     pthread_mutex_unlock(&queue->lock);
     return has;
 }
@@ -166,7 +166,7 @@ static void collect(struct move_job *job) {
             message->state = MESSAGE_MOVING;
             message->nonce = REASON_NONE;
         }
-        bool readable = message && (message->body || hdd_load_body_locked(queue, message) == OK);
+        bool readable = message && (message->body || disk_load_body_locked(queue, message) == OK);
         pthread_mutex_unlock(&queue->lock);
         job->left = message ? job->left - 1 : 0;
         if (!message)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 #define ID_DIGITS 12
@@ -194,8 +194,10 @@ static enum err route_and_stage(struct broker *broker, struct broker_op *op, int
     bool is_hdd = !err && any_hdd(&found);
     if (is_hdd && !in_journal)
         err = ERR_WOULD_WAIT;
+    else if (is_hdd && found.count > op->queues)
+        err = ERR_UNAVAILABLE; /* bound in the same batch: there is no room for its record */
     else if (is_hdd)
-        err = hdd_may_grow(broker);
+        err = disk_may_grow(broker);
     op->stage = err ? NULL : stage_new(on_stack, found.count);
     if (!err && !op->stage)
         err = ERR_OUT_OF_MEMORY;
@@ -211,6 +213,19 @@ static enum err route_and_stage(struct broker *broker, struct broker_op *op, int
     return err;
 }
 
+uint32_t publish_count(struct broker *broker, const struct broker_op *op) {
+    struct match_result found;
+    uint32_t count = 0;
+    match_result_init(&found);
+    pthread_rwlock_rdlock(&broker->topology);
+    const struct router *router = names_get(&broker->routers, op->router);
+    if (router && route_find(broker, router, op->routing_key, &found) == OK)
+        count = found.count;
+    pthread_rwlock_unlock(&broker->topology);
+    match_result_done(&found);
+    return count;
+}
+
 enum err publish_stage(struct broker *broker, struct broker_op *op, int64_t now_ms,
                        struct broker_stage *on_stack, struct journal_block *block) {
     op->stage = NULL;
@@ -218,7 +233,7 @@ enum err publish_stage(struct broker *broker, struct broker_op *op, int64_t now_
     enum err err = route_and_stage(broker, op, now_ms, on_stack, block != NULL);
     pthread_rwlock_unlock(&broker->topology);
     if (!err && block)
-        err = hdd_add_publish(block, op->stage, op);
+        err = disk_add_publish(block, op->stage, op);
     if (err && op->stage)
         publish_undo(broker, op);
     return err;
@@ -239,7 +254,7 @@ static void put_locked(struct queue *queue, struct message *message, uint64_t se
     message->seq = is_hdd ? seq : ++queue->next_seq;
     queue->published++;
     if (is_hdd)
-        hdd_note_locked(queue, message);
+        disk_note_locked(queue, message);
     bool in_order = delay_ms == 0 && (!message->expires_ms || heap_reserve(&queue->waits) == OK) &&
                     lane_reserve(queue, message->lane) == OK;
     if (!in_order) {

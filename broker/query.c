@@ -2,7 +2,7 @@
 /* Looking at routers and queues without changing them. */
 #include <stdlib.h>
 
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 /* ---- names ---- */
@@ -116,7 +116,7 @@ static int64_t oldest_locked(struct queue *queue, int64_t now_ms) {
         if (!lane)
             continue;
         if (!lane->first && (lane->disk_count || lane->tail_first))
-            hdd_refill_locked(queue, lane);
+            disk_refill_locked(queue, lane);
         note_age(lane->first, now_ms, &age_ms);
         note_age(heap_top(&lane->returned), now_ms, &age_ms);
     }
@@ -249,7 +249,7 @@ static enum err peek_lane_locked(struct queue *queue, unsigned at, struct broker
     }
     pick_list(peek, lane->first, after);
     if (lane->disk_count)
-        err = hdd_peek_locked(queue, at, after, peek->limit + 1 - peek->count, &on_disk);
+        err = disk_peek_locked(queue, at, after, peek->limit + 1 - peek->count, &on_disk);
     pick_list(peek, on_disk, after);
     pick_list(peek, lane->tail_first, after);
     for (unsigned i = 0; !err && i < peek->picked_count; i++) {

@@ -2,7 +2,7 @@
 /* A queue's memory: making, letting go, the table by seq, emptying. */
 #include <stdlib.h>
 
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 #define FIRST_KNOWN 16U
@@ -101,7 +101,7 @@ void known_remove(struct queue *queue, struct message *message) {
     while (*link != message)
         link = &(*link)->hash_next;
     *link = message->hash_next;
-    message->flags &= (uint8_t)~MESSAGE_KNOWN;
+    message->flags &= (uint16_t)~MESSAGE_KNOWN;
     queue->known_count--;
 }
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "broker/hdd.h"
+#include "broker/disk.h"
 #include "broker/internal.h"
 
 static enum err add_record(struct broker_stage *stage, const struct broker_op *op,
@@ -15,11 +15,11 @@ static enum err add_record(struct broker_stage *stage, const struct broker_op *o
         return OK;
     switch (op->action) {
     case BROKER_ACK:
-        return hdd_add_ack(block, queue, message->lane, message->seq);
+        return disk_add_ack(block, queue, message->lane, message->seq);
     case BROKER_NACK:
-        return hdd_add_state(block, queue, message, MESSAGE_DELAYED, stage->now_ms + op->delay_ms);
+        return disk_add_state(block, queue, message, MESSAGE_DELAYED, stage->now_ms + op->delay_ms);
     case BROKER_EXTEND:
-        return hdd_add_state(block, queue, message, MESSAGE_LEASED, stage->now_ms + op->lease_ms);
+        return disk_add_state(block, queue, message, MESSAGE_LEASED, stage->now_ms + op->lease_ms);
     default:
         return OK;
     }
@@ -63,7 +63,7 @@ enum err settle_stage(struct broker *broker, struct broker_op *op, int64_t now_m
     enum err err = stage_locked(stage, op, block);
     pthread_mutex_unlock(&queue->lock);
     if (!err && op->action == BROKER_FLUSH && block)
-        err = hdd_add_flush(block, queue, &stage->seq);
+        err = disk_add_flush(block, queue, &stage->seq);
     op->stage = stage;
     if (err)
         settle_undo(broker, op);
@@ -84,7 +84,7 @@ void settle_undo(struct broker *broker, struct broker_op *op) {
     (void)broker;
     pthread_mutex_lock(&queue->lock);
     if (stage->leased && !queue->deleted)
-        stage->leased->flags &= (uint8_t)~MESSAGE_BUSY;
+        stage->leased->flags &= (uint16_t)~MESSAGE_BUSY;
     pthread_mutex_unlock(&queue->lock);
     stage_free(op);
 }
@@ -93,7 +93,7 @@ static void flush_locked(struct queue *queue, struct broker_op *op) {
     op->count = queue_empty_locked(queue, false);
     queue->dropped += op->count;
     if (queue_is_hdd(queue))
-        hdd_renew_store_locked(queue, (uint32_t)op->stage->seq);
+        disk_renew_store_locked(queue, (uint32_t)op->stage->seq);
 }
 
 static void finish_locked(struct queue *queue, struct broker_op *op, struct effects *effects) {
@@ -103,7 +103,7 @@ static void finish_locked(struct queue *queue, struct broker_op *op, struct effe
         flush_locked(queue, op);
         return;
     }
-    message->flags &= (uint8_t)~MESSAGE_BUSY;
+    message->flags &= (uint16_t)~MESSAGE_BUSY;
     switch (op->action) {
     case BROKER_ACK:
         lease_end_locked(queue, message, effects);
@@ -120,7 +120,7 @@ static void finish_locked(struct queue *queue, struct broker_op *op, struct effe
         message->due_ms = stage->now_ms + (op->lease_ms ? op->lease_ms : queue->options.lease_ms);
         heap_push(&queue->leases, message);
         if (queue_is_hdd(queue))
-            hdd_note_locked(queue, message);
+            disk_note_locked(queue, message);
         break;
     }
     waiter_serve_locked(queue, stage->now_ms, effects);
@@ -154,8 +154,8 @@ static void give_back_locked(struct queue *queue, const struct broker_delivery *
     message->due_ms = 0;
     message_place_locked(queue, message, now_ms, effects);
     if (queue_is_hdd(queue)) {
-        hdd_note_locked(queue, message);
-        hdd_submit_state(queue, message);
+        disk_note_locked(queue, message);
+        disk_submit_state(queue, message);
     }
 }
 

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "broker/hdd.h"
+#include "broker/disk.h"
 
 #define DEFAULT_ROUTER SLICE("default")
 
@@ -131,7 +131,7 @@ static enum err stage_queue(struct broker *broker, struct broker_op *op) {
     op->flag = !queue;
     if (queue)
         return same_options(&queue->options, op->options) ? OK : ERR_CONFLICT;
-    if (op->options->storage == BROKER_HDD && !broker->hdd)
+    if (op->options->storage == BROKER_HDD && !broker->disk)
         return ERR_UNAVAILABLE;
     return broker->queues.count >= BROKER_QUEUES_MAX ? ERR_STORAGE_FULL : OK;
 }
@@ -187,7 +187,7 @@ enum err topology_stage(struct broker *broker, struct broker_op *op, struct jour
         if (creates)
             op->count = ++broker->next_id; /* one thread stages at a time */
         if (block)
-            err = hdd_add_topology(broker, block, op);
+            err = disk_add_topology(broker, block, op);
     }
     pthread_rwlock_unlock(&broker->topology);
     return err;
@@ -246,9 +246,11 @@ enum err topology_finish(struct broker *broker, struct broker_op *op, int64_t no
     struct router *router = op->router.len ? names_get(&broker->routers, op->router) : NULL;
     if (queue)
         queue_ref(queue);
-    if (broker->hdd)
-        hdd_note_topology(broker, op, queue, router);
+    if (broker->disk)
+        disk_note_topology(broker, op, false);
     enum err err = change(broker, op, queue, router, &effects);
+    if (broker->disk && !err)
+        disk_note_topology(broker, op, true);
     pthread_rwlock_unlock(&broker->topology);
     if (queue && op->action == BROKER_PAUSE)
         pause(queue, op, now_ms);

@@ -41,15 +41,16 @@ static struct batch *batch_of(struct commit_job *job) {
     return (struct batch *)job; /* its first member */
 }
 
-static uint64_t size_of_item(const struct batch_item *item) {
-    return is_of_key(item->kind) ? kv_stage_size(&item->key) : broker_stage_size(&item->message);
+static uint64_t size_of_item(const struct batch *batch, struct batch_item *item) {
+    return is_of_key(item->kind) ? kv_stage_size(&item->key)
+                                 : broker_stage_size(batch->call->core->broker, &item->message);
 }
 
 static uint64_t size_of_job(const struct commit_job *job) {
     const struct batch *batch = (const struct batch *)job;
     uint64_t bytes = 0;
     for (unsigned i = 0; i < batch->count; i++)
-        bytes += size_of_item(&batch->items[i]);
+        bytes += size_of_item(batch, &batch->items[i]);
     return bytes;
 }
 

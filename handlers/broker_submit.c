@@ -42,6 +42,7 @@ enum err broker_submit_ops(struct call *call, struct broker_op *ops_of_write, un
         .ops = ops_of_write,
         .op_count = count,
         .at_once = call->broker.at_once,
+        .in_order = call->broker.behind,
         .now_ms = call->now_ms,
         .done = write_done,
         .context = call,

@@ -19,6 +19,7 @@ void call_init(struct call *call, struct core *core, const struct auth_grant *gr
     call->wake = NULL;
     call->context = NULL;
     call->broker.at_once = false;
+    call->broker.behind = false;
     call->broker.holds = false;
     call->args.workspace = core->default_workspace;
     call->args.workspace_named = false;

@@ -55,6 +55,7 @@ struct call {
     } kv;
     struct {
         bool at_once; /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING (OP_BROKER) */
+        bool behind;  /* earlier calls of the same caller are parked: carried out behind them */
         bool holds;   /* receive holds messages: call_release is due */
         void (*finish)(struct call *call); /* the operation's: puts an outcome into the reply */
         union {

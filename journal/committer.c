@@ -133,11 +133,13 @@ static void run_batch(struct committer *committer, struct commit_job *first,
 static struct commit_job *find_end(struct commit_job *first, uint64_t *ret_bytes) {
     uint64_t bytes = first->user->size(first);
     struct commit_job *job = first->next;
-    while (job) {
+    bool ended = first->ends_batch;
+    while (job && !ended) {
         uint64_t more = job->user->size(job);
         if (bytes + more > BATCH_BYTES)
             break;
         bytes += more;
+        ended = job->ends_batch;
         job = job->next;
     }
     *ret_bytes = bytes;

@@ -31,6 +31,8 @@ struct commit_job {
     /* Need not be synced before it is finished: it survives the process, a power cut may take it
      * for up to COMMIT_LAZY_MS. Counts only where it adds records. */
     bool lazy;
+    /* Jobs behind it are sized and prepared in a later batch: it changes what they are. */
+    bool ends_batch;
 };
 
 #define COMMIT_LAZY_MS 50

@@ -66,18 +66,6 @@ bool record_read(struct slice bytes, struct record *ret_record) {
     return true;
 }
 
-void put_be32(char *to, uint32_t number) {
-    for (int i = 3; i >= 0; i--, number >>= 8)
-        to[i] = (char)(number & 0xFF);
-}
-
-uint32_t get_be32(const char *from) {
-    uint32_t number = 0;
-    for (int i = 0; i < 4; i++)
-        number = number << 8 | (uint8_t)from[i];
-    return number;
-}
-
 void place_make(uint32_t space, struct slice key, struct place *ret_place) {
     put_be32(ret_place->bytes, space);
     char *at = ret_place->bytes + 4;

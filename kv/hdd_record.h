@@ -4,6 +4,7 @@
 #ifndef HATI_KV_HDD_RECORD_H
 #define HATI_KV_HDD_RECORD_H
 
+#include "base/bytes.h"
 #include "journal/env.h"
 #include "kv/kv.h"
 
@@ -69,8 +70,5 @@ enum err stored_peek(struct slice place, struct slice bytes, struct stored *ret_
 #define DUE_BYTES 16U
 void due_make(int64_t expires_at_ms, struct slice place, char to[DUE_BYTES]);
 int64_t due_time(struct slice due);
-
-void put_be32(char *to, uint32_t number);
-uint32_t get_be32(const char *from);
 
 #endif

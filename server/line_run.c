@@ -111,6 +111,7 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
     slot->alone = !call_is_queued_write(&request->call);
     slot->call.wake = on_wake;
     slot->call.context = slot;
+    slot->call.broker.behind = conn->first != NULL;
     line_slot_queue(slot, conn);
     if (!err)
         err = call_run(&slot->call);

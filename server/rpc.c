@@ -213,6 +213,7 @@ static void run_item(struct rpc *rpc, struct rpc_item *item) {
         call->wake = on_wake;
         call->context = rpc;
         bool exclusive = !call_is_queued_write(call);
+        call->broker.behind = rpc->first != NULL;
         atomic_fetch_add(&rpc->parked, 1);
         begin_wait(rpc, call);
         err = call_run(call);

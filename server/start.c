@@ -112,6 +112,7 @@ static enum err open_kv(struct server *server, char *ret_why) {
 
 static enum err open_broker(struct server *server, char *ret_why) {
     struct broker_options options = {
+        .datadir = server->datadir,
         .memory_limit_bytes = server->config.memory_limit_bytes,
         .write_buffer_bytes = server->config.write_buffer_bytes / 4,
         .fatal = note_fatal,

@@ -62,7 +62,8 @@ void broker_stage_finish(struct broker *broker, struct broker_op *op) {
     (void)broker, (void)op;
 }
 
-uint64_t broker_stage_size(const struct broker_op *op) {
+uint64_t broker_stage_size(struct broker *broker, struct broker_op *op) {
+    (void)broker;
     (void)op;
     return 0;
 }

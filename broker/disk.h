@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* The durable part of the broker, as its other files see it. Without a data directory there are no
+ * hdd queues and nothing of this is called. */
+#ifndef HATI_BROKER_DISK_H
+#define HATI_BROKER_DISK_H
+
+#include "broker/move.h"
+
+#define DISK_LIST_MAX 4096U /* messages of a lane's list before the tail is used */
+#define DISK_LIST_BYTES_MAX (8U << 20)
+
+/* A message that is appended belongs behind what only LMDB has. */
+static inline bool disk_wants_tail(const struct lane *lane) {
+    return lane->disk_count || lane->tail_first || lane->list_count >= DISK_LIST_MAX ||
+           lane->list_bytes >= DISK_LIST_BYTES_MAX;
+}
+
+static inline unsigned lane_index(const struct queue *queue, const struct lane *lane) {
+    unsigned at = 0;
+    while (queue->lanes[at] != lane)
+        at++;
+    return at;
+}
+
+enum err disk_open(struct broker *broker, char *ret_why, size_t why_bytes) MUST_USE;
+/* The data directory is stopped: what is left goes into LMDB. */
+void disk_stop(struct broker *broker);
+void disk_close(struct broker *broker);
+bool disk_is_ready(const struct broker *broker);
+/* Growth is refused: the disk is full, or the store is lost. */
+enum err disk_may_grow(struct broker *broker) MUST_USE;
+
+/* The list is empty: reads what comes next from LMDB, then the tail. */
+void disk_refill_locked(struct queue *queue, struct lane *lane);
+/* Reads a message's body again where only LMDB has it. ERR_CORRUPT, ERR_OUT_OF_MEMORY. */
+enum err disk_load_body_locked(struct queue *queue, struct message *message) MUST_USE;
+/* Its state changed: LMDB is to be told. */
+void disk_note_locked(struct queue *queue, struct message *message);
+/* It is gone: freed now, or once LMDB knows. */
+void disk_gone_locked(struct queue *queue, struct message *message);
+/* A thrown away message (its store is, too): freed now, or by the applier that is writing it. */
+void disk_throw_locked(struct queue *queue, struct message *message);
+/* The queue's messages move to another store, leased ones with it; the old one is dropped. */
+void disk_renew_store_locked(struct queue *queue, uint32_t store);
+void disk_drop_store(struct broker *broker, uint32_t store);
+
+/* The write goes to the committer. */
+void disk_submit(struct broker *broker, struct broker_write *write);
+/* A filled receive of an hdd queue: its leases are written down, then it is done. */
+void disk_submit_leases(struct broker *broker, struct broker_receive *receive);
+/* Messages on their way out of an hdd queue, or into one. */
+void disk_submit_moves(struct move_job *job);
+/* Deliveries given back, and other changes nobody waits for: written down without being waited
+ * for. */
+void disk_submit_state(struct queue *queue, const struct message *message);
+
+/* Records into a block; ERR_OUT_OF_MEMORY. The seq of the last is journal_block_seq. */
+enum err disk_add_publish(struct journal_block *block, struct broker_stage *stage,
+                          const struct broker_op *op) MUST_USE;
+enum err disk_add_ack(struct journal_block *block, const struct queue *queue, uint8_t lane,
+                      uint64_t seq) MUST_USE;
+enum err disk_add_state(struct journal_block *block, const struct queue *queue,
+                        const struct message *message, enum message_state state,
+                        int64_t due_ms) MUST_USE;
+enum err disk_add_topology(struct broker *broker, struct journal_block *block,
+                           const struct broker_op *op) MUST_USE;
+/* Its messages move to the store *ret_store. */
+enum err disk_add_flush(struct journal_block *block, const struct queue *queue,
+                        uint64_t *ret_store) MUST_USE;
+/* A change of the topology is about to be carried out, or was (it is locked for writing): LMDB is
+ * to be told of it. */
+void disk_note_topology(struct broker *broker, const struct broker_op *op, bool done);
+
+/* Untouched ready messages behind `after` of a lane as LMDB has them, for a peek. */
+enum err disk_peek_locked(struct queue *queue, unsigned lane, uint64_t after, unsigned limit,
+                          struct message **ret_first) MUST_USE;
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside of the durable part of the broker.
+ *
+ *   disk_submit ──> committer: disk_commit.c ──> journal ──> memory (the same as for memory queues)
+ *   applier: disk_apply.c: messages whose state changed ──> LMDB ──> journal trimmed
+ *   start: disk_load.c reads LMDB, disk_replay.c the journal behind it
+ *   long queues: disk_read.c reads on where memory ends
+ *
+ * LMDB may be ahead of the position that is written down in it: every record says the state it
+ * leads to, so replaying what was applied already changes nothing. */
+#ifndef HATI_BROKER_DISK_INSIDE_H
+#define HATI_BROKER_DISK_INSIDE_H
+
+#include "broker/disk.h"
+#include "broker/disk_record.h"
+#include "journal/datadir.h"
+#include "journal/env.h"
+
+#define META_APPLIED SLICE("applied")
+#define META_NEXT_ID SLICE("next-id")
+
+/* Keys in the database of spaces begin with one of these. */
+enum { KEY_QUEUE = 'Q', KEY_ROUTER = 'R', KEY_BINDING = 'B', KEY_DROPPED = 'D', KEY_SEEN = 'I' };
+
+/* A definition that LMDB is to be told of. */
+struct def_change {
+    struct def_change *next;
+    uint16_t key_len;
+    uint16_t value_len; /* 0: it is deleted */
+    char bytes[];       /* key, value */
+};
+
+struct dropped_store {
+    struct dropped_store *next;
+    uint32_t store;
+};
+
+struct disk {
+    struct broker *broker;
+    struct datadir *datadir;
+    struct datadir_store store;
+    struct env *env;
+    uint64_t buffer_bytes;
+    struct commit_user write_user, lease_user, move_user, state_user, nudge_user;
+    struct commit_job nudge;
+    _Atomic uint64_t dirty_bytes;
+    _Atomic uint64_t segment_seen; /* of the journal */
+    _Atomic bool full;             /* the disk */
+    _Atomic bool dead;
+
+    pthread_mutex_t lock; /* what follows; behind a queue's */
+    pthread_cond_t changed;
+    struct queue *dirty_first, *dirty_last; /* referenced */
+    struct def_change *defs, **last_def;
+    struct dropped_store *dropped;
+    uint64_t checkpoint_seq; /* everything up to here is in memory and on disk */
+    uint64_t checkpoints_wanted, checkpoints_done;
+    uint64_t applied_seq, applied_segment;
+    bool nudging, closing, stopping, runs;
+    bool was_new; /* LMDB had no position */
+    pthread_t applier;
+};
+
+static inline struct disk *disk_of(const struct broker *broker) {
+    return broker->disk;
+}
+
+/* disk_commit.c */
+void disk_commit_init(struct disk *disk);
+/* On the committer: syncs where a checkpoint is wanted; waits while there is too much to apply. */
+void disk_before(void *context);
+/* Makes the committer do so; the lock is held. */
+void disk_nudge_locked(struct disk *disk);
+void disk_fail(struct disk *disk, const char *why);
+
+/* disk_load.c */
+enum err disk_load(struct disk *disk) MUST_USE;
+/* A message as LMDB has it, in no list; NULL where it cannot be had. */
+struct message *disk_message_of(struct slice key, struct slice value, enum err *ret_err);
+/* Puts a message in no list where its state says; room is reserved here. */
+enum err disk_settle(struct queue *queue, struct message *message,
+                     enum message_state state) MUST_USE;
+
+/* disk_replay.c */
+enum err disk_replay(void *context, uint64_t seq, struct slice record) MUST_USE;
+
+/* disk_apply.c */
+enum err disk_applier_start(struct disk *disk) MUST_USE;
+/* The committer is gone: applies what is left, once. */
+void disk_applier_stop(struct disk *disk);
+/* Remembers a definition under its key; value empty: it is gone. */
+void disk_note_def(struct disk *disk, struct slice key, struct slice value);
+
+/* disk_defs.c: definitions that changed. */
+void disk_note_queue(struct queue *queue);
+void disk_note_gone_queue(struct disk *disk, struct queue *queue);
+void disk_note_router(struct disk *disk, const struct router *router, bool gone);
+void disk_note_binding(struct disk *disk, const struct router *router, const struct queue *queue,
+                       struct slice pattern, bool gone);
+void disk_queue_key(uint32_t id, char to[5]);
+/* Takes the message that is DIRTY longest; NULL: none. The queue is locked. */
+struct message *disk_take_dirty(struct queue *queue);
+/* Lists the queue among those the applier looks at. */
+void disk_list_dirty(struct queue *queue);
+
+#endif
