@@ -21,6 +21,8 @@
 #define KEYS_BYTES_MAX 16777216U /* what a listing's page may take */
 #define OUT_BYTES_MAX 268435456U
 
+static _Thread_local struct line_loop *own; /* of this thread; NULL: another thread */
+
 int64_t line_loop_now_ms(struct line_loop *loop) {
     if (loop->now_ms == 0)
         loop->now_ms = clock_wall_ms();
@@ -54,7 +56,8 @@ static void go_on_touched(struct line_loop *loop) {
     }
 }
 
-/* The wakers' count keeps the loop alive until this thread has let go of it: the loop may see what
+/* What the loop's own thread wakes is found before the loop sleeps (on_prepare): no send is needed.
+ * The wakers' count keeps the loop alive until this thread has let go of it: the loop may see what
  * was woken, finish its stop and want to go before the send below is over. */
 void line_loop_wake(struct line_woken *woken) {
     struct line_loop *loop = woken->loop;
@@ -64,7 +67,7 @@ void line_loop_wake(struct line_woken *woken) {
         woken->next = newest;
     while (!atomic_compare_exchange_weak_explicit(&loop->woken, &newest, woken,
                                                   memory_order_acq_rel, memory_order_relaxed));
-    if (!newest)
+    if (!newest && own != loop)
         uv_async_send(&loop->async);
     atomic_fetch_sub_explicit(&loop->wakers, 1, memory_order_release);
 }
@@ -213,8 +216,15 @@ static void on_async(uv_async_t *async) {
     line_loop_check_end(loop);
 }
 
+/* What is woken in here waits for the next round, so that the sockets have their turn. */
 static void on_prepare(uv_prepare_t *prepare) {
     struct line_loop *loop = prepare->data;
+    if (atomic_load_explicit(&loop->woken, memory_order_relaxed)) {
+        finish_woken(loop);
+        if (atomic_load_explicit(&loop->woken, memory_order_relaxed))
+            uv_async_send(&loop->async);
+        line_loop_check_end(loop);
+    }
     loop->now_ms = 0;
 }
 
@@ -251,6 +261,7 @@ enum err line_loop_open(struct line_loop *loop) {
 
 void *line_loop_main(void *context) {
     struct line_loop *loop = context;
+    own = loop;
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     return NULL;
 }

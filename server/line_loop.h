@@ -48,7 +48,7 @@ struct line_loop {
     bool accept_paused; /* out of descriptors: the tick tries again */
 
     uv_async_t async;                   /* something was woken, or the stop is wanted */
-    uv_prepare_t prepare;               /* forgets now_ms */
+    uv_prepare_t prepare;               /* before the loop sleeps: own wakes, forgets now_ms */
     uv_timer_t tick;                    /* coarse deadlines; runs only while something has one */
     _Atomic(struct line_woken *) woken; /* any thread pushes; newest first */
     _Atomic unsigned wakers;            /* threads between their push and the end of their send */
