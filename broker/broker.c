@@ -11,16 +11,16 @@
 enum err broker_open(const struct broker_options *options, struct broker **ret_broker,
                      char *ret_why, size_t why_bytes) {
     struct broker *broker = calloc(1, sizeof *broker);
-    enum err err = broker ? OK : ERR_OUT_OF_MEMORY;
     ret_why[0] = '\0';
-    if (!err) {
-        broker->options = *options;
-        hash_random(&broker->seed, sizeof broker->seed);
-        hash_random(&broker->id_prefix, sizeof broker->id_prefix);
-        err = topology_open(broker);
+    if (!broker) {
+        snprintf(ret_why, why_bytes, "no memory for the broker");
+        return ERR_OUT_OF_MEMORY;
     }
-    if (!err)
-        err = clock_open(broker);
+    broker->options = *options;
+    hash_random(&broker->seed, sizeof broker->seed);
+    hash_random(&broker->id_prefix, sizeof broker->id_prefix);
+    clock_open(broker);
+    enum err err = topology_open(broker);
     if (!err && options->datadir)
         err = disk_open(broker, ret_why, why_bytes);
     else if (!err && !options->manual_clock)
@@ -28,7 +28,7 @@ enum err broker_open(const struct broker_options *options, struct broker **ret_b
     if (err) {
         if (!ret_why[0])
             snprintf(ret_why, why_bytes, "cannot open the broker: %s", err_text(err));
-        free(broker);
+        broker_close(broker);
         return err;
     }
     *ret_broker = broker;

@@ -190,7 +190,7 @@ static void free_garbage(struct garbage *garbage) {
     free(garbage);
 }
 
-static void free_all_garbage(struct broker *broker) {
+void garbage_free_all(struct broker *broker) {
     struct clock *clock = &broker->clock;
     for (;;) {
         pthread_mutex_lock(&clock->lock);
@@ -208,7 +208,7 @@ static void free_all_garbage(struct broker *broker) {
 
 void broker_tick(struct broker *broker, int64_t now_ms) {
     run_due(broker, now_ms);
-    free_all_garbage(broker);
+    garbage_free_all(broker);
 }
 
 static void sleep_locked(struct clock *clock) {
@@ -246,7 +246,7 @@ static void *run(void *context) {
     return NULL;
 }
 
-enum err clock_open(struct broker *broker) {
+void clock_open(struct broker *broker) {
     struct clock *clock = &broker->clock;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -257,7 +257,6 @@ enum err clock_open(struct broker *broker) {
     heap_init(&clock->due, offsetof(struct queue, scheduled_ms),
               offsetof(struct queue, clock_index));
     clock->sleeps_until_ms = INT64_MIN;
-    return OK;
 }
 
 enum err clock_start(struct broker *broker) {
@@ -279,7 +278,7 @@ void clock_stop(struct broker *broker) {
 
 void clock_close(struct broker *broker) {
     struct clock *clock = &broker->clock;
-    free_all_garbage(broker);
+    garbage_free_all(broker);
     struct queue *queue;
     while ((queue = heap_top(&clock->due))) {
         heap_remove(&clock->due, queue);

@@ -86,6 +86,7 @@ static void join_datadir(struct disk *disk) {
                                          .publish = published,
                                          .lost = lost};
     datadir_add(disk->datadir, &disk->store);
+    disk->joined = true;
 }
 
 enum err disk_open(struct broker *broker, char *ret_why, size_t why_bytes) {
@@ -137,6 +138,8 @@ void disk_stop(struct broker *broker) {
 void disk_close(struct broker *broker) {
     struct disk *disk = disk_of(broker);
     free_lists(disk);
+    if (disk->joined)
+        datadir_leave(disk->datadir, &disk->store);
     if (disk->env)
         env_close(disk->env);
     pthread_cond_destroy(&disk->changed);

@@ -57,6 +57,7 @@ struct disk {
     uint64_t checkpoints_wanted, checkpoints_done;
     uint64_t applied_seq, applied_segment;
     bool nudging, closing, stopping, runs;
+    bool joined;  /* the data directory knows it */
     bool was_new; /* LMDB had no position */
     pthread_t applier;
 };

@@ -299,6 +299,7 @@ static enum err flush(struct queue *queue, uint32_t store) {
     note_id(queue->broker, store);
     if (queue->store != store) {
         queue_empty_locked(queue, false);
+        garbage_free_all(queue->broker); /* later records must not find it */
         disk_renew_store_locked(queue, store);
         return OK;
     }

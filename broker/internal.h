@@ -206,7 +206,7 @@ void waiter_credit_locked(struct queue *queue, const struct message *message);
 void waiter_end_all_locked(struct queue *queue, enum err err, struct effects *effects);
 
 /* clock.c */
-enum err clock_open(struct broker *broker) MUST_USE;
+void clock_open(struct broker *broker);
 /* The thread, where there is one: after everything is replayed. */
 enum err clock_start(struct broker *broker) MUST_USE;
 void clock_stop(struct broker *broker);
@@ -216,6 +216,8 @@ void clock_schedule_locked(struct queue *queue);
 /* Gives messages (linked by next) to be freed by and by. */
 struct garbage *garbage_new(struct queue *queue);
 void garbage_throw(struct broker *broker, struct garbage *garbage);
+/* Frees all there is. The clock's thread, or before it runs. */
+void garbage_free_all(struct broker *broker);
 
 struct garbage {
     struct garbage *next;

@@ -23,6 +23,7 @@ struct datadir {
     struct journal *journal;
     struct committer *committer; /* while it runs */
     struct datadir_store *stores, *last_store;
+    uint64_t left_seq;    /* the least that a store which left had applied */
     pthread_mutex_t lock; /* applied_seq of the stores; trimming */
 };
 
@@ -73,6 +74,7 @@ enum err datadir_open(const struct datadir_options *options, struct datadir **re
         return ERR_OUT_OF_MEMORY;
     }
     datadir->options = *options;
+    datadir->left_seq = UINT64_MAX;
     snprintf(datadir->dir, sizeof datadir->dir, "%s", options->dir);
     pthread_mutex_init(&datadir->lock, NULL);
     enum err err = lock_dir(datadir, ret_why, why_bytes);
@@ -130,7 +132,7 @@ static void lost(void *context) {
 
 /* Up to where all stores came, and one of them. */
 static void find_applied(const struct datadir *datadir, uint64_t *ret_least, uint64_t *ret_most) {
-    *ret_least = UINT64_MAX;
+    *ret_least = datadir->left_seq;
     *ret_most = 0;
     for (const struct datadir_store *store = datadir->stores; store; store = store->next) {
         if (store->is_new)
@@ -240,6 +242,18 @@ struct journal *datadir_journal(struct datadir *datadir) {
 
 struct committer *datadir_committer(struct datadir *datadir) {
     return datadir->committer;
+}
+
+void datadir_leave(struct datadir *datadir, struct datadir_store *store) {
+    pthread_mutex_lock(&datadir->lock);
+    struct datadir_store **link = &datadir->stores;
+    while (*link && *link != store)
+        link = &(*link)->next;
+    if (*link)
+        *link = store->next;
+    if (store->applied_seq < datadir->left_seq)
+        datadir->left_seq = store->applied_seq;
+    pthread_mutex_unlock(&datadir->lock);
 }
 
 void datadir_trim(struct datadir *datadir, struct datadir_store *store, uint64_t applied_seq) {

@@ -21,8 +21,8 @@ struct datadir_options {
     void (*fatal)(const char *why); /* the journal cannot go on; from its thread, once; or NULL */
 };
 
-/* A store that keeps its part in the journal. Owned by the store; lives until datadir_close, or
- * until datadir_stop where it was called (or datadir_start was not). */
+/* A store that keeps its part in the journal. Owned by the store; lives until datadir_close or
+ * datadir_leave. */
 struct datadir_store {
     void *context;
     const char *kinds; /* first bytes of its records, as a string */
@@ -75,5 +75,9 @@ struct committer *datadir_committer(struct datadir *datadir);
 /* The store needs only records behind applied_seq: what no store needs any more is trimmed. From
  * `started` on until datadir_close. Any thread; may block for a rename. */
 void datadir_trim(struct datadir *datadir, struct datadir_store *store, uint64_t applied_seq);
+
+/* The store closes before others do: nothing behind what it applied is trimmed any more. After
+ * datadir_stop. */
+void datadir_leave(struct datadir *datadir, struct datadir_store *store);
 
 #endif
