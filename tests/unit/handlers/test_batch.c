@@ -44,7 +44,7 @@ static void open_stores(struct fixture *f) {
     if (datadir_open(&dir, &f->datadir, why, sizeof why))
         fail_msg("%s", why);
     struct kv_options kv = {.datadir = f->datadir};
-    struct broker_options broker = {0};
+    struct broker_options broker = {.datadir = f->datadir};
     if (kv_open(&kv, &f->core.kv, why, sizeof why) ||
         broker_open(&broker, &f->core.broker, why, sizeof why) ||
         datadir_start(f->datadir, why, sizeof why))
@@ -223,6 +223,133 @@ static void test_a_batch_survives_a_restart(void **state) {
     stands(f, "b", "2");
 }
 
+static void test_a_message_that_cannot_be_published_undoes_the_keys(void **state) {
+    struct fixture *f = *state;
+    add_set(f, "a", "1");
+    add_publish(f, "nowhere", "k");
+    expect_failure(f, ERR_ROUTER_NOT_EXIST, 1);
+    stands(f, "a", NULL);
+}
+
+static void test_an_ack_that_is_refused_undoes_the_keys(void **state) {
+    struct fixture *f = *state;
+    add_set(f, "a", "1");
+    struct args_op *ack = add(f, BATCH_ACK, "");
+    ack->queue = SLICE("nowhere");
+    ack->receipt = SLICE("r");
+    expect_failure(f, ERR_QUEUE_NOT_EXIST, 1);
+    stands(f, "a", NULL);
+}
+
+static void make_queue(struct fixture *f, const char *name, enum kv_storage storage) {
+    struct call *call = begin(f, "Broker.CreateQueue");
+    call->args.queue = slice_of_cstr(name);
+    call->args.storage = storage;
+    call->args.given = 1U << (unsigned)bind_find_param(call->op, SLICE("type"));
+    assert_int_equal(finish(f), OK);
+}
+
+/* Receives what there is: how many. */
+static unsigned receive(struct fixture *f, const char *queue) {
+    struct call *call = begin(f, "Broker.Receive");
+    call->args.queue = slice_of_cstr(queue);
+    call->args.max = 10;
+    assert_int_equal(finish(f), OK);
+    return call->broker.receive.count;
+}
+
+static struct slice receipt_of(struct fixture *f, unsigned index) {
+    const char *receipt = f->call.broker.receive.deliveries[index].receipt;
+    return arena_copy(&f->arena, slice_make(receipt, strnlen(receipt, BROKER_RECEIPT_BYTES)));
+}
+
+static void test_a_message_and_a_key_appear_together(void **state) {
+    struct fixture *f = *state;
+    make_queue(f, "q", KV_HDD);
+    add(f, BATCH_INCR, "a");
+    add_publish(f, "default", "q");
+    add_publish(f, "default", "nobody");
+    answered(f, "{\"results\":[1,{\"id\":\"i\",\"queues\":1},{\"id\":\"i\",\"queues\":0}]}");
+    stands(f, "a", "1");
+    assert_int_equal(receive(f, "q"), 1);
+    struct slice receipt = receipt_of(f, 0);
+    call_release(&f->call, true);
+    add(f, BATCH_INCR, "a");
+    struct args_op *ack = add(f, BATCH_ACK, "");
+    ack->queue = SLICE("q");
+    ack->receipt = receipt;
+    answered(f, "{\"results\":[2,true]}");
+    add(f, BATCH_INCR, "a");
+    ack = add(f, BATCH_ACK, "");
+    ack->queue = SLICE("q");
+    ack->receipt = receipt;
+    expect_failure(f, ERR_RECEIPT_INVALID, 1);
+    stands(f, "a", "2");
+}
+
+static void test_a_message_is_taken_back_with_the_keys_behind_it(void **state) {
+    struct fixture *f = *state;
+    make_queue(f, "q", KV_HDD);
+    add_publish(f, "default", "q");
+    add_set(f, "a", "1");
+    add_publish(f, "default", "q");
+    add(f, BATCH_CHECK, "a")->condition = KV_IF_ABSENT;
+    expect_failure(f, ERR_PRECONDITION_FAILED, 3);
+    assert_int_equal(receive(f, "q"), 0);
+    call_release(&f->call, true);
+    stands(f, "a", NULL);
+    close_stores(f);
+    open_stores(f);
+    assert_int_equal(receive(f, "q"), 0);
+    call_release(&f->call, true);
+}
+
+static void test_an_ack_that_is_taken_back_leaves_the_lease(void **state) {
+    struct fixture *f = *state;
+    make_queue(f, "q", KV_HDD);
+    add_publish(f, "default", "q");
+    assert_int_equal(run_batch(f), OK);
+    assert_int_equal(receive(f, "q"), 1);
+    struct slice receipt = receipt_of(f, 0);
+    call_release(&f->call, true);
+    struct args_op *ack = add(f, BATCH_ACK, "");
+    ack->queue = SLICE("q");
+    ack->receipt = receipt;
+    add(f, BATCH_CHECK, "a")->condition = KV_IF_PRESENT;
+    expect_failure(f, ERR_PRECONDITION_FAILED, 1);
+    ack = add(f, BATCH_ACK, "");
+    ack->queue = SLICE("q");
+    ack->receipt = receipt;
+    answered(f, "{\"results\":[true]}");
+}
+
+static void test_a_batch_of_both_survives_a_restart(void **state) {
+    struct fixture *f = *state;
+    make_queue(f, "q", KV_HDD);
+    add_set(f, "a", "1");
+    add_publish(f, "default", "q");
+    assert_int_equal(run_batch(f), OK);
+    close_stores(f);
+    open_stores(f);
+    stands(f, "a", "1");
+    assert_int_equal(receive(f, "q"), 1);
+    call_release(&f->call, true);
+}
+
+static void test_a_queue_on_memory_gets_its_message_with_the_batch_or_not_at_all(void **state) {
+    struct fixture *f = *state;
+    make_queue(f, "m", KV_MEMORY);
+    add_publish(f, "default", "m");
+    add(f, BATCH_CHECK, "a")->condition = KV_IF_PRESENT;
+    expect_failure(f, ERR_PRECONDITION_FAILED, 1);
+    assert_int_equal(receive(f, "m"), 0);
+    call_release(&f->call, true);
+    add_publish(f, "default", "m");
+    answered(f, "{\"results\":[{\"id\":\"i\",\"queues\":1}]}");
+    assert_int_equal(receive(f, "m"), 1);
+    call_release(&f->call, true);
+}
+
 static void test_every_op_wants_its_own_right(void **state) {
     struct fixture *f = *state;
     const struct auth_rule rule = {.scope = AUTH_KV_WRITE, .pattern_len = 7, .pattern = "default"};
@@ -279,6 +406,13 @@ int main(void) {
         TEST(test_a_failed_op_undoes_all_and_is_named),
         TEST(test_conditions_see_what_stands_before_them),
         TEST(test_a_batch_survives_a_restart),
+        TEST(test_a_message_that_cannot_be_published_undoes_the_keys),
+        TEST(test_an_ack_that_is_refused_undoes_the_keys),
+        TEST(test_a_message_and_a_key_appear_together),
+        TEST(test_a_message_is_taken_back_with_the_keys_behind_it),
+        TEST(test_an_ack_that_is_taken_back_leaves_the_lease),
+        TEST(test_a_batch_of_both_survives_a_restart),
+        TEST(test_a_queue_on_memory_gets_its_message_with_the_batch_or_not_at_all),
         TEST(test_every_op_wants_its_own_right),
         TEST(test_a_batch_is_no_larger_than_a_payload),
         TEST(test_a_batch_is_not_begun_where_the_caller_is_in_a_hurry),

@@ -353,7 +353,7 @@ static void test_a_peek_goes_on_where_its_cursor_says(void **state) {
     struct fixture *fixture = *state;
     assert_int_equal(run(state, "Broker.CreateQueue", "queue=q type=memory"), OK);
     for (unsigned i = 0; i < 5; i++)
-        publish(state, "q", slice_make("01234" + i, 1), SLICE(""));
+        publish(state, "q", slice_make(&"01234"[i], 1), SLICE(""));
     const char *words = "queue=q limit=2";
     char seen[6] = {0};
     for (unsigned page = 0, count = 0; words; page++) {
