@@ -152,6 +152,9 @@ def judge_all(seen):
                 one(column, "hati hdd", "redis Streams, always", 1)
                 if depth == 1:
                     one(column, "hati hdd", "JetStream file, unsynced", 1)
+    stream, hati = seen[1, 1].get("JetStream file, unsynced"), seen[50, 1].get("hati hdd")
+    if stream and hati:
+        judge("hati hdd publish, 50 x 1", hati[0], stream[0], "JetStream one by one, 1 x 1", 1)
 
 
 def compare_latency(names):
