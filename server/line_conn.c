@@ -2,11 +2,11 @@
 #include "server/line_conn.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "server/line_held.h"
 #include "server/line_json.h"
+#include "server/line_linger.h"
 #include "server/line_render.h"
 #include "server/line_subscribe.h"
 
@@ -52,6 +52,7 @@ void line_conn_close(struct line_conn *conn) {
     }
     conn->last = NULL;
     line_subscriptions_end(conn);
+    line_linger_end(conn);
     if (conn->prev)
         conn->prev->next = conn->next;
     else
@@ -61,11 +62,25 @@ void line_conn_close(struct line_conn *conn) {
     uv_close(&conn->uv.handle, on_closed);
 }
 
+/* Messages in bytes that the kernel took, or never will. */
+static void decide_held(struct line_conn *conn, struct line_held *held, bool taken) {
+    if (!held)
+        return;
+    if (taken && line_linger_is_reset(conn)) {
+        conn->broken = true;
+        taken = false;
+    }
+    if (taken && conn->eof)
+        line_linger_add(conn, held);
+    else
+        line_held_release(conn->loop, held, taken);
+}
+
 static void on_written(uv_write_t *request, int status) {
     struct line_write *write = request->data;
     struct line_conn *conn = write->conn;
     conn->backlog_bytes -= write->size_bytes;
-    line_held_release(conn->loop, write->held, status == 0);
+    decide_held(conn, write->held, status == 0 && !conn->closing);
     buf_done(&write->bytes);
     free(write);
     if (conn->closing)
@@ -116,26 +131,6 @@ static bool send_later(struct line_conn *conn, size_t sent) {
     return true;
 }
 
-/* A peer that hung up before it was sent this has answered with a reset by now where it is near. */
-static bool peer_is_gone(struct line_conn *conn) {
-    int fd;
-    int failure = 0;
-    socklen_t bytes = sizeof failure;
-    return uv_fileno(&conn->uv.handle, &fd) != 0 ||
-           getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &bytes) != 0 || failure != 0;
-}
-
-/* What stands in the bytes that were just taken by the kernel, or never will be. */
-static void decide_held(struct line_conn *conn) {
-    struct line_held *held = conn->loop->held;
-    if (!held)
-        return;
-    conn->loop->held = NULL;
-    if (!conn->broken && peer_is_gone(conn))
-        conn->broken = true;
-    line_held_release(conn->loop, held, !conn->broken);
-}
-
 void line_conn_flush(struct line_conn *conn) {
     struct buf *out = &conn->loop->out;
     if (out->len && !conn->broken) {
@@ -146,7 +141,9 @@ void line_conn_flush(struct line_conn *conn) {
         if (sent < 0 || ((size_t)sent < out->len && !send_later(conn, (size_t)sent)))
             conn->broken = true;
     }
-    decide_held(conn);
+    struct line_held *held = conn->loop->held;
+    conn->loop->held = NULL;
+    decide_held(conn, held, !conn->broken);
     buf_clear(out);
     if (out->cap > KEPT_OUT_BYTES)
         buf_done(out);
@@ -237,7 +234,10 @@ static void end_turn(struct line_conn *conn) {
     if (conn->subs)
         line_subscriptions_go_on(conn);
     line_conn_flush(conn);
-    if (conn->broken || wants_close(conn)) {
+    bool over = wants_close(conn);
+    if (over && conn->undecided)
+        line_linger_say_end(conn);
+    if (conn->broken || (over && !conn->undecided)) {
         line_conn_close(conn);
         return;
     }

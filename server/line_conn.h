@@ -28,17 +28,21 @@ struct line_conn {
     struct line_slot *first, *last; /* replies that wait for their call, in order */
     unsigned queued;
     unsigned sub_count;
-    struct line_sub *subs; /* newest first */
-    size_t after_bytes;    /* replies ready behind those */
-    size_t backlog_bytes;  /* handed to libuv, not yet taken by the kernel */
-    bool skip_line;        /* dropping up to a newline */
-    bool skip_frame;       /* dropping skip_bytes and a newline */
+    struct line_sub *subs;       /* newest first */
+    struct line_held *undecided; /* messages sent to a peer that sends no more */
+    struct line_conn *linger_next;
+    int64_t linger_until_ms; /* steady clock */
+    size_t after_bytes;      /* replies ready behind those */
+    size_t backlog_bytes;    /* handed to libuv, not yet taken by the kernel */
+    bool skip_line;          /* dropping up to a newline */
+    bool skip_frame;         /* dropping skip_bytes and a newline */
     bool touched;
     bool reading;
     bool blocked;  /* the tail holds a request that has to wait */
     bool eof;      /* the peer sends no more */
     bool quitting; /* takes no more; closes once all replies are sent */
     bool broken;   /* cannot be answered any more */
+    bool said_end; /* nothing is written any more */
     bool closing;
 };
 

@@ -13,6 +13,7 @@
 #include "server/line_conn.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
+#include "server/line_linger.h"
 #include "server/line_render.h"
 #include "server/line_slot.h"
 
@@ -168,12 +169,13 @@ static void on_tick(uv_timer_t *timer) {
     int64_t steady_ms = clock_steady_ms();
     line_slot_expire(loop, steady_ms);
     go_on_touched(loop);
+    line_linger_check(loop, steady_ms);
     if (loop->accept_paused && !loop->stopping)
         resume_accept(loop);
     if (loop->stopping && steady_ms >= loop->stop_deadline_ms)
         while (loop->conns)
             line_conn_close(loop->conns);
-    if (!loop->first_due && !loop->accept_paused && !loop->stopping)
+    if (!loop->first_due && !loop->lingering && !loop->accept_paused && !loop->stopping)
         uv_timer_stop(timer);
     line_loop_check_end(loop);
 }

@@ -61,6 +61,7 @@ struct line_loop {
 
     struct line_conn *conns;
     struct line_conn *touched; /* have something to go on with */
+    struct line_conn *lingering;
     unsigned conn_count;
 
     struct line_slot *free_slots;

@@ -323,14 +323,20 @@ static inline void set_timeout(int fd) {
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait), 0);
 }
 
-static inline int dial(const struct fixture *fixture) {
+static inline int dial_with(const struct fixture *fixture, int receive_bytes) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)fixture->port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(fd >= 0);
     set_timeout(fd);
+    if (receive_bytes)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     return fd;
+}
+
+static inline int dial(const struct fixture *fixture) {
+    return dial_with(fixture, 0);
 }
 
 static inline void say_bytes(int fd, const char *bytes, size_t len) {

@@ -127,6 +127,22 @@ static void a_caller_that_sends_no_more_still_gets_its_answer(void **state) {
     close(other);
 }
 
+static void what_a_caller_that_sends_no_more_did_not_acknowledge_is_ready_again(void **state) {
+    struct fixture *fixture = *state;
+    int other = dial_queue(fixture, "q");
+    int fd = dial_with(fixture, 4096); /* its kernel takes a part of the answer only */
+    say(fd, "RECEIVE q 1 60000\n");
+    shutdown(fd, SHUT_WR);
+    fake_await(&fake_broker.waits, 1);
+    await_loop(fixture);
+    free(publish_large(other, 1, 60000));
+    await_loop(fixture);
+    assert_int_equal(fake_figure(&fake_broker.given_back), 0);
+    reset(fd);
+    fake_await(&fake_broker.given_back, 1);
+    close(other);
+}
+
 static void a_slow_reader_that_breaks_off_leaves_its_messages(void **state) {
     struct fixture *fixture = *state;
     int other = dial_queue(fixture, "q");
@@ -177,6 +193,7 @@ int main(void) {
         CASE(what_a_caller_that_broke_off_would_have_got_is_ready_again),
         CASE(a_caller_that_hung_up_is_noticed_when_it_is_answered),
         CASE(a_caller_that_sends_no_more_still_gets_its_answer),
+        CASE(what_a_caller_that_sends_no_more_did_not_acknowledge_is_ready_again),
         CASE(a_slow_reader_that_breaks_off_leaves_its_messages),
         CASE(many_receives_in_one_go_are_all_kept_apart),
         CASE(a_stop_ends_waits),
