@@ -61,7 +61,7 @@ enum err op_broker_create_router(struct call *call) {
         err = keep_router(call, &info, &reply->text);
     if (err)
         return err;
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_CREATE_ROUTER), finish_create);
+    return broker_submit_one(call, BROKER_CREATE_ROUTER, finish_create);
 }
 
 static struct broker_queue_options options_of(const struct call *call) {
@@ -95,17 +95,17 @@ enum err op_broker_create_queue(struct call *call) {
         err = keep_queue(call, &info, &reply->text);
     if (err)
         return err;
-    struct broker_op op = broker_op_of_args(call, BROKER_CREATE_QUEUE);
-    op.options = options;
-    return broker_submit_one(call, op, finish_create);
+    struct broker_op *op = broker_op_of_args(call, BROKER_CREATE_QUEUE);
+    op->options = options;
+    return broker_submit_ops(call, op, 1, finish_create);
 }
 
 enum err op_broker_delete_router(struct call *call) {
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_DELETE_ROUTER), finish);
+    return broker_submit_one(call, BROKER_DELETE_ROUTER, finish);
 }
 
 enum err op_broker_delete_queue(struct call *call) {
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_DELETE_QUEUE), finish);
+    return broker_submit_one(call, BROKER_DELETE_QUEUE, finish);
 }
 
 enum err op_broker_get_router(struct call *call) {
@@ -155,9 +155,9 @@ enum err op_broker_list_queues(struct call *call) {
 }
 
 static enum err pause_or_go_on(struct call *call, bool pause) {
-    struct broker_op op = broker_op_of_args(call, BROKER_PAUSE);
-    op.pause = pause;
-    return broker_submit_one(call, op, finish);
+    struct broker_op *op = broker_op_of_args(call, BROKER_PAUSE);
+    op->pause = pause;
+    return broker_submit_ops(call, op, 1, finish);
 }
 
 enum err op_broker_pause(struct call *call) {
@@ -169,11 +169,11 @@ enum err op_broker_resume(struct call *call) {
 }
 
 enum err op_broker_bind(struct call *call) {
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_BIND), finish);
+    return broker_submit_one(call, BROKER_BIND, finish);
 }
 
 enum err op_broker_unbind(struct call *call) {
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_UNBIND), finish);
+    return broker_submit_one(call, BROKER_UNBIND, finish);
 }
 
 /* The text was taken from the arena before. */
@@ -199,7 +199,7 @@ static enum err submit_counted(struct call *call, enum broker_action action,
     call->reply.text = slice_make(arena_alloc(call->arena, BROKER_COUNTED_BYTES), 0);
     if (!call->reply.text.ptr)
         return ERR_OUT_OF_MEMORY;
-    return broker_submit_one(call, broker_op_of_args(call, action), finish_it);
+    return broker_submit_one(call, action, finish_it);
 }
 
 enum err op_broker_flush(struct call *call) {

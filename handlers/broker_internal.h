@@ -5,16 +5,16 @@
 
 #include "handlers/ops.h"
 
-/* An op as the arguments say. */
-struct broker_op broker_op_of_args(const struct call *call, enum broker_action action);
+/* Makes the call's op as its arguments say. */
+struct broker_op *broker_op_of_args(struct call *call, enum broker_action action);
 
 /* Submits ops that live as long as the call. finish puts the outcome into call->reply and
  * call->err; it may run on any thread beside other calls of the same arena, so it takes no memory
  * from it. */
 enum err broker_submit_ops(struct call *call, struct broker_op *ops_of_write, unsigned count,
                            void (*finish)(struct call *call)) MUST_USE;
-/* The same with one op, which is copied into the call. */
-enum err broker_submit_one(struct call *call, struct broker_op op,
+/* The same with the call's op. */
+enum err broker_submit_one(struct call *call, enum broker_action action,
                            void (*finish)(struct call *call)) MUST_USE;
 
 /* Whether the parameter of this name was given. */

@@ -33,7 +33,7 @@ enum err op_broker_publish(struct call *call) {
     enum err err = take_room(call, BROKER_PUBLISHED_BYTES(id_len));
     if (err)
         return err;
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_PUBLISH), finish_publish);
+    return broker_submit_one(call, BROKER_PUBLISH, finish_publish);
 }
 
 static void finish_one(struct call *call) {
@@ -41,15 +41,15 @@ static void finish_one(struct call *call) {
 }
 
 enum err op_broker_ack(struct call *call) {
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_ACK), finish_one);
+    return broker_submit_one(call, BROKER_ACK, finish_one);
 }
 
 enum err op_broker_nack(struct call *call) {
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_NACK), finish_one);
+    return broker_submit_one(call, BROKER_NACK, finish_one);
 }
 
 enum err op_broker_extend(struct call *call) {
-    return broker_submit_one(call, broker_op_of_args(call, BROKER_EXTEND), finish_one);
+    return broker_submit_one(call, BROKER_EXTEND, finish_one);
 }
 
 /* Where none could go through for a reason that is no message's own, the call failed. */

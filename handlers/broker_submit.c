@@ -8,25 +8,28 @@ bool broker_given(const struct call *call, struct slice name) {
     return index >= 0 && (call->args.given & 1U << index);
 }
 
-struct broker_op broker_op_of_args(const struct call *call, enum broker_action action) {
+/* Room for the id of a publish is large: it is not cleared. */
+struct broker_op *broker_op_of_args(struct call *call, enum broker_action action) {
     const struct args *args = &call->args;
-    return (struct broker_op){
-        .action = action,
-        .router_type = (enum broker_router_type)args->router_type,
-        .pattern_given = args->pattern.ptr != NULL,
-        .priority = (uint8_t)args->priority,
-        .router = args->router,
-        .queue = args->queue,
-        .pattern = args->pattern,
-        .receipt = args->receipt,
-        .routing_key = args->routing_key,
-        .payload = args->value,
-        .id = args->id,
-        .headers = args->headers,
-        .delay_ms = args->delay_ms,
-        .ttl_ms = args->ttl_ms,
-        .lease_ms = args->lease_ms,
-    };
+    struct broker_op *op = &call->broker.op;
+    memset(op, 0, offsetof(struct broker_op, id_text));
+    op->stage = NULL;
+    op->action = action;
+    op->router_type = (enum broker_router_type)args->router_type;
+    op->pattern_given = args->pattern.ptr != NULL;
+    op->priority = (uint8_t)args->priority;
+    op->router = args->router;
+    op->queue = args->queue;
+    op->pattern = args->pattern;
+    op->receipt = args->receipt;
+    op->routing_key = args->routing_key;
+    op->payload = args->value;
+    op->id = args->id;
+    op->headers = args->headers;
+    op->delay_ms = args->delay_ms;
+    op->ttl_ms = args->ttl_ms;
+    op->lease_ms = args->lease_ms;
+    return op;
 }
 
 static void write_done(struct broker_write *write) {
@@ -57,10 +60,9 @@ enum err broker_submit_ops(struct call *call, struct broker_op *ops_of_write, un
     return call->err;
 }
 
-enum err broker_submit_one(struct call *call, struct broker_op op,
+enum err broker_submit_one(struct call *call, enum broker_action action,
                            void (*finish)(struct call *call)) {
-    call->broker.op = op;
-    return broker_submit_ops(call, &call->broker.op, 1, finish);
+    return broker_submit_ops(call, broker_op_of_args(call, action), 1, finish);
 }
 
 static char *put(char *to, struct slice bytes) {
