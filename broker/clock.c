@@ -45,6 +45,18 @@ void clock_schedule_locked(struct queue *queue) {
     pthread_mutex_unlock(&clock->lock);
 }
 
+/* The clock comes by: what was put in meanwhile is not waited for. */
+static void unschedule_locked(struct queue *queue) {
+    struct clock *clock = &queue->broker->clock;
+    pthread_mutex_lock(&clock->lock);
+    if (queue->clock_index) {
+        heap_remove(&clock->due, queue);
+        atomic_fetch_sub_explicit(&queue->refs, 1, memory_order_relaxed);
+    }
+    queue->scheduled_ms = INT64_MAX;
+    pthread_mutex_unlock(&clock->lock);
+}
+
 static void end_leases_locked(struct queue *queue, int64_t now_ms, struct effects *effects) {
     struct message *message;
     for (unsigned i = 0; i < STEPS_MAX; i++) {
@@ -84,7 +96,7 @@ static void tick(struct queue *queue, int64_t now_ms) {
     struct effects effects;
     effects_init(&effects);
     pthread_mutex_lock(&queue->lock);
-    queue->scheduled_ms = INT64_MAX;
+    unschedule_locked(queue);
     end_leases_locked(queue, now_ms, &effects);
     end_waits_locked(queue, now_ms, &effects);
     waiter_serve_locked(queue, now_ms, &effects);
@@ -206,7 +218,13 @@ void garbage_free_all(struct broker *broker) {
 
 /* ---- the thread ---- */
 
+int64_t clock_now_ms(const struct broker *broker) {
+    int64_t manual_ms = broker->options.manual_clock ? atomic_load(&broker->clock.manual_ms) : 0;
+    return manual_ms ? manual_ms : clock_wall_ms();
+}
+
 void broker_tick(struct broker *broker, int64_t now_ms) {
+    atomic_store(&broker->clock.manual_ms, now_ms);
     run_due(broker, now_ms);
     garbage_free_all(broker);
 }
@@ -261,6 +279,7 @@ void clock_open(struct broker *broker) {
 
 enum err clock_start(struct broker *broker) {
     struct clock *clock = &broker->clock;
+    broker_tick(broker, clock_wall_ms()); /* what came due while nothing ran, before any caller */
     clock->runs = pthread_create(&clock->thread, NULL, run, broker) == 0;
     return clock->runs ? OK : ERR_OUT_OF_MEMORY;
 }

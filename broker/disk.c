@@ -24,12 +24,21 @@ static enum err write_position(struct disk *disk, uint64_t seq) {
     return env_write_commit(write);
 }
 
+static void schedule(void *context, struct slice name, void *value) {
+    struct queue *queue = value;
+    (void)context, (void)name;
+    pthread_mutex_lock(&queue->lock);
+    clock_schedule_locked(queue);
+    pthread_mutex_unlock(&queue->lock);
+}
+
 static enum err started(void *context) {
     struct disk *disk = context;
     enum err err = OK;
     if (disk->was_new)
         err = write_position(disk, disk->store.applied_seq);
     disk->applied_seq = disk->store.applied_seq;
+    names_each(&disk->broker->queues, schedule, NULL);
     if (!err && !disk->broker->options.manual_clock)
         err = clock_start(disk->broker);
     return err ? err : disk_applier_start(disk);

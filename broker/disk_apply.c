@@ -88,13 +88,16 @@ static bool note_queue(struct batch *batch, struct queue *queue) {
     return true;
 }
 
-/* All that are dirty now: none is looked at twice in a batch, whose messages are PINNED. */
-static struct queue *take_queues(struct disk *disk) {
+static struct queue *take_queue(struct disk *disk) {
     pthread_mutex_lock(&disk->lock);
-    struct queue *first = disk->dirty_first;
-    disk->dirty_first = disk->dirty_last = NULL;
+    struct queue *queue = disk->dirty_first;
+    if (queue) {
+        disk->dirty_first = queue->dirty_next;
+        if (!disk->dirty_first)
+            disk->dirty_last = NULL;
+    }
     pthread_mutex_unlock(&disk->lock);
-    return first;
+    return queue;
 }
 
 static void collect_queue(struct batch *batch, struct queue *queue) {
@@ -103,34 +106,28 @@ static void collect_queue(struct batch *batch, struct queue *queue) {
     queue->listed_dirty = false;
     while (!queue->deleted && batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES &&
            (message = disk_take_dirty(queue)))
-        if (message->store == queue->store) /* else it was flushed: its store is dropped */
+        if (!(message->flags & MESSAGE_PINNED))
             collect_one_locked(batch, queue, message);
     if (queue->dirty_first && !queue->deleted)
         disk_list_dirty(queue);
     pthread_mutex_unlock(&queue->lock);
 }
 
-/* Not this time. */
-static void list_again(struct queue *queue) {
-    pthread_mutex_lock(&queue->lock);
-    queue->listed_dirty = false;
-    disk_list_dirty(queue);
-    pthread_mutex_unlock(&queue->lock);
-    queue_unref(queue);
-}
-
 static void collect(struct batch *batch) {
     struct disk *disk = batch->disk;
-    struct queue *queue = take_queues(disk);
-    while (queue) {
-        struct queue *next =
-            queue->dirty_next; /* it is not listed anew before listed_dirty is off */
-        bool room = batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES;
-        if (room && note_queue(batch, queue))
-            collect_queue(batch, queue);
-        else
-            list_again(queue);
-        queue = next;
+    while (batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES) {
+        struct queue *queue = take_queue(disk);
+        if (!queue)
+            break;
+        if (!note_queue(batch, queue)) {
+            pthread_mutex_lock(&queue->lock);
+            queue->listed_dirty = false;
+            disk_list_dirty(queue);
+            pthread_mutex_unlock(&queue->lock);
+            queue_unref(queue);
+            break;
+        }
+        collect_queue(batch, queue);
     }
     pthread_mutex_lock(&disk->lock);
     batch->defs = disk->defs;
@@ -449,6 +446,7 @@ static void wait_ms_locked(struct disk *disk, int64_t ms) {
 static bool checkpoint(struct disk *disk, uint64_t *ret_seq) {
     pthread_mutex_lock(&disk->lock);
     uint64_t wanted = ++disk->checkpoints_wanted;
+    pthread_cond_broadcast(&disk->changed); /* the committer may wait for room */
     while (disk->checkpoints_done < wanted && !disk->closing && !atomic_load(&disk->dead)) {
         disk_nudge_locked(disk);
         pthread_cond_wait(&disk->changed, &disk->lock);

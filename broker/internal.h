@@ -96,6 +96,7 @@ struct clock {
     struct heap due; /* queues */
     struct garbage *garbage;
     int64_t sleeps_until_ms;
+    _Atomic int64_t manual_ms; /* tests: when the last tick was */
     bool stopping, runs;
     pthread_t thread;
 };
@@ -107,7 +108,7 @@ struct broker {
     struct names queues;
     struct names queues_by_id;
     struct names routers_by_id;
-    _Atomic uint32_t next_id; /* the committer's, or (without one) the topology's */
+    uint32_t next_id;
     struct clock clock;
     struct disk *disk;
     uint64_t seed;
@@ -210,6 +211,8 @@ void clock_open(struct broker *broker);
 /* The thread, where there is one: after everything is replayed. */
 enum err clock_start(struct broker *broker) MUST_USE;
 void clock_stop(struct broker *broker);
+/* Wall clock; with a manual clock the time of the last tick, once there was one. */
+int64_t clock_now_ms(const struct broker *broker);
 void clock_close(struct broker *broker);
 /* Makes sure the clock comes by when something is due. */
 void clock_schedule_locked(struct queue *queue);

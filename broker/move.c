@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "broker/disk.h"
 
 #define STEP_BYTES (4U << 20)
@@ -31,7 +30,7 @@ static struct move_job *job_new(struct queue *queue) {
         return NULL;
     job->queue = queue_ref(queue);
     job->write = NULL;
-    job->now_ms = clock_wall_ms();
+    job->now_ms = clock_now_ms(queue->broker);
     job->left = job->bytes = 0;
     job->count = 0;
     return job;
@@ -106,11 +105,11 @@ void move_run(struct queue *queue, struct message *moves) {
             queue->dead_letter_len ? topology_find_queue(broker, queue->options.dead_letter) : NULL;
         if (target && !has_body(queue, message)) {
             queue_unref(target);
-            put_back(queue, message, clock_wall_ms());
+            put_back(queue, message, clock_now_ms(broker));
             continue;
         }
         if (!job || !add(job, message, target, false))
-            put_back(queue, message, clock_wall_ms());
+            put_back(queue, message, clock_now_ms(broker));
         else if (job->count == MOVES_MAX || job->bytes >= STEP_BYTES) {
             go(job);
             job = NULL;
@@ -186,7 +185,6 @@ static void collect(struct move_job *job) {
     pthread_mutex_lock(&queue->lock);
     while (staying) {
         struct message *next = staying->next;
-        staying->next = NULL;
         staying->due_ms = 0;
         message_place_locked(queue, staying, job->now_ms, &effects);
         staying = next;

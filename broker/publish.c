@@ -60,6 +60,7 @@ static enum err take_place_locked(struct queue *queue, const struct broker_op *o
                                   struct stage_item *item) {
     uint64_t most = queue->options.max_length;
     if (queue->dedup && op->id.len && dedup_seen(queue->dedup, op->id, now_ms)) {
+        queue_count_bytes(queue, item->message, false);
         message_free(item->message);
         item->message = NULL;
         return OK;
@@ -68,6 +69,8 @@ static enum err take_place_locked(struct queue *queue, const struct broker_op *o
         if (queue->options.overflow == OVERFLOW_REJECT)
             return ERR_QUEUE_FULL;
         item->victim = lane_pop_oldest_locked(queue);
+        if (!item->victim && queue->staged == 0)
+            return ERR_QUEUE_FULL; /* of delayed ones */
         if (item->victim)
             item->victim->state = MESSAGE_MOVING;
     }
@@ -252,7 +255,6 @@ static void put_locked(struct queue *queue, struct message *message, uint64_t se
                        int64_t delay_ms, struct effects *effects) {
     bool is_hdd = queue_is_hdd(queue);
     message->seq = is_hdd ? seq : ++queue->next_seq;
-    message->store = queue->store;
     queue->published++;
     if (is_hdd)
         disk_note_locked(queue, message);

@@ -3,7 +3,6 @@
  * is. A message whose ack is staged is BUSY: its lease was good when the ack came. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "broker/disk.h"
 #include "broker/internal.h"
 
@@ -162,10 +161,9 @@ static void give_back_locked(struct queue *queue, const struct broker_delivery *
 void broker_give_back(struct broker *broker, struct broker_receive *receive) {
     struct queue *queue = receive->at;
     struct effects effects;
-    (void)broker;
     if (!queue || receive->count == 0)
         return;
-    int64_t now_ms = receive->now_ms ? receive->now_ms : clock_wall_ms();
+    int64_t now_ms = clock_now_ms(broker); /* the receive may have waited long */
     effects_init(&effects);
     pthread_mutex_lock(&queue->lock);
     if (!queue->deleted) {

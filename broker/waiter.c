@@ -2,7 +2,6 @@
 /* Who waits for messages: single receives and consumers, first come, first served. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "broker/internal.h"
 
 enum waiter_state {
@@ -122,8 +121,8 @@ void waiter_end_all_locked(struct queue *queue, enum err err, struct effects *ef
 
 /* ---- the front ---- */
 
-static int64_t now_of(const struct broker_receive *receive) {
-    return receive->now_ms ? receive->now_ms : clock_wall_ms();
+static int64_t now_of(const struct broker *broker, const struct broker_receive *receive) {
+    return receive->now_ms ? receive->now_ms : clock_now_ms(broker);
 }
 
 static enum err begin(struct broker *broker, struct broker_receive *receive) {
@@ -152,6 +151,8 @@ static enum err take_or_wait_locked(struct broker *broker, struct broker_receive
         enum err err = lease_fill_locked(queue, receive, limit, now_ms, effects);
         if (err || receive->count)
             return err;
+        free(receive->deliveries); /* all that was ready had expired */
+        receive->deliveries = NULL;
     }
     if (receive->wait_ms == 0 || atomic_load(&broker->draining))
         return OK;
@@ -171,7 +172,7 @@ enum err broker_receive(struct broker *broker, struct broker_receive *receive) {
         bool is_hdd = queue_is_hdd(queue);
         effects_init(&effects);
         pthread_mutex_lock(&queue->lock);
-        err = take_or_wait_locked(broker, receive, now_of(receive), &effects);
+        err = take_or_wait_locked(broker, receive, now_of(broker, receive), &effects);
         if (err == OK && receive->count && is_hdd) {
             err = ERR_PENDING;
             receive->next = NULL;

@@ -258,7 +258,8 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
         return;
     if (got < 0) {
         conn->eof = true;
-        conn->broken = conn->broken || got != UV_EOF;
+        /* libuv calls a reset behind the last bytes an end, too */
+        conn->broken = conn->broken || got != UV_EOF || line_linger_is_reset(conn);
         end_turn(conn);
         return;
     }
