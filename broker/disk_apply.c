@@ -88,16 +88,13 @@ static bool note_queue(struct batch *batch, struct queue *queue) {
     return true;
 }
 
-static struct queue *take_queue(struct disk *disk) {
+/* All that are dirty now: none is looked at twice in a batch, whose messages are PINNED. */
+static struct queue *take_queues(struct disk *disk) {
     pthread_mutex_lock(&disk->lock);
-    struct queue *queue = disk->dirty_first;
-    if (queue) {
-        disk->dirty_first = queue->dirty_next;
-        if (!disk->dirty_first)
-            disk->dirty_last = NULL;
-    }
+    struct queue *first = disk->dirty_first;
+    disk->dirty_first = disk->dirty_last = NULL;
     pthread_mutex_unlock(&disk->lock);
-    return queue;
+    return first;
 }
 
 static void collect_queue(struct batch *batch, struct queue *queue) {
@@ -106,28 +103,34 @@ static void collect_queue(struct batch *batch, struct queue *queue) {
     queue->listed_dirty = false;
     while (!queue->deleted && batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES &&
            (message = disk_take_dirty(queue)))
-        if (!(message->flags & MESSAGE_PINNED))
+        if (message->store == queue->store) /* else it was flushed: its store is dropped */
             collect_one_locked(batch, queue, message);
     if (queue->dirty_first && !queue->deleted)
         disk_list_dirty(queue);
     pthread_mutex_unlock(&queue->lock);
 }
 
+/* Not this time. */
+static void list_again(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    queue->listed_dirty = false;
+    disk_list_dirty(queue);
+    pthread_mutex_unlock(&queue->lock);
+    queue_unref(queue);
+}
+
 static void collect(struct batch *batch) {
     struct disk *disk = batch->disk;
-    while (batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES) {
-        struct queue *queue = take_queue(disk);
-        if (!queue)
-            break;
-        if (!note_queue(batch, queue)) {
-            pthread_mutex_lock(&queue->lock);
-            queue->listed_dirty = false;
-            disk_list_dirty(queue);
-            pthread_mutex_unlock(&queue->lock);
-            queue_unref(queue);
-            break;
-        }
-        collect_queue(batch, queue);
+    struct queue *queue = take_queues(disk);
+    while (queue) {
+        struct queue *next =
+            queue->dirty_next; /* it is not listed anew before listed_dirty is off */
+        bool room = batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES;
+        if (room && note_queue(batch, queue))
+            collect_queue(batch, queue);
+        else
+            list_again(queue);
+        queue = next;
     }
     pthread_mutex_lock(&disk->lock);
     batch->defs = disk->defs;

@@ -231,6 +231,7 @@ void disk_renew_store_locked(struct queue *queue, uint32_t store) {
     for (uint32_t i = 0; i < queue->leases.count; i++) {
         struct message *message = queue->leases.items[i];
         message->flags &= (uint16_t) ~(MESSAGE_ON_DISK | MESSAGE_DISK_PLAIN);
+        message->store = store;
         disk_note_locked(queue, message);
     }
     for (struct message *message = queue->dirty_first; message;) { /* dead ones LMDB had */

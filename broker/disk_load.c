@@ -25,6 +25,7 @@ struct message *disk_message_of(struct slice key, struct slice value, enum err *
         return NULL;
     }
     message->seq = seq;
+    message->store = store;
     message->due_ms = stored.due_ms;
     message->expires_ms = stored.expires_ms;
     message->nonce = stored.nonce;

@@ -96,6 +96,7 @@ static enum err append_read(struct queue *queue, struct lane *lane, struct messa
         message_free(message);
         return ERR_OUT_OF_MEMORY;
     }
+    message->state = MESSAGE_READY;
     message->prev = lane->last;
     if (lane->last)
         lane->last->next = message;

@@ -111,6 +111,7 @@ static enum err publish_to(struct disk *disk, uint64_t seq, const struct record_
     if (!message)
         return ERR_OUT_OF_MEMORY;
     message->seq = seq;
+    message->store = queue->store;
     message->expires_ms = target->expires_ms;
     message->due_ms = record->due_ms;
     disk_note_locked(queue, message);

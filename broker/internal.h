@@ -108,7 +108,7 @@ struct broker {
     struct names queues;
     struct names queues_by_id;
     struct names routers_by_id;
-    uint32_t next_id;
+    _Atomic uint32_t next_id; /* the committer's, or (without one) the topology's */
     struct clock clock;
     struct disk *disk;
     uint64_t seed;

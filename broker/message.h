@@ -73,6 +73,7 @@ struct message {
     uint32_t attempt;    /* deliveries so far */
     uint32_t consumer;   /* LEASED: slot of its consumer + 1; 0: none */
     uint32_t consumer_serial;
+    uint32_t store;      /* hdd: under which LMDB has it, or is to have it */
     uint32_t dirty_size; /* bytes it counts for while DIRTY */
     uint8_t lane;        /* 9 - priority */
     uint8_t state;

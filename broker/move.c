@@ -185,6 +185,7 @@ static void collect(struct move_job *job) {
     pthread_mutex_lock(&queue->lock);
     while (staying) {
         struct message *next = staying->next;
+        staying->next = NULL;
         staying->due_ms = 0;
         message_place_locked(queue, staying, job->now_ms, &effects);
         staying = next;

@@ -255,6 +255,7 @@ static void put_locked(struct queue *queue, struct message *message, uint64_t se
                        int64_t delay_ms, struct effects *effects) {
     bool is_hdd = queue_is_hdd(queue);
     message->seq = is_hdd ? seq : ++queue->next_seq;
+    message->store = queue->store;
     queue->published++;
     if (is_hdd)
         disk_note_locked(queue, message);
