@@ -2,8 +2,10 @@
 /* Operations about the server itself. */
 #include "base/buf.h"
 #include "handlers/ops.h"
+#include "handlers/render.h"
 
-#define STATS_BYTES_MAX 65536
+#define STATS_BYTES_MAX (2U << 20)
+#define EACH_MAX 1000U /* queues that are shown one by one */
 
 static const char *const door_names[DOOR_COUNT] = {[DOOR_LINE] = "tcp", [DOOR_HTTP] = "http"};
 
@@ -36,7 +38,28 @@ static void append_doors(struct buf *to, struct core *core) {
     buf_printf(to, "}");
 }
 
-static void append_broker(struct buf *to, struct core *core) {
+/* The objects of all queues, where they are not too many. */
+static void append_queues(struct buf *to, struct call *call) {
+    struct broker *broker = call->core->broker;
+    struct slice *names;
+    size_t count;
+    unsigned shown = 0;
+    if (broker_list_queues(broker, call->arena, &names, &count))
+        return;
+    buf_append(to, SLICE(",\"each\":["));
+    for (size_t i = 0; i < count; i++) {
+        struct broker_queue_info info;
+        if (broker_get_queue(broker, names[i], call->now_ms, call->arena, &info))
+            continue; /* deleted meanwhile */
+        if (shown++)
+            buf_append_char(to, ',');
+        render_queue(to, &info);
+    }
+    buf_append_char(to, ']');
+}
+
+static void append_broker(struct buf *to, struct call *call) {
+    struct core *core = call->core;
     struct broker_stats stats = {0};
     if (core->broker)
         broker_stats(core->broker, &stats);
@@ -46,8 +69,11 @@ static void append_broker(struct buf *to, struct core *core) {
     buf_printf(to, ",\"published\":%llu,\"delivered\":%llu,\"acked\":%llu",
                (unsigned long long)stats.published, (unsigned long long)stats.delivered,
                (unsigned long long)stats.acked);
-    buf_printf(to, ",\"unroutable\":%llu,\"bytes\":%llu}", (unsigned long long)stats.unroutable,
+    buf_printf(to, ",\"unroutable\":%llu,\"bytes\":%llu", (unsigned long long)stats.unroutable,
                (unsigned long long)stats.bytes);
+    if (core->broker && stats.queues <= EACH_MAX)
+        append_queues(to, call);
+    buf_append_char(to, '}');
 }
 
 static void append_tokens(struct buf *to, struct core *core) {
@@ -70,7 +96,7 @@ enum err op_server_stats(struct call *call) {
     append_storage(&text, core, KV_HDD, "hdd");
     buf_append_char(&text, '}');
     append_doors(&text, core);
-    append_broker(&text, core);
+    append_broker(&text, call);
     append_tokens(&text, core);
     buf_append_char(&text, '}');
     call->reply.text =
