@@ -40,6 +40,10 @@ void disk_note_locked(struct queue *queue, struct message *message);
 void disk_gone_locked(struct queue *queue, struct message *message);
 /* A thrown away message (its store is, too): freed now, or by the applier that is writing it. */
 void disk_throw_locked(struct queue *queue, struct message *message);
+/* Its store is or was dropped as a whole: those that LMDB was to delete are let go of. */
+void disk_throw_dead_locked(struct queue *queue);
+/* A message that was in no list while its queue was flushed: it is kept under the new store. */
+void disk_adopt_locked(struct queue *queue, struct message *message);
 /* The queue's messages move to another store, leased ones with it; the old one is dropped. */
 void disk_renew_store_locked(struct queue *queue, uint32_t store);
 void disk_drop_store(struct broker *broker, uint32_t store);

@@ -340,6 +340,10 @@ static void settle_item_locked(struct queue *queue, const struct item *item, boo
         message_free(message);
         return;
     }
+    if (message->state == MESSAGE_DEAD && (queue->deleted || queue->store != message->store)) {
+        disk_throw_locked(queue, message);
+        return;
+    }
     if (!written) {
         count_plain_locked(queue, item, false);
         disk_note_locked(queue, message);
@@ -523,7 +527,8 @@ static bool apply(struct disk *disk) {
 
 /* Something is to be applied: it has waited for a while, or there is much of it. */
 static bool is_due_locked(const struct disk *disk, uint64_t segment) {
-    bool behind = segment - disk->applied_segment > SEGMENTS_BEHIND;
+    bool behind =
+        segment > disk->applied_segment + SEGMENTS_BEHIND; /* a checkpoint may know more */
     return behind || atomic_load(&disk->dirty_bytes) > disk->buffer_bytes / 4;
 }
 

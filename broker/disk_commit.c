@@ -447,7 +447,7 @@ void disk_before(void *context) {
             pthread_cond_broadcast(&disk->changed);
         }
         bool over = atomic_load(&disk->dirty_bytes) > disk->buffer_bytes;
-        if (!over || atomic_load(&disk->full) || atomic_load(&disk->dead) || disk->stopping)
+        if (!over || atomic_load(&disk->full) || atomic_load(&disk->dead) || disk->closing)
             break;
         pthread_cond_broadcast(&disk->changed); /* the applier is to begin at once */
         pthread_cond_wait(&disk->changed, &disk->lock);

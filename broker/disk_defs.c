@@ -195,7 +195,7 @@ struct message *disk_take_dirty(struct queue *queue) {
 }
 
 void disk_gone_locked(struct queue *queue, struct message *message) {
-    if (queue->deleted) {
+    if (queue->deleted || message->store != queue->store) { /* its store is dropped as a whole */
         disk_throw_locked(queue, message);
         return;
     }
@@ -228,19 +228,22 @@ void disk_renew_store_locked(struct queue *queue, uint32_t store) {
     queue->store = store;
     queue->changed = true;
     disk_list_dirty(queue);
-    for (uint32_t i = 0; i < queue->leases.count; i++) {
-        struct message *message = queue->leases.items[i];
-        message->flags &= (uint16_t) ~(MESSAGE_ON_DISK | MESSAGE_DISK_PLAIN);
-        message->store = store;
-        disk_note_locked(queue, message);
+    for (uint32_t i = 0; i < queue->leases.count; i++)
+        disk_adopt_locked(queue, queue->leases.items[i]);
+    disk_throw_dead_locked(queue);
+}
+
+void disk_throw_dead_locked(struct queue *queue) {
+    struct message *next;
+    for (struct message *message = queue->dirty_first; message; message = next) {
+        next = message->dirty_next;
+        if (message->state == MESSAGE_DEAD)
+            disk_throw_locked(queue, message);
     }
-    for (struct message *message = queue->dirty_first; message;) { /* dead ones LMDB had */
-        struct message *next = message->dirty_next;
-        if (message->state == MESSAGE_DEAD && !(message->flags & MESSAGE_PINNED)) {
-            unlink_dirty(queue, message);
-            known_remove(queue, message);
-            message_free(message);
-        }
-        message = next;
-    }
+}
+
+void disk_adopt_locked(struct queue *queue, struct message *message) {
+    message->flags &= (uint16_t) ~(MESSAGE_ON_DISK | MESSAGE_DISK_PLAIN);
+    message->store = queue->store;
+    disk_note_locked(queue, message);
 }

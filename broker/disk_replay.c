@@ -298,7 +298,7 @@ static void drop_replayed_delayed(struct queue *queue) {
 
 static enum err flush(struct queue *queue, uint32_t store) {
     note_id(queue->broker, store);
-    if (queue->store != store) {
+    if (queue->store < store) { /* stores are numbered upwards */
         queue_empty_locked(queue, false);
         garbage_free_all(queue->broker); /* later records must not find it */
         disk_renew_store_locked(queue, store);

@@ -128,7 +128,8 @@ void message_move_locked(struct queue *queue, struct message *message, enum brok
     message->next = NULL;
     *effects->last_move = message;
     effects->last_move = &message->next;
-    (void)queue;
+    if (queue_is_hdd(queue) && known_reserve(queue) == OK)
+        known_add(queue, message); /* LMDB may have it behind loaded_seq: it is not read again */
 }
 
 void message_gone_locked(struct queue *queue, struct message *message) {
@@ -159,6 +160,8 @@ void message_place_locked(struct queue *queue, struct message *message, int64_t 
         return;
     }
     bool later = message->due_ms > now_ms;
+    if (queue_is_hdd(queue) && message->store != queue->store)
+        disk_adopt_locked(queue, message);
     if (lane_reserve(queue, message->lane) || heap_reserve(&queue->waits) ||
         (queue_is_hdd(queue) && known_reserve(queue))) {
         keep_for_later(queue, message, now_ms);

@@ -153,6 +153,8 @@ uint64_t queue_empty_locked(struct queue *queue, bool all) {
         heap_init(&queue->leases, offsetof(struct message, due_ms),
                   offsetof(struct message, due_index));
         queue->leased = 0;
+        if (queue_is_hdd(queue))
+            disk_throw_dead_locked(queue);
     }
     queue->lanes_used = 0;
     queue->ready = 0;
