@@ -12,6 +12,7 @@ struct dedup_entry {
     struct dedup_entry *chain;
     struct dedup_entry *next, *prev; /* oldest first */
     int64_t until_ms;
+    bool safe;    /* its message is */
     bool written; /* LMDB has it */
     uint8_t hash[HASH_MD5_BYTES];
 };
@@ -70,7 +71,7 @@ void dedup_free(struct dedup *dedup) {
 
 bool dedup_seen(struct dedup *dedup, struct slice id, int64_t now_ms) {
     uint8_t hash[HASH_MD5_BYTES];
-    while (dedup->oldest && dedup->oldest->until_ms <= now_ms)
+    while (dedup->oldest && dedup->oldest->until_ms <= now_ms && dedup->oldest->safe)
         drop(dedup, dedup->oldest);
     hash_md5(id, hash);
     return find(dedup, hash) != NULL;
@@ -122,6 +123,10 @@ struct dedup_entry *dedup_add(struct dedup *dedup, struct slice id, int64_t unti
     return entry;
 }
 
+void dedup_confirm(struct dedup_entry *entry) {
+    entry->safe = true;
+}
+
 void dedup_take_back(struct dedup *dedup, struct dedup_entry *entry) {
     drop(dedup, entry);
 }
@@ -130,7 +135,8 @@ void dedup_each_new(struct dedup *dedup,
                     bool (*take)(void *context, const uint8_t hash[16], int64_t until_ms),
                     void *context) {
     struct dedup_entry *entry = dedup->first_new;
-    while (entry && (entry->written || take(context, entry->hash, entry->until_ms))) {
+    while (entry &&
+           (entry->written || (entry->safe && take(context, entry->hash, entry->until_ms)))) {
         entry->written = true;
         entry = entry->next;
     }
@@ -143,6 +149,6 @@ enum err dedup_restore(struct dedup *dedup, const uint8_t hash[16], int64_t unti
     struct dedup_entry *entry = add(dedup, hash, until_ms);
     if (!entry)
         return ERR_OUT_OF_MEMORY;
-    entry->written = true;
+    entry->safe = entry->written = true;
     return OK;
 }

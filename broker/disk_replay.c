@@ -100,8 +100,13 @@ static enum err publish_to(struct disk *disk, uint64_t seq, const struct record_
     body_read(body, &parts);
     int64_t seen_until_ms = record->published_ms + queue->options.dedup_window_ms;
     if (target->dedup && queue->dedup && seen_until_ms > clock_wall_ms() &&
-        !dedup_seen(queue->dedup, parts.id, 0) && !dedup_add(queue->dedup, parts.id, seen_until_ms))
-        return ERR_OUT_OF_MEMORY;
+        !dedup_seen(queue->dedup, parts.id, 0)) {
+        struct dedup_entry *entry = dedup_add(queue->dedup, parts.id, seen_until_ms);
+        if (!entry)
+            return ERR_OUT_OF_MEMORY;
+        dedup_confirm(entry);
+        disk_list_dirty(queue);
+    }
     if (known_find(queue, seq))
         return OK;
     enum err err = look(queue, record->lane, seq, &there, NULL);

@@ -254,6 +254,9 @@ void dedup_free(struct dedup *dedup);
 bool dedup_seen(struct dedup *dedup, struct slice id, int64_t now_ms);
 /* Remembers it; NULL without memory. */
 struct dedup_entry *dedup_add(struct dedup *dedup, struct slice id, int64_t until_ms);
+/* Its message is safe: only now may it be written down, or a crash in between would leave the id of
+ * a message that is lost. */
+void dedup_confirm(struct dedup_entry *entry);
 void dedup_take_back(struct dedup *dedup, struct dedup_entry *entry);
 /* Calls take for entries not yet written (hdd), which count as written then. */
 void dedup_each_new(struct dedup *dedup,

@@ -284,6 +284,8 @@ static void finish_item(struct stage_item *item, const struct broker_op *op, uin
         queue->dropped++;
         message_gone_locked(queue, item->victim);
     }
+    if (item->dedup)
+        dedup_confirm(item->dedup);
     if (item->message && !is_plain(queue))
         queue->staged--;
     if (item->message && queue->deleted) {

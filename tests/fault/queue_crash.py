@@ -122,7 +122,7 @@ class Consumer(Client):
     def __init__(self, ledger, seed, queue):
         super().__init__(ledger, seed)
         self.queue = queue
-        self.name = "%s consumer %d" % (queue, seed % 1000)
+        self.name = "%s consumer %d" % (queue, seed)
         self.waiting = collections.deque()  # (word, payload, attempt) whose answers are to come
 
     def took(self, receipt, attempt, payload):
@@ -316,5 +316,10 @@ def run(runner):
                 crash.compare()
         runner.say("%d kills, %d messages, %d deliveries: none lost, none twice" % (
             rounds, crash.messages, crash.deliveries))
+    except Exception:
+        for line in crash.server.log_text().splitlines():
+            if '"level":"info"' not in line:
+                runner.say(line)
+        raise
     finally:
         crash.server.close()

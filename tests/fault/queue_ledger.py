@@ -58,8 +58,8 @@ class Ledger:
                 raise Failure("%s: %s came again (attempt %d, %s) after its ACK at attempt %d was "
                               "confirmed" % (queue, payload[:30], attempt, consumer, copy.acked))
             if attempt in copy.attempts:
-                raise Failure("%s: %s came twice as attempt %d: to %s, then to %s" % (
-                    queue, payload[:30], attempt, copy.attempts[attempt], consumer))
+                raise Failure("%s: %s (published %d times) came twice as attempt %d: to %s, then to %s" % (
+                    queue, payload[:30], state.times, attempt, copy.attempts[attempt], consumer))
             copy.attempts[attempt] = consumer
             self.seen[queue, consumer, payload.split("/")[0]].append(payload)
 
