@@ -91,12 +91,9 @@ static enum err scan_next(struct scan *scan, struct message **ret_message) {
     }
 }
 
-static enum err append_read(struct queue *queue, struct lane *lane, struct message *message) {
-    if (message->expires_ms && heap_reserve(&queue->waits)) {
-        message_free(message);
-        return ERR_OUT_OF_MEMORY;
-    }
-    message->state = MESSAGE_READY;
+/* Last of what memory holds in order. */
+static void append_to_list(struct lane *lane, struct message *message) {
+    message->next = NULL;
     message->prev = lane->last;
     if (lane->last)
         lane->last->next = message;
@@ -106,6 +103,15 @@ static enum err append_read(struct queue *queue, struct lane *lane, struct messa
     lane->list_count++;
     lane->list_bytes += message_size(message);
     lane->loaded_seq = message->seq;
+}
+
+static enum err append_read(struct queue *queue, struct lane *lane, struct message *message) {
+    if (message->expires_ms && heap_reserve(&queue->waits)) {
+        message_free(message);
+        return ERR_OUT_OF_MEMORY;
+    }
+    message->state = MESSAGE_READY;
+    append_to_list(lane, message);
     if (lane->disk_count)
         lane->disk_count--;
     if (message->expires_ms) {
@@ -150,16 +156,7 @@ static void take_tail(struct lane *lane) {
         else
             lane->tail_last = NULL;
         message->flags &= (uint16_t)~MESSAGE_TAIL;
-        message->next = NULL;
-        message->prev = lane->last;
-        if (lane->last)
-            lane->last->next = message;
-        else
-            lane->first = message;
-        lane->last = message;
-        lane->list_count++;
-        lane->list_bytes += message_size(message);
-        lane->loaded_seq = message->seq;
+        append_to_list(lane, message);
     }
 }
 
