@@ -143,6 +143,12 @@ void dedup_each_new(struct dedup *dedup,
     dedup->first_new = entry;
 }
 
+void dedup_write_again(struct dedup *dedup) {
+    for (struct dedup_entry *entry = dedup->oldest; entry; entry = entry->next)
+        entry->written = false;
+    dedup->first_new = dedup->oldest;
+}
+
 enum err dedup_restore(struct dedup *dedup, const uint8_t hash[16], int64_t until_ms) {
     if (find(dedup, hash))
         return OK;

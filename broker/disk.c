@@ -133,11 +133,7 @@ static void free_lists(struct disk *disk) {
         free(disk->defs);
         disk->defs = next;
     }
-    while (disk->dropped) {
-        struct dropped_store *next = disk->dropped->next;
-        free(disk->dropped);
-        disk->dropped = next;
-    }
+    disk_free_stores(disk->dropped);
 }
 
 void disk_stop(struct broker *broker) {

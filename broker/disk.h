@@ -47,6 +47,8 @@ void disk_adopt_locked(struct queue *queue, struct message *message);
 /* The queue's messages move to another store, leased ones with it; the old one is dropped. */
 void disk_renew_store_locked(struct queue *queue, uint32_t store);
 void disk_drop_store(struct broker *broker, uint32_t store);
+/* The queue is freed: so is what is known of its old stores. */
+void disk_forget_stores(struct queue *queue);
 
 /* The write goes to the committer. */
 void disk_submit(struct broker *broker, struct broker_write *write);

@@ -26,14 +26,21 @@ struct item {
     unsigned queue;
 };
 
+/* A queue as it was when its messages were collected. */
+struct part {
+    struct queue *queue; /* referenced */
+    uint32_t store;
+};
+
 struct batch {
     struct disk *disk;
     struct item *items;
-    unsigned count;
+    unsigned count, room;
     uint64_t bytes;
-    struct queue **queues; /* referenced */
+    struct part *queues;
     unsigned queue_count, queue_room;
     struct def_change *defs;
+    struct dropped_store *retired; /* of these queues */
 };
 
 /* ---- collecting ---- */
@@ -51,6 +58,21 @@ static void count_plain_locked(struct queue *queue, const struct item *item, boo
         lane->plain_on_disk++;
     else
         lane->plain_on_disk--;
+}
+
+/* True where there is room for one more. A flushed queue is written as a whole, whatever its size:
+ * its record says the new store, so that must have all that the old one had. */
+static bool has_room(struct batch *batch, const struct queue *queue) {
+    if (!queue->retired)
+        return batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES;
+    if (batch->count < batch->room)
+        return true;
+    struct item *grown = realloc(batch->items, 2 * batch->room * sizeof *grown);
+    if (!grown)
+        return false;
+    batch->items = grown;
+    batch->room *= 2;
+    return true;
 }
 
 static void collect_one_locked(struct batch *batch, struct queue *queue, struct message *message) {
@@ -78,13 +100,13 @@ static void collect_one_locked(struct batch *batch, struct queue *queue, struct 
 static bool note_queue(struct batch *batch, struct queue *queue) {
     if (batch->queue_count == batch->queue_room) {
         unsigned room = batch->queue_room ? 2 * batch->queue_room : 64;
-        struct queue **grown = realloc(batch->queues, room * sizeof(struct queue *));
+        struct part *grown = realloc(batch->queues, room * sizeof *grown);
         if (!grown)
             return false;
         batch->queues = grown;
         batch->queue_room = room;
     }
-    batch->queues[batch->queue_count++] = queue;
+    batch->queues[batch->queue_count++] = (struct part){.queue = queue};
     return true;
 }
 
@@ -97,16 +119,26 @@ static struct queue *take_queues(struct disk *disk) {
     return first;
 }
 
+static void take_retired_locked(struct batch *batch, struct queue *queue) {
+    while (queue->retired) {
+        struct dropped_store *retired = queue->retired;
+        queue->retired = retired->next;
+        retired->next = batch->retired;
+        batch->retired = retired;
+    }
+}
+
 static void collect_queue(struct batch *batch, struct queue *queue) {
     struct message *message;
     pthread_mutex_lock(&queue->lock);
     queue->listed_dirty = false;
-    while (!queue->deleted && batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES &&
-           (message = disk_take_dirty(queue)))
+    while (!queue->deleted && has_room(batch, queue) && (message = disk_take_dirty(queue)))
         if (message->store == queue->store) /* else it was flushed: its store is dropped */
             collect_one_locked(batch, queue, message);
     if (queue->dirty_first && !queue->deleted)
         disk_list_dirty(queue);
+    batch->queues[batch->queue_count - 1].store = queue->store;
+    take_retired_locked(batch, queue);
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -225,7 +257,18 @@ static enum err forget_seen(struct env_write *write, uint32_t queue, int64_t now
     return OK;
 }
 
-static enum err write_queue(struct env_write *write, struct queue *queue) {
+/* Flushed since it was collected: LMDB keeps the old store, for the next batch has what is leased;
+ * its counts are of no use, as the journal has the flush. */
+static void keep_old_store(char *value, size_t len, uint32_t store) {
+    struct record_queue record;
+    memcpy(&record, value, sizeof record);
+    record.store = store;
+    memcpy(value, &record, sizeof record);
+    memset(value + len - LANES * sizeof(uint64_t), 0, LANES * sizeof(uint64_t));
+}
+
+static enum err write_queue(struct env_write *write, const struct part *part) {
+    struct queue *queue = part->queue;
     char key[5];
     char value[sizeof(struct record_queue) + 2 * BROKER_NAME_MAX + LANES * sizeof(uint64_t)];
     pthread_mutex_lock(&queue->lock);
@@ -237,6 +280,8 @@ static enum err write_queue(struct env_write *write, struct queue *queue) {
         memcpy(value + len, &count, sizeof count);
         len += sizeof count;
     }
+    if (queue->store != part->store)
+        keep_old_store(value, len, part->store);
     struct seen seen = {write, queue->id, OK};
     if (!deleted && queue->dedup)
         dedup_each_new(queue->dedup, write_seen, &seen);
@@ -286,6 +331,16 @@ static enum err drop_store(struct env_write *write, uint32_t store, bool *ret_mo
                               : err;
 }
 
+static enum err write_retired(struct env_write *write, const struct dropped_store *retired) {
+    enum err err = OK;
+    for (; !err && retired; retired = retired->next) {
+        char key[5] = {KEY_DROPPED};
+        put_be32(key + 1, retired->store);
+        err = env_write_put(write, ENV_SPACES, slice_make(key, sizeof key), SLICE("1"));
+    }
+    return err;
+}
+
 static enum err write_all(struct batch *batch, struct env_write *write, uint64_t applied_seq) {
     struct disk *disk = batch->disk;
     enum err err = OK;
@@ -294,7 +349,9 @@ static enum err write_all(struct batch *batch, struct env_write *write, uint64_t
     if (!err)
         err = write_defs(write, batch->defs);
     for (unsigned i = 0; !err && i < batch->queue_count; i++)
-        err = write_queue(write, batch->queues[i]);
+        err = write_queue(write, &batch->queues[i]);
+    if (!err)
+        err = write_retired(write, batch->retired);
     if (!err && applied_seq)
         err = write_number(write, META_APPLIED, applied_seq);
     return err ? err : write_number(write, META_NEXT_ID, disk->broker->next_id);
@@ -386,18 +443,36 @@ static void trim_tail_locked(struct queue *queue, struct lane *lane) {
     }
 }
 
+/* What was retired is dropped from now on, or is tried again with its queue. */
+static void settle_retired(struct batch *batch, bool written) {
+    struct disk *disk = batch->disk;
+    while (batch->retired) {
+        struct dropped_store *store = batch->retired;
+        pthread_mutex_t *lock = written ? &disk->lock : &store->queue->lock;
+        struct dropped_store **list = written ? &disk->dropped : &store->queue->retired;
+        batch->retired = store->next;
+        pthread_mutex_lock(lock);
+        store->next = *list;
+        *list = store;
+        pthread_mutex_unlock(lock);
+    }
+}
+
 static void settle_batch(struct batch *batch, bool written) {
     int64_t now_ms = clock_wall_ms();
+    settle_retired(batch, written);
     unsigned at = 0;
     for (unsigned q = 0; q < batch->queue_count; q++) {
-        struct queue *queue = batch->queues[q];
+        struct queue *queue = batch->queues[q].queue;
         pthread_mutex_lock(&queue->lock);
         for (; at < batch->count && batch->items[at].queue == q; at++)
             settle_item_locked(queue, &batch->items[at], written, now_ms);
         for (unsigned lane = 0; written && lane < LANES; lane++)
             if (queue->lanes[lane] && !queue->deleted)
                 trim_tail_locked(queue, queue->lanes[lane]);
-        if (!written && !queue->deleted)
+        if (!written && queue->dedup)
+            dedup_write_again(queue->dedup);
+        if (!written && (!queue->deleted || queue->retired))
             disk_list_dirty(queue);
         pthread_mutex_unlock(&queue->lock);
         queue_unref(queue);
@@ -478,7 +553,8 @@ static void note_full(struct disk *disk, bool full) {
  * or else everything is synced. */
 static enum err apply_some(struct disk *disk, uint64_t applied_seq, bool committer_runs,
                            bool *ret_last) {
-    struct batch batch = {.disk = disk, .items = malloc(ITEMS_MAX * sizeof(struct item))};
+    struct batch batch = {
+        .disk = disk, .items = malloc(ITEMS_MAX * sizeof(struct item)), .room = ITEMS_MAX};
     uint64_t synced;
     if (!batch.items)
         return ERR_OUT_OF_MEMORY;

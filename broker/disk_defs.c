@@ -66,6 +66,18 @@ void disk_drop_store(struct broker *broker, uint32_t store) {
     pthread_mutex_unlock(&disk->lock);
 }
 
+void disk_free_stores(struct dropped_store *first) {
+    while (first) {
+        struct dropped_store *next = first->next;
+        free(first);
+        first = next;
+    }
+}
+
+void disk_forget_stores(struct queue *queue) {
+    disk_free_stores(queue->retired);
+}
+
 static void note_dropped_store(struct disk *disk, uint32_t store) {
     char key[5] = {KEY_DROPPED};
     put_be32(key + 1, store);
@@ -223,8 +235,13 @@ void disk_throw_locked(struct queue *queue, struct message *message) {
 }
 
 void disk_renew_store_locked(struct queue *queue, uint32_t store) {
-    struct disk *disk = disk_of(queue->broker);
-    note_dropped_store(disk, queue->store);
+    struct dropped_store *retired = malloc(sizeof *retired);
+    if (retired) {
+        *retired = (struct dropped_store){queue->retired, queue, queue->store};
+        queue->retired = retired;
+    } else {
+        disk_fail(disk_of(queue->broker), "no memory to drop a store");
+    }
     queue->store = store;
     queue->changed = true;
     disk_list_dirty(queue);

@@ -32,6 +32,7 @@ struct def_change {
 
 struct dropped_store {
     struct dropped_store *next;
+    struct queue *queue; /* RETIRED: whose it was */
     uint32_t store;
 };
 
@@ -93,6 +94,7 @@ void disk_applier_stop(struct disk *disk);
 void disk_note_def(struct disk *disk, struct slice key, struct slice value);
 
 /* disk_defs.c: definitions that changed. */
+void disk_free_stores(struct dropped_store *first);
 void disk_note_queue(struct queue *queue);
 void disk_note_gone_queue(struct disk *disk, struct queue *queue);
 void disk_note_router(struct disk *disk, const struct router *router, bool gone);

@@ -25,6 +25,7 @@
 
 struct disk; /* the durable part; NULL without a data directory */
 struct dedup;
+struct dropped_store;
 
 /* Ready messages of one priority: `returned` and the list are in memory; behind the list stands
  * what only LMDB has, behind that the tail, which LMDB does not have yet. */
@@ -78,7 +79,8 @@ struct queue {
     struct message *dirty_first, *dirty_last; /* LMDB is to be told of them */
     struct queue *dirty_next;                 /* among the broker's dirty queues */
     bool listed_dirty;
-    bool changed; /* its definition or counts are to be written */
+    bool changed;                  /* its definition or counts are to be written */
+    struct dropped_store *retired; /* stores of before a flush; dropped once LMDB has the new one */
 };
 
 struct router {
@@ -262,6 +264,8 @@ void dedup_take_back(struct dedup *dedup, struct dedup_entry *entry);
 void dedup_each_new(struct dedup *dedup,
                     bool (*take)(void *context, const uint8_t hash[16], int64_t until_ms),
                     void *context);
+/* What was written did not last: all is written again. */
+void dedup_write_again(struct dedup *dedup);
 enum err dedup_restore(struct dedup *dedup, const uint8_t hash[16], int64_t until_ms) MUST_USE;
 
 /* publish.c */

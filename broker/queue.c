@@ -53,6 +53,7 @@ void queue_unref(struct queue *queue) {
     free(queue->known);
     free(queue->consumers);
     dedup_free(queue->dedup);
+    disk_forget_stores(queue);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
 }

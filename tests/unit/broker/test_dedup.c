@@ -81,6 +81,19 @@ static void test_each_id_is_written_down_once(void **state) {
     dedup_free(dedup);
 }
 
+static void test_ids_whose_transaction_failed_are_written_again(void **state) {
+    struct dedup *dedup = dedup_new();
+    struct taken taken = {0, 100};
+    (void)state;
+    dedup_confirm(dedup_add(dedup, SLICE("a"), 10));
+    dedup_confirm(dedup_add(dedup, SLICE("b"), 10));
+    dedup_each_new(dedup, take, &taken);
+    dedup_write_again(dedup);
+    dedup_each_new(dedup, take, &taken);
+    assert_int_equal(taken.count, 4);
+    dedup_free(dedup);
+}
+
 static void test_a_restored_id_is_seen_and_not_written_again(void **state) {
     struct dedup *dedup = dedup_new();
     struct taken taken = {0, 100};
@@ -122,6 +135,7 @@ int main(void) {
         cmocka_unit_test(test_an_id_that_is_taken_back_was_not_seen),
         cmocka_unit_test(test_many_ids_are_kept_apart),
         cmocka_unit_test(test_each_id_is_written_down_once),
+        cmocka_unit_test(test_ids_whose_transaction_failed_are_written_again),
         cmocka_unit_test(test_a_restored_id_is_seen_and_not_written_again),
         cmocka_unit_test(test_a_receipt_reads_back_and_nothing_else_does),
     };
