@@ -100,6 +100,8 @@ static void tick(struct queue *queue, int64_t now_ms) {
     end_leases_locked(queue, now_ms, &effects);
     end_waits_locked(queue, now_ms, &effects);
     waiter_serve_locked(queue, now_ms, &effects);
+    if (queue_is_hdd(queue) && !queue->deleted)
+        disk_read_fronts_locked(queue, true); /* the list may have expired as a whole */
     struct broker_receive *receive;
     while ((receive = heap_top(&queue->waiters_due)) && receive->due_ms <= now_ms)
         waiter_end_locked(queue, receive, OK, &effects);

@@ -28,6 +28,7 @@ static void schedule(void *context, struct slice name, void *value) {
     struct queue *queue = value;
     (void)context, (void)name;
     pthread_mutex_lock(&queue->lock);
+    disk_read_fronts_locked(queue, false);
     clock_schedule_locked(queue);
     pthread_mutex_unlock(&queue->lock);
 }

@@ -32,6 +32,8 @@ enum err disk_may_grow(struct broker *broker) MUST_USE;
 
 /* The list is empty: reads what comes next from LMDB, then the tail. */
 void disk_refill_locked(struct queue *queue, struct lane *lane);
+/* Reads what is first where no list has it, so that it can expire: one message, or some. */
+void disk_read_fronts_locked(struct queue *queue, bool some);
 /* Reads a message's body again where only LMDB has it. ERR_CORRUPT, ERR_OUT_OF_MEMORY. */
 enum err disk_load_body_locked(struct queue *queue, struct message *message) MUST_USE;
 /* Its state changed: LMDB is to be told. */

@@ -14,7 +14,6 @@
 #define ITEMS_BYTES (16U << 20)
 #define DROPS_MAX 8192U /* keys of a dropped store, of a transaction */
 #define SEGMENTS_BEHIND 2U
-#define FAR_MS 10000 /* bodies of what is delayed longer are left to LMDB */
 
 struct item {
     struct message *message; /* PINNED */
@@ -420,7 +419,7 @@ static void settle_item_locked(struct queue *queue, const struct item *item, boo
     if (message->state == MESSAGE_DEAD && !dirty)
         disk_note_locked(queue, message);
     if (message->state == MESSAGE_DELAYED && !dirty && message->body &&
-        message->due_ms > now_ms + FAR_MS) {
+        message->due_ms > now_ms + DISK_FAR_MS) {
         body_unref(message->body);
         message->body = NULL;
     }

@@ -260,6 +260,8 @@ void disk_throw_dead_locked(struct queue *queue) {
 }
 
 void disk_adopt_locked(struct queue *queue, struct message *message) {
+    if (!message->body)
+        (void)!disk_load_body_locked(queue, message); /* while the old store is there */
     message->flags &= (uint16_t) ~(MESSAGE_ON_DISK | MESSAGE_DISK_PLAIN);
     message->store = queue->store;
     disk_note_locked(queue, message);

@@ -16,6 +16,7 @@
 #include "journal/datadir.h"
 #include "journal/env.h"
 
+#define DISK_FAR_MS 10000 /* bodies of what is delayed longer are left to LMDB */
 #define META_APPLIED SLICE("applied")
 #define META_NEXT_ID SLICE("next-id")
 

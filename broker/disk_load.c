@@ -174,8 +174,10 @@ static enum err take_seen(struct walk *walk, struct slice key, struct slice valu
     int64_t until_ms = (int64_t)get_be64(key.ptr + 5);
     const struct queue *queue =
         names_get(&walk->disk->broker->queues_by_id, slice_make(&id, sizeof id));
-    if (!queue || !queue->dedup || until_ms <= clock_wall_ms())
+    if (!queue || !queue->dedup || until_ms <= clock_wall_ms()) {
+        disk_note_def(walk->disk, key, SLICE("")); /* gone, or over */
         return OK;
+    }
     uint8_t hash[16];
     memcpy(hash, value.ptr, sizeof hash);
     return dedup_restore(queue->dedup, hash, until_ms);
@@ -200,7 +202,13 @@ static enum err take_touched(struct walk *walk, struct slice key, struct slice v
     if (err)
         return err;
     struct message *message = disk_message_of(key, value, &err);
-    return message ? disk_settle(queue, message, (enum message_state)stored.state) : err;
+    if (!message)
+        return err;
+    if (stored.state == MESSAGE_DELAYED && stored.due_ms > clock_wall_ms() + DISK_FAR_MS) {
+        body_unref(message->body); /* read again when it is due */
+        message->body = NULL;
+    }
+    return disk_settle(queue, message, (enum message_state)stored.state);
 }
 
 static enum err read_number(struct walk *walk, struct slice name, uint64_t *ret_number) {

@@ -15,7 +15,7 @@ enum err disk_load_body_locked(struct queue *queue, struct message *message) {
     struct env_read *read;
     if (!queue->broker->disk)
         return ERR_INTERNAL;
-    spot_make(queue->store, message->lane, message->seq, &place);
+    spot_make(message->store, message->lane, message->seq, &place);
     enum err err = env_read_begin(queue->broker->disk->env, &read);
     if (err)
         return err;
@@ -121,14 +121,14 @@ static enum err append_read(struct queue *queue, struct lane *lane, struct messa
     return OK;
 }
 
-static enum err read_list(struct queue *queue, struct lane *lane, unsigned at) {
+static enum err read_list(struct queue *queue, struct lane *lane, unsigned at, unsigned most) {
     struct scan scan;
     uint64_t end = lane->tail_first ? lane->tail_first->seq : UINT64_MAX;
     enum err err = scan_begin(&scan, queue, at, lane->loaded_seq);
     if (err)
         return err;
     unsigned count = 0;
-    while (!err && lane->disk_count && count < REFILL_MAX && lane->list_bytes < REFILL_BYTES) {
+    while (!err && lane->disk_count && count < most && lane->list_bytes < REFILL_BYTES) {
         struct message *message;
         err = scan_next(&scan, &message);
         if (!err && message->seq >= end) {
@@ -160,10 +160,10 @@ static void take_tail(struct lane *lane) {
     }
 }
 
-void disk_refill_locked(struct queue *queue, struct lane *lane) {
+static void refill(struct queue *queue, struct lane *lane, unsigned most) {
     unsigned at = lane_index(queue, lane);
     if (lane->disk_count) {
-        enum err err = read_list(queue, lane, at);
+        enum err err = read_list(queue, lane, at, most);
         if (err == ERR_KEY_NOT_EXIST && lane->disk_count) {
             log_error("queue %.*s: %llu messages fewer than were counted", (int)queue->name_len,
                       queue->name, (unsigned long long)lane->disk_count);
@@ -177,6 +177,18 @@ void disk_refill_locked(struct queue *queue, struct lane *lane) {
     if (lane->disk_count == 0)
         take_tail(lane);
     lane_note_locked(queue, at);
+}
+
+void disk_refill_locked(struct queue *queue, struct lane *lane) {
+    refill(queue, lane, REFILL_MAX);
+}
+
+void disk_read_fronts_locked(struct queue *queue, bool some) {
+    for (unsigned at = 0; at < LANES; at++) {
+        struct lane *lane = queue->lanes[at];
+        if (lane && !lane->first && (lane->disk_count || lane->tail_first))
+            refill(queue, lane, some ? REFILL_MAX : 1);
+    }
 }
 
 enum err disk_peek_locked(struct queue *queue, unsigned lane, uint64_t after, unsigned limit,

@@ -6,6 +6,11 @@
 #include "broker/disk.h"
 #include "broker/internal.h"
 
+static int64_t extended_until(const struct broker_stage *stage, const struct broker_op *op) {
+    const struct queue *queue = stage->few[0].queue;
+    return stage->now_ms + (op->lease_ms ? op->lease_ms : queue->options.lease_ms);
+}
+
 static enum err add_record(struct broker_stage *stage, const struct broker_op *op,
                            struct journal_block *block) {
     struct queue *queue = stage->few[0].queue;
@@ -18,7 +23,7 @@ static enum err add_record(struct broker_stage *stage, const struct broker_op *o
     case BROKER_NACK:
         return disk_add_state(block, queue, message, MESSAGE_DELAYED, stage->now_ms + op->delay_ms);
     case BROKER_EXTEND:
-        return disk_add_state(block, queue, message, MESSAGE_LEASED, stage->now_ms + op->lease_ms);
+        return disk_add_state(block, queue, message, MESSAGE_LEASED, extended_until(stage, op));
     default:
         return OK;
     }
@@ -116,7 +121,7 @@ static void finish_locked(struct queue *queue, struct broker_op *op, struct effe
         break;
     default: /* BROKER_EXTEND; its place in the heap never was empty */
         heap_remove(&queue->leases, message);
-        message->due_ms = stage->now_ms + (op->lease_ms ? op->lease_ms : queue->options.lease_ms);
+        message->due_ms = extended_until(stage, op);
         heap_push(&queue->leases, message);
         if (queue_is_hdd(queue))
             disk_note_locked(queue, message);

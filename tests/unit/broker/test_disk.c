@@ -213,12 +213,54 @@ static void a_deleted_queue_leaves_nothing_in_the_write_buffer(void **state) {
     assert_int_equal(atomic_load(&f->broker->disk->dirty_bytes), 0);
 }
 
+static void what_expires_on_disk_alone_expires_after_a_restart(void **state) {
+    struct fixture *f = *state;
+    struct broker_queue_options options;
+    broker_queue_options_init(&options);
+    options.ttl_ms = 1000;
+    create(f, &options);
+    for (unsigned i = 0; i < 3; i++)
+        publish(f, "payload", "");
+    close_all(f);
+    open_all(f);
+    const struct queue *queue = names_get(&f->broker->queues, SLICE("q"));
+    f->now_ms += 1000;
+    for (unsigned i = 0; i < 3; i++)
+        broker_tick(f->broker, f->now_ms); /* nobody looks at the queue meanwhile */
+    assert_int_equal(queue->ready, 0);
+}
+
+static void a_message_delayed_for_long_is_not_held_in_memory_after_a_restart(void **state) {
+    struct fixture *f = *state;
+    char first[32];
+    create_plain(f);
+    struct broker_op op = {.action = BROKER_PUBLISH,
+                           .router = SLICE("default"),
+                           .routing_key = SLICE("q"),
+                           .payload = SLICE("later"),
+                           .delay_ms = 3600000};
+    assert_int_equal(run(f, op).err, OK);
+    close_all(f);
+    open_all(f);
+    const struct queue *queue = names_get(&f->broker->queues, SLICE("q"));
+    const struct message *message = heap_top(&queue->waits);
+    assert_null(message->body);
+    f->now_ms += 3600000;
+    broker_tick(f->broker, f->now_ms);
+    assert_int_equal(take(f, 1, true, first), 1);
+    assert_string_equal(first, "later");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_came_after_two_flushes_outlives_a_replay_of_both,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_deleted_queue_leaves_nothing_in_the_write_buffer, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_expires_on_disk_alone_expires_after_a_restart, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_message_delayed_for_long_is_not_held_in_memory_after_a_restart, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
