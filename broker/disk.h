@@ -38,6 +38,9 @@ void disk_read_fronts_locked(struct queue *queue, bool some);
 enum err disk_load_body_locked(struct queue *queue, struct message *message) MUST_USE;
 /* Its state changed: LMDB is to be told. */
 void disk_note_locked(struct queue *queue, struct message *message);
+/* LMDB could not be told: it is first again, so that LMDB never has a later message of a lane, but
+ * not an earlier one. */
+void disk_note_again_locked(struct queue *queue, struct message *message);
 /* It is gone: freed now, or once LMDB knows. */
 void disk_gone_locked(struct queue *queue, struct message *message);
 /* A thrown away message (its store is, too): freed now, or by the applier that is writing it. */

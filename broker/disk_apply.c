@@ -402,7 +402,7 @@ static void settle_item_locked(struct queue *queue, const struct item *item, boo
     }
     if (!written) {
         count_plain_locked(queue, item, false);
-        disk_note_locked(queue, message);
+        disk_note_again_locked(queue, message);
         return;
     }
     bool here = queue->store == item->store && !item->skip;
@@ -464,8 +464,13 @@ static void settle_batch(struct batch *batch, bool written) {
     for (unsigned q = 0; q < batch->queue_count; q++) {
         struct queue *queue = batch->queues[q].queue;
         pthread_mutex_lock(&queue->lock);
-        for (; at < batch->count && batch->items[at].queue == q; at++)
-            settle_item_locked(queue, &batch->items[at], written, now_ms);
+        unsigned first = at;
+        while (at < batch->count && batch->items[at].queue == q)
+            at++;
+        for (unsigned i = 0; i < at - first;
+             i++) /* what failed goes back to the front, last first */
+            settle_item_locked(queue, &batch->items[written ? first + i : at - 1 - i], written,
+                               now_ms);
         for (unsigned lane = 0; written && lane < LANES; lane++)
             if (queue->lanes[lane] && !queue->deleted)
                 trim_tail_locked(queue, queue->lanes[lane]);

@@ -199,6 +199,22 @@ void disk_note_locked(struct queue *queue, struct message *message) {
     disk_list_dirty(queue);
 }
 
+void disk_note_again_locked(struct queue *queue, struct message *message) {
+    struct disk *disk = disk_of(queue->broker);
+    unlink_dirty(queue, message);
+    message->flags |= MESSAGE_DIRTY;
+    message->dirty_prev = NULL;
+    message->dirty_next = queue->dirty_first;
+    if (queue->dirty_first)
+        queue->dirty_first->dirty_prev = message;
+    else
+        queue->dirty_last = message;
+    queue->dirty_first = message;
+    message->dirty_size = (uint32_t)message_size(message);
+    atomic_fetch_add_explicit(&disk->dirty_bytes, message->dirty_size, memory_order_relaxed);
+    disk_list_dirty(queue);
+}
+
 struct message *disk_take_dirty(struct queue *queue) {
     struct message *message = queue->dirty_first;
     if (message)

@@ -217,8 +217,11 @@ void move_finish(struct move_job *job, bool safe) {
     op->count += safe ? job->count : 0;
     if (!safe)
         job->write->err = op->err = ERR_UNAVAILABLE;
-    collect(job);
-    if (safe && job->count)
+    if (safe && !atomic_load(&job->queue->broker->draining))
+        collect(job);
+    else
+        job->count = 0; /* what is left stays where it is */
+    if (job->count)
         go(job);
     else
         end(job);
