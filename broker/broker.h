@@ -91,6 +91,7 @@ struct broker_op {
     /* outcome */
     enum err err;
     bool flag;       /* CREATE_*, BIND: was not there before; UNBIND: was there */
+    bool at_limit;   /* CREATE_*: refused since there are as many as there may be */
     uint32_t queues; /* PUBLISH: how many it reached */
     uint64_t count;  /* FLUSH, REDRIVE: messages */
     uint8_t id_len;  /* PUBLISH: the id it has */

@@ -121,7 +121,8 @@ static enum err stage_router(struct broker *broker, struct broker_op *op) {
     op->flag = !router;
     if (router)
         return router->type == op->router_type ? OK : ERR_CONFLICT;
-    return broker->routers.count >= BROKER_ROUTERS_MAX ? ERR_STORAGE_FULL : OK;
+    op->at_limit = broker->routers.count >= BROKER_ROUTERS_MAX;
+    return op->at_limit ? ERR_STORAGE_FULL : OK;
 }
 
 static enum err stage_queue(struct broker *broker, struct broker_op *op) {
@@ -133,7 +134,8 @@ static enum err stage_queue(struct broker *broker, struct broker_op *op) {
         return same_options(&queue->options, op->options) ? OK : ERR_CONFLICT;
     if (op->options->storage == BROKER_HDD && !broker->disk)
         return ERR_UNAVAILABLE;
-    return broker->queues.count >= BROKER_QUEUES_MAX ? ERR_STORAGE_FULL : OK;
+    op->at_limit = broker->queues.count >= BROKER_QUEUES_MAX;
+    return op->at_limit ? ERR_STORAGE_FULL : OK;
 }
 
 struct slice topology_pattern(const struct router *router, const struct broker_op *op) {

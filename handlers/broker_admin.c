@@ -5,12 +5,30 @@
 
 #define OBJECT_BYTES_MAX (64U << 20)
 
+_Static_assert(BROKER_ROUTERS_MAX == 100000 && BROKER_QUEUES_MAX == 100000, "told below");
+
+/* What the error's own words do not say; NULL: they do. */
+static const char *detail_of(const struct broker_op *op, enum err err) {
+    if (err == ERR_STORAGE_FULL && op->at_limit)
+        return op->action == BROKER_CREATE_ROUTER
+                   ? "there are 100000 routers, and no more than that"
+                   : "there are 100000 queues, and no more than that";
+    if (err != ERR_CONFLICT)
+        return NULL;
+    if (op->action == BROKER_DELETE_ROUTER)
+        return "the router `default` is built in";
+    if (op->action == BROKER_BIND || op->action == BROKER_UNBIND)
+        return "every queue is bound to `default` under its own name, and in no other way";
+    return NULL;
+}
+
 static void finish(struct call *call) {
     const struct broker_op *op = &call->broker.op;
     call->err = call->broker.write.err;
     call->reply.flag = call->reply.created = op->flag;
-    if (call->err == ERR_CONFLICT && op->action == BROKER_DELETE_ROUTER)
-        call->detail = "the router `default` is built in";
+    const char *detail = detail_of(op, call->err);
+    if (detail)
+        call->detail = detail;
 }
 
 /* What was rendered, moved to the arena. */
@@ -87,6 +105,8 @@ enum err op_broker_create_queue(struct call *call) {
     if (!options)
         return ERR_OUT_OF_MEMORY;
     *options = options_of(call);
+    if (slice_equal(options->dead_letter, call->args.queue)) /* what dies would never be gone */
+        return call_fail(call, ERR_SYNTAX, "a queue is not its own dead-letter queue");
     struct broker_queue_info info = {.name = call->args.queue, .options = *options};
     enum err err = keep_queue(call, &info, &reply->id);
     reply->text = reply->id;

@@ -143,6 +143,17 @@ static void test_a_router_is_answered_with_its_bindings(void **state) {
     assert_int_equal(run(state, "Broker.DeleteRouter", "router=r"), ERR_ROUTER_NOT_EXIST);
     assert_int_equal(run(state, "Broker.DeleteRouter", "router=default"), ERR_CONFLICT);
     assert_string_equal(call_detail(&fixture->call), "the router `default` is built in");
+    assert_int_equal(run(state, "Broker.Bind", "router=default queue=q"), ERR_CONFLICT);
+    assert_non_null(strstr(call_detail(&fixture->call), "under its own name"));
+}
+
+static void test_a_queue_is_not_its_own_dead_letter_queue(void **state) {
+    struct fixture *fixture = *state;
+    assert_int_equal(run(state, "Broker.CreateQueue", "queue=q type=memory dead-letter=q"),
+                     ERR_SYNTAX);
+    assert_non_null(strstr(call_detail(&fixture->call), "its own dead-letter"));
+    assert_int_equal(run(state, "Broker.GetQueue", "queue=q"), ERR_QUEUE_NOT_EXIST);
+    assert_int_equal(run(state, "Broker.CreateQueue", "queue=q type=memory dead-letter=qq"), OK);
 }
 
 static void test_lists_are_objects_and_on_lines_arrays(void **state) {
@@ -394,6 +405,7 @@ int main(void) {
         TEST(test_an_id_of_every_length_has_room_in_the_answer),
         TEST(test_a_message_is_rendered_with_all_that_is_known_of_it),
         TEST(test_a_dead_letter_says_why_and_whence),
+        TEST(test_a_queue_is_not_its_own_dead_letter_queue),
         TEST(test_a_stale_receipt_is_refused),
         TEST(test_what_was_not_sent_is_ready_again_and_not_counted),
         TEST(test_a_wait_is_parked_and_ends_with_a_publish_or_when_it_is_stopped),
