@@ -30,8 +30,10 @@ static void open_all(struct fixture *f) {
     struct broker_options options = {.manual_clock = true};
     assert_int_equal(datadir_open(&dir, &f->datadir, why, sizeof why), OK);
     options.datadir = f->datadir;
-    assert_int_equal(broker_open(&options, &f->broker, why, sizeof why), OK);
-    assert_int_equal(datadir_start(f->datadir, why, sizeof why), OK);
+    if (broker_open(&options, &f->broker, why, sizeof why))
+        fail_msg("%s", why);
+    if (datadir_start(f->datadir, why, sizeof why))
+        fail_msg("%s", why);
     broker_tick(f->broker, f->now_ms);
 }
 
@@ -213,6 +215,34 @@ static void a_deleted_queue_leaves_nothing_in_the_write_buffer(void **state) {
     assert_int_equal(atomic_load(&f->broker->disk->dirty_bytes), 0);
 }
 
+static void replaying_what_LMDB_has_already_changes_nothing(void **state) {
+    struct fixture *f = *state;
+    char first[32];
+    struct broker_queue_options options;
+    broker_queue_options_init(&options);
+    options.dedup_window_ms = 3600000;
+    create(f, &options);
+    uint64_t applied_seq = f->broker->disk->applied_seq;
+    for (unsigned round = 0; round < 3; round++) {
+        char id[] = {(char)('a' + round), '0', 0};
+        for (; id[1] < '9'; id[1]++)
+            publish(f, id, id);
+        assert_int_equal(take(f, 3, true, NULL), 3);
+        if (round == 1)
+            flush(f);
+    }
+    assert_int_equal(take(f, 1, false, NULL), 1);
+    close_all(f);
+    rewind_position(f, applied_seq);
+    open_all(f);
+    assert_int_equal(stats(f).ready, 5);
+    assert_int_equal(stats(f).leased, 1);
+    publish(f, "again", "c8");
+    assert_int_equal(stats(f).ready, 5); /* seen before */
+    assert_int_equal(take(f, 10, true, first), 5);
+    assert_string_equal(first, "c4");
+}
+
 static void what_expires_on_disk_alone_expires_after_a_restart(void **state) {
     struct fixture *f = *state;
     struct broker_queue_options options;
@@ -256,6 +286,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_came_after_two_flushes_outlives_a_replay_of_both,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_deleted_queue_leaves_nothing_in_the_write_buffer, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(replaying_what_LMDB_has_already_changes_nothing, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_expires_on_disk_alone_expires_after_a_restart, set_up,
                                         tear_down),
