@@ -63,7 +63,7 @@ void disk_submit_leases(struct broker *broker, struct broker_receive *receive);
 void disk_submit_moves(struct move_job *job);
 /* Deliveries given back, and other changes nobody waits for: written down without being waited
  * for. */
-void disk_submit_state(struct queue *queue, const struct message *message);
+void disk_submit_state(struct queue *queue, const struct message *message, enum message_state to);
 
 /* Records into a block; ERR_OUT_OF_MEMORY. The seq of the last is journal_block_seq. */
 enum err disk_add_publish(struct journal_block *block, struct broker_stage *stage,

@@ -4,7 +4,6 @@
  * in between never gets here. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "broker/disk_inside.h"
 
@@ -282,7 +281,7 @@ static enum err write_queue(struct env_write *write, const struct part *part) {
     if (queue->store != part->store)
         keep_old_store(value, len, part->store);
     struct seen seen = {write, queue->id, OK};
-    if (!deleted && queue->dedup)
+    if (!deleted && queue->dedup && queue_is_hdd(queue)) /* else they are forgotten with it */
         dedup_each_new(queue->dedup, write_seen, &seen);
     pthread_mutex_unlock(&queue->lock);
     if (deleted || seen.err)
@@ -290,7 +289,7 @@ static enum err write_queue(struct env_write *write, const struct part *part) {
     disk_queue_key(queue->id, key);
     enum err err =
         env_write_put(write, ENV_SPACES, slice_make(key, sizeof key), slice_make(value, len));
-    return !err && queue->dedup ? forget_seen(write, queue->id, clock_wall_ms()) : err;
+    return !err && queue->dedup ? forget_seen(write, queue->id, clock_now_ms(queue->broker)) : err;
 }
 
 static enum err write_number(struct env_write *write, struct slice name, uint64_t number) {
@@ -458,7 +457,7 @@ static void settle_retired(struct batch *batch, bool written) {
 }
 
 static void settle_batch(struct batch *batch, bool written) {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms(batch->disk->broker);
     settle_retired(batch, written);
     unsigned at = 0;
     for (unsigned q = 0; q < batch->queue_count; q++) {

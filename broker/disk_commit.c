@@ -91,18 +91,12 @@ enum err disk_add_publish(struct journal_block *block, struct broker_stage *stag
     if (!to)
         return ERR_OUT_OF_MEMORY;
     stage->seq = journal_block_seq(block);
-    enum err err = OK;
     for (unsigned i = 0; i < stage->count; i++) {
         const struct stage_item *item = &stage->items[i];
         if (is_target(item))
             to = add_target(to, item->queue, item->message, item->dedup != NULL);
     }
-    for (unsigned i = 0; !err && i < stage->count; i++) {
-        const struct stage_item *item = &stage->items[i];
-        if (item->victim && queue_is_hdd(item->queue))
-            err = disk_add_ack(block, item->queue, item->victim->lane, item->victim->seq);
-    }
-    return err;
+    return OK;
 }
 
 enum err disk_add_ack(struct journal_block *block, const struct queue *queue, uint8_t lane,
@@ -199,7 +193,7 @@ uint64_t broker_stage_size(struct broker *broker, struct broker_op *op) {
     if (op->action != BROKER_PUBLISH)
         return SMALL_RECORD;
     op->queues = publish_count(broker, op);
-    uint64_t targets = op->queues * (sizeof(struct record_target) + sizeof(struct record_ack) + 8);
+    uint64_t targets = op->queues * sizeof(struct record_target);
     return SMALL_RECORD + targets + op->payload.len + op->headers.len;
 }
 
@@ -413,14 +407,14 @@ static void refuse_state(struct commit_job *job, enum err err) {
     free(job);
 }
 
-void disk_submit_state(struct queue *queue, const struct message *message) {
+void disk_submit_state(struct queue *queue, const struct message *message, enum message_state to) {
     struct disk *disk = disk_of(queue->broker);
     struct state_job *state = malloc(sizeof *state);
-    if (!state) /* a crash forgets that it was given back; its lease ends by time then */
+    if (!state) /* a crash forgets it: a lease ends by time then, what was dropped is back */
         return;
     state->record = (struct record_state){.kind = RECORD_STATE,
                                           .lane = message->lane,
-                                          .state = MESSAGE_DELAYED,
+                                          .state = (uint8_t)to,
                                           .queue = queue->id,
                                           .seq = message->seq,
                                           .nonce = message->nonce,

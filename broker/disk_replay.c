@@ -207,6 +207,10 @@ static enum err replay_state(struct disk *disk, struct slice bytes) {
     enum err err = queue ? take(queue, record.lane, record.seq, &message) : OK;
     if (err || !message)
         return err;
+    if (record.state == MESSAGE_DEAD) {
+        message_gone_locked(queue, message);
+        return OK;
+    }
     message->nonce = record.nonce;
     message->attempt = record.attempt;
     return set_state(queue, message, (enum message_state)record.state, record.due_ms);

@@ -272,7 +272,6 @@ enum err dedup_restore(struct dedup *dedup, const uint8_t hash[16], int64_t unti
 struct stage_item {
     struct queue *queue;     /* referenced */
     struct message *message; /* NULL: it is a duplicate there */
-    struct message *victim;  /* makes room for it */
     struct dedup_entry *dedup;
 };
 

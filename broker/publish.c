@@ -55,25 +55,27 @@ static bool is_plain(const struct queue *queue) {
     return queue->options.max_length == 0 && !queue->dedup && !queue_is_hdd(queue);
 }
 
-/* A queue's own rules: seen before, full. Takes a place, and what has to make room for it. */
+/* Nothing can make room for one more: it refuses, or all are delayed. */
+static bool is_full(const struct queue *queue) {
+    uint64_t most = queue->options.max_length;
+    if (most == 0)
+        return false;
+    if (queue->options.overflow == OVERFLOW_DROP_HEAD)
+        return queue->delayed >= most;
+    return queue->ready + queue->delayed + queue->staged >= most;
+}
+
+/* A queue's own rules: seen before, full. Takes a place. */
 static enum err take_place_locked(struct queue *queue, const struct broker_op *op, int64_t now_ms,
                                   struct stage_item *item) {
-    uint64_t most = queue->options.max_length;
     if (queue->dedup && op->id.len && dedup_seen(queue->dedup, op->id, now_ms)) {
         queue_count_bytes(queue, item->message, false);
         message_free(item->message);
         item->message = NULL;
         return OK;
     }
-    if (most && queue->ready + queue->delayed + queue->staged >= most) {
-        if (queue->options.overflow == OVERFLOW_REJECT)
-            return ERR_QUEUE_FULL;
-        item->victim = lane_pop_oldest_locked(queue);
-        if (!item->victim && queue->staged == 0)
-            return ERR_QUEUE_FULL; /* of delayed ones */
-        if (item->victim)
-            item->victim->state = MESSAGE_MOVING;
-    }
+    if (is_full(queue))
+        return ERR_QUEUE_FULL;
     if (lane_reserve(queue, item->message->lane))
         return ERR_OUT_OF_MEMORY;
     if (queue->dedup && op->id.len) {
@@ -85,21 +87,14 @@ static enum err take_place_locked(struct queue *queue, const struct broker_op *o
     return OK;
 }
 
-static void undo_item(struct stage_item *item, int64_t now_ms) {
+static void undo_item(struct stage_item *item) {
     struct queue *queue = item->queue;
-    struct effects effects;
-    effects_init(&effects);
     pthread_mutex_lock(&queue->lock);
     if (item->dedup)
         dedup_take_back(queue->dedup, item->dedup);
-    if (item->victim) {
-        item->victim->due_ms = 0;
-        message_place_locked(queue, item->victim, now_ms, &effects);
-    }
     if (item->message && !is_plain(queue))
         queue->staged--;
     pthread_mutex_unlock(&queue->lock);
-    effects_run(queue, &effects);
     if (item->message) {
         queue_count_bytes(queue, item->message, false);
         message_free(item->message);
@@ -137,12 +132,6 @@ static enum err stage_item(struct broker_stage *stage, const struct broker_op *o
     if (!is_plain(queue)) {
         pthread_mutex_lock(&queue->lock);
         err = take_place_locked(queue, op, stage->now_ms, item);
-        if (err && item->victim) {
-            struct effects none;
-            effects_init(&none);
-            item->victim->due_ms = 0;
-            message_place_locked(queue, item->victim, stage->now_ms, &none);
-        }
         pthread_mutex_unlock(&queue->lock);
     }
     if (err) {
@@ -246,7 +235,7 @@ void publish_undo(struct broker *broker, struct broker_op *op) {
     struct broker_stage *stage = op->stage;
     (void)broker;
     for (unsigned i = 0; i < stage->count; i++)
-        undo_item(&stage->items[i], stage->now_ms);
+        undo_item(&stage->items[i]);
     stage_free(stage);
     op->stage = NULL;
 }
@@ -274,16 +263,30 @@ static void put_locked(struct queue *queue, struct message *message, uint64_t se
     }
 }
 
+/* The oldest of the lowest priority make room for one more. On hdd nobody waits for that to be
+ * safe: a crash may bring them back. */
+static void drop_heads_locked(struct queue *queue) {
+    uint64_t most = queue->options.max_length;
+    if (most == 0 || queue->options.overflow != OVERFLOW_DROP_HEAD)
+        return;
+    while (queue->ready + queue->delayed >= most) {
+        struct message *message = lane_pop_oldest_locked(queue);
+        if (!message)
+            return;
+        queue->dropped++;
+        if (queue_is_hdd(queue))
+            disk_submit_state(queue, message, MESSAGE_DEAD);
+        message_gone_locked(queue, message);
+    }
+}
+
+/* Leases that begin with it run from now; the message's own times from when it was asked for. */
 static void finish_item(struct stage_item *item, const struct broker_op *op, uint64_t seq,
-                        int64_t now_ms) {
+                        int64_t asked_ms, int64_t now_ms) {
     struct queue *queue = item->queue;
     struct effects effects;
     effects_init(&effects);
     pthread_mutex_lock(&queue->lock);
-    if (item->victim) {
-        queue->dropped++;
-        message_gone_locked(queue, item->victim);
-    }
     if (item->dedup)
         dedup_confirm(item->dedup);
     if (item->message && !is_plain(queue))
@@ -292,7 +295,8 @@ static void finish_item(struct stage_item *item, const struct broker_op *op, uin
         queue_count_bytes(queue, item->message, false);
         message_free(item->message);
     } else if (item->message) {
-        put_locked(queue, item->message, seq, now_ms, op->delay_ms, &effects);
+        drop_heads_locked(queue);
+        put_locked(queue, item->message, seq, asked_ms, op->delay_ms, &effects);
         waiter_serve_locked(queue, now_ms, &effects);
     }
     pthread_mutex_unlock(&queue->lock);
@@ -302,9 +306,10 @@ static void finish_item(struct stage_item *item, const struct broker_op *op, uin
 
 void publish_finish(struct broker *broker, struct broker_op *op) {
     struct broker_stage *stage = op->stage;
+    int64_t now_ms = clock_now_ms(broker);
     op->stage = NULL;
     for (unsigned i = 0; i < stage->count; i++)
-        finish_item(&stage->items[i], op, stage->seq, stage->now_ms);
+        finish_item(&stage->items[i], op, stage->seq, stage->now_ms, now_ms);
     if (op->queues)
         atomic_fetch_add_explicit(&broker->published, 1, memory_order_relaxed);
     else

@@ -101,8 +101,9 @@ enum err broker_get_router(struct broker *broker, struct slice name, struct aren
 
 /* ---- a queue ---- */
 
-static void note_age(const struct message *message, int64_t now_ms, int64_t *age_ms) {
-    if (!message || !message->body)
+static void note_age(struct queue *queue, struct message *message, int64_t now_ms,
+                     int64_t *age_ms) {
+    if (!message || (!message->body && disk_load_body_locked(queue, message)))
         return;
     int64_t age = now_ms - message->body->published_ms;
     if (age > *age_ms)
@@ -117,8 +118,8 @@ static int64_t oldest_locked(struct queue *queue, int64_t now_ms) {
             continue;
         if (!lane->first && (lane->disk_count || lane->tail_first))
             disk_refill_locked(queue, lane);
-        note_age(lane->first, now_ms, &age_ms);
-        note_age(heap_top(&lane->returned), now_ms, &age_ms);
+        note_age(queue, lane->first, now_ms, &age_ms);
+        note_age(queue, heap_top(&lane->returned), now_ms, &age_ms);
     }
     return age_ms;
 }
@@ -188,12 +189,12 @@ struct peek {
     struct arena *arena;
     struct broker_delivery *deliveries;
     unsigned count, limit;
-    const struct message **picked; /* of the lane at hand, by seq */
+    struct message **picked; /* of the lane at hand, by seq */
     unsigned picked_count;
 };
 
 /* Keeps the `limit` lowest by seq; what comes in order costs nothing. */
-static void pick(struct peek *peek, const struct message *message) {
+static void pick(struct peek *peek, struct message *message) {
     unsigned room = peek->limit + 1 - peek->count;
     unsigned at = peek->picked_count;
     if (at == room && peek->picked[at - 1]->seq < message->seq)
@@ -209,7 +210,7 @@ static void pick(struct peek *peek, const struct message *message) {
     peek->picked[at] = message;
 }
 
-static void pick_list(struct peek *peek, const struct message *first, uint64_t after) {
+static void pick_list(struct peek *peek, struct message *first, uint64_t after) {
     unsigned room = peek->limit + 1 - peek->count;
     for (unsigned taken = 0; first && taken < room; first = first->next)
         if (first->seq > after) {
@@ -235,6 +236,19 @@ static bool copy(struct peek *peek, const struct message *message) {
            delivery->headers.ptr && delivery->from.ptr;
 }
 
+/* A body that only LMDB has is left there. */
+static enum err copy_locked(struct queue *queue, struct peek *peek, struct message *message) {
+    bool was_here = message->body != NULL;
+    enum err err = was_here ? OK : disk_load_body_locked(queue, message);
+    if (!err && !copy(peek, message))
+        err = ERR_OUT_OF_MEMORY;
+    if (!was_here) {
+        body_unref(message->body);
+        message->body = NULL;
+    }
+    return err;
+}
+
 static enum err peek_lane_locked(struct queue *queue, unsigned at, struct broker_cursor *cursor,
                                  struct peek *peek, bool *ret_more) {
     struct lane *lane = queue->lanes[at];
@@ -243,8 +257,8 @@ static enum err peek_lane_locked(struct queue *queue, unsigned at, struct broker
     enum err err = OK;
     peek->picked_count = 0;
     for (uint32_t i = 0; i < lane->returned.count; i++) {
-        const struct message *message = lane->returned.items[i];
-        if (message->seq > after && message->body)
+        struct message *message = lane->returned.items[i];
+        if (message->seq > after)
             pick(peek, message);
     }
     pick_list(peek, lane->first, after);
@@ -257,10 +271,9 @@ static enum err peek_lane_locked(struct queue *queue, unsigned at, struct broker
             *ret_more = true;
             break;
         }
-        if (!copy(peek, peek->picked[i])) {
-            err = ERR_OUT_OF_MEMORY;
+        err = copy_locked(queue, peek, peek->picked[i]);
+        if (err)
             break;
-        }
         peek->count++;
         cursor->lane = at;
         cursor->seq = peek->picked[i]->seq;

@@ -159,7 +159,7 @@ static void give_back_locked(struct queue *queue, const struct broker_delivery *
     message_place_locked(queue, message, now_ms, effects);
     if (queue_is_hdd(queue)) {
         disk_note_locked(queue, message);
-        disk_submit_state(queue, message);
+        disk_submit_state(queue, message, MESSAGE_DELAYED);
     }
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the options of queues and messages do: every door, both storages."""
-from broker_doors import fresh
+from broker_doors import RpcBroker, fresh
 from cases_broker import drain, payloads, queue_of, run_cases, take
 from cases_broker_leases import FOREVER, elsewhere, has_consumers
 from harness import check, same, wait_until
@@ -128,6 +128,14 @@ def a_full_queue_may_drop_its_oldest(door, others, storage):
         same(door.publish("default", queue, b"%d" % i)[1], None, "publish")
     same(door.get_queue(queue)[0]["ready"], 3, "ready")
     same(drain(others[0], queue), [b"2", b"3", b"4"], "the newest")
+    many = [{"key": queue, "payload": str(i), "priority": int(i == 5)} for i in range(10)]
+    results, code = RpcBroker(door.server).call("Broker.PublishMany", router="default",
+                                                messages=many)
+    same((code, {one["queues"] for one in results["results"]}), (None, {1}), "many at once")
+    same(drain(door, queue), [b"5", b"8", b"9"], "the newest, of the lowest priority first")
+    for _ in range(3):
+        same(door.publish("default", queue, b"later", delay=600000)[1], None, "delayed")
+    same(door.publish("default", queue, b"x")[1], "QUEUE_FULL", "there is none to drop")
 
 
 def an_id_is_taken_once_within_the_window(door, others, storage):

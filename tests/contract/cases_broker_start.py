@@ -129,6 +129,21 @@ def leases_and_delays_run_on_while_it_is_down():
     server.close()
 
 
+def what_expires_needs_nobody_to_look_after_a_restart():
+    server = Server()
+    rpc = RpcBroker(server)
+    dead = queue_of(rpc, "hdd", "dead")
+    queue = queue_of(rpc, "hdd", ttl=1500, dead_letter=dead)
+    for at in range(0, 3000, 1000):
+        rpc.call("Broker.PublishMany", router="default", messages=[
+            {"key": queue, "payload": str(i)} for i in range(at, at + 1000)])
+    _, rpc = restarted(server, server.stop)
+    got = take(rpc, dead, 3000)
+    same(sorted(int(m.payload) for m in got), list(range(3000)), "dead letters")
+    same(rpc.get_queue(queue)[0]["expired"], 3000, "expired")
+    server.close()
+
+
 def a_long_queue_keeps_its_order_over_restarts():
     server = Server("--write-buffer", "1m")
     rpc = RpcBroker(server)
@@ -262,7 +277,8 @@ def batch_needs_the_right_of_each_op(server):
 
 
 CASES = [the_broker_survives_sigterm, the_broker_survives_a_kill,
-         leases_and_delays_run_on_while_it_is_down, a_long_queue_keeps_its_order_over_restarts,
+         leases_and_delays_run_on_while_it_is_down,
+         what_expires_needs_nobody_to_look_after_a_restart, a_long_queue_keeps_its_order_over_restarts,
          waits_end_when_the_server_stops, scopes_of_the_broker, scopes_of_the_broker_on_lines]
 
 

@@ -263,6 +263,14 @@ static inline bool model_is_full(const struct model_queue *queue) {
     return most && model_count(queue, MODEL_READY) + model_count(queue, MODEL_DELAYED) >= most;
 }
 
+/* It is full, and what is ready cannot make room. */
+static inline bool model_refuses(const struct model_queue *queue) {
+    if (queue->options.overflow == OVERFLOW_REJECT)
+        return model_is_full(queue);
+    uint64_t most = queue->options.max_length;
+    return most && model_count(queue, MODEL_DELAYED) >= most;
+}
+
 /* id: of MODEL_IDS, or MODEL_NOBODY. */
 static inline bool model_has_seen(const struct model_queue *queue, int id, int64_t now_ms) {
     return id != MODEL_NOBODY && queue->options.dedup_window_ms && queue->seen_until[id] > now_ms;
@@ -275,8 +283,7 @@ static inline enum err model_publish(struct model *model, int router, const char
     unsigned reached = model_route(model, router, key);
     for (int q = 0; q < MODEL_QUEUES; q++) {
         struct model_queue *queue = &model->queues[q];
-        if ((reached & 1U << q) && !model_has_seen(queue, id, now_ms) && model_is_full(queue) &&
-            (queue->options.overflow == OVERFLOW_REJECT || !model_victim(queue)))
+        if ((reached & 1U << q) && !model_has_seen(queue, id, now_ms) && model_refuses(queue))
             return ERR_QUEUE_FULL;
     }
     model->published++;
@@ -286,7 +293,7 @@ static inline enum err model_publish(struct model *model, int router, const char
         struct model_queue *queue = &model->queues[q];
         if (!(reached & 1U << q) || model_has_seen(queue, id, now_ms))
             continue;
-        if (model_is_full(queue)) {
+        while (model_is_full(queue)) {
             model_remove(queue, model_victim(queue));
             queue->stats.dropped++;
         }

@@ -14,9 +14,11 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "journal/datadir.h"
 #include "model.h"
 
-#define RUN_START_MS 1700000000000
+#define RUN_AHEAD_MS 86400000 /* of the wall clock, which is asked while nothing ticks yet */
 #define RUN_WAITERS 6
 #define RUN_CONSUMERS 2
 #define RUN_STALE 64
@@ -37,13 +39,16 @@ struct run_waiter {
 
 struct run {
     struct broker *broker;
+    struct datadir *datadir; /* NULL: memory only */
+    char dir[64];
     struct model model;
     uint64_t seed, random, step;
     int64_t now_ms;
     uint64_t numbers, turns;
     enum broker_storage storages[MODEL_QUEUES];
     const char *doing;
-    bool instant; /* several things became ready in one step, one after another */
+    bool own_ttls; /* messages have some, besides those of their queues */
+    bool instant;  /* several things became ready in one step, one after another */
     struct run_waiter waiters[RUN_WAITERS + RUN_CONSUMERS]; /* the last: one for each consumer */
     struct broker_consumer consumers[RUN_CONSUMERS];
     bool consumer_open[RUN_CONSUMERS];
@@ -137,6 +142,14 @@ static inline enum err run_submit(struct run *run, struct broker_op *ops, unsign
     return write.err;
 }
 
+/* What was moved by the last step, on the committer, has arrived. */
+static inline void run_barrier(struct run *run) {
+    for (unsigned i = 0; run->datadir && i < 2; i++) {
+        struct broker_op op = {.action = BROKER_PAUSE, .queue = SLICE("nosuch")};
+        RUN_SAME(run, run_submit(run, &op, 1), ERR_QUEUE_NOT_EXIST, "a barrier");
+    }
+}
+
 static inline void run_receive_came(struct broker_receive *receive) {
     struct run_flag *flag = receive->context;
     run_came(flag->run, &flag->came);
@@ -168,7 +181,7 @@ static inline bool run_fits(const struct run *run, const struct model_message *m
         from = run_name(run, message->from);
     return slice_equal(got->id, slice_of_cstr(message->id)) && slice_equal(got->from, from) &&
            got->reason == message->reason && got->dead_attempt == message->dead_attempt &&
-           (!taken || got->attempt == message->attempt + 1) &&
+           got->attempt == message->attempt + (taken ? 1U : 0U) &&
            got->published_ms == message->published_ms;
 }
 
@@ -377,6 +390,7 @@ static inline void run_tick(struct run *run, int64_t now_ms) {
     run->now_ms = now_ms;
     run->instant = true;
     broker_tick(run->broker, now_ms);
+    run_barrier(run);
     model_tick(&run->model, now_ms);
     for (unsigned i = 0; i < RUN_WAITERS; i++) {
         struct run_waiter *at = &run->waiters[i];
