@@ -77,6 +77,7 @@ static void put_back(struct queue *queue, struct message *message, int64_t now_m
     if (queue->deleted) {
         message_gone_locked(queue, message);
     } else {
+        message->next = NULL;
         message->due_ms = now_ms + RETRY_MS;
         if (message->expires_ms && message->expires_ms <= message->due_ms)
             message->expires_ms = message->due_ms; /* tried again then */
@@ -99,7 +100,6 @@ void move_run(struct queue *queue, struct message *moves) {
     while (moves) {
         struct message *message = moves;
         moves = message->next;
-        message->next = NULL;
         job = job ? job : job_new(queue);
         struct queue *target =
             queue->dead_letter_len ? topology_find_queue(broker, queue->options.dead_letter) : NULL;
@@ -176,7 +176,9 @@ static void collect(struct move_job *job) {
             target = parts.from.len ? topology_find_queue(queue->broker, parts.from) : NULL;
         }
         if (!target || !add(job, message, target, true)) {
+            pthread_mutex_lock(&queue->lock); /* the applier may be looking at it */
             message->next = staying;
+            pthread_mutex_unlock(&queue->lock);
             staying = message;
         }
     }
@@ -187,7 +189,10 @@ static void collect(struct move_job *job) {
         struct message *next = staying->next;
         staying->next = NULL;
         staying->due_ms = 0;
-        message_place_locked(queue, staying, job->now_ms, &effects);
+        if (queue->deleted)
+            message_gone_locked(queue, staying);
+        else
+            message_place_locked(queue, staying, job->now_ms, &effects);
         staying = next;
     }
     pthread_mutex_unlock(&queue->lock);
