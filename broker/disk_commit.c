@@ -268,6 +268,7 @@ void disk_submit(struct broker *broker, struct broker_write *write) {
     write->broker = broker;
     write->job.user = &disk->write_user;
     write->job.lazy = true;
+    write->job.early = false;
     write->job.ends_batch = false;
     for (unsigned i = write->first; i < write->op_count; i++) {
         enum broker_action action = write->ops[i].action;
@@ -326,6 +327,7 @@ void disk_submit_leases(struct broker *broker, struct broker_receive *receive) {
     struct disk *disk = disk_of(broker);
     receive->job.user = &disk->lease_user;
     receive->job.lazy = true;
+    receive->job.early = true; /* the leases stand; who waits need not wait for others' syncs */
     receive->job.ends_batch = false;
     commit_submit(datadir_committer(disk->datadir), &receive->job);
 }
@@ -376,6 +378,7 @@ void disk_submit_moves(struct move_job *job) {
     struct disk *disk = disk_of(job->queue->broker);
     job->job.user = &disk->move_user;
     job->job.lazy = false;
+    job->job.early = false;
     job->job.ends_batch = false;
     commit_submit(datadir_committer(disk->datadir), &job->job);
 }
@@ -422,6 +425,7 @@ void disk_submit_state(struct queue *queue, const struct message *message, enum 
                                           .attempt = message->attempt};
     state->job.user = &disk->state_user;
     state->job.lazy = true;
+    state->job.early = false;
     state->job.ends_batch = false;
     commit_submit(datadir_committer(disk->datadir), &state->job);
 }

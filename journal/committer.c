@@ -84,8 +84,7 @@ static int64_t due_time(const struct committer *committer, bool lazy) {
     return now_ns() + (sooner ? interval_ms : COMMIT_LAZY_MS) * 1000000;
 }
 
-/* The block is on disk, or will be within the time that was asked for. */
-static bool commit_block(struct committer *committer, bool lazy) {
+static bool append_block(struct committer *committer, bool lazy) {
     if (committer->block.count == 0)
         return true;
     if (journal_append(committer->options.journal, &committer->block))
@@ -94,7 +93,13 @@ static bool commit_block(struct committer *committer, bool lazy) {
     if (!committer->unsynced || due_ns < committer->due_ns)
         committer->due_ns = due_ns;
     committer->unsynced = true;
-    return committer->due_ns > now_ns() || sync_journal(committer);
+    return true;
+}
+
+/* The block is on disk, or will be within the time that was asked for. */
+static bool make_safe(struct committer *committer) {
+    bool due = committer->block.count && committer->due_ns <= now_ns();
+    return !due || sync_journal(committer);
 }
 
 static void refuse_all(struct commit_job *job, const struct commit_job *end, enum err err) {
@@ -105,9 +110,36 @@ static void refuse_all(struct commit_job *job, const struct commit_job *end, enu
     }
 }
 
+static void finish_all(struct commit_job *job, const struct commit_job *end) {
+    while (job != end) {
+        struct commit_job *next = job->next;
+        job->user->finish(job);
+        job = next;
+    }
+}
+
+/* Finishes those that need not wait for the sync; returns the first of the others, which are linked
+ * up to end. */
+static struct commit_job *finish_early(struct commit_job *job, struct commit_job *end) {
+    struct commit_job *left = end;
+    struct commit_job **last = &left;
+    while (job != end) {
+        struct commit_job *next = job->next;
+        if (job->lazy && job->early) {
+            job->user->finish(job);
+        } else {
+            *last = job;
+            last = &job->next;
+        }
+        job = next;
+    }
+    *last = end;
+    return left;
+}
+
 /* Carries out the jobs from first up to end (not itself) as one block. */
 static void run_batch(struct committer *committer, struct commit_job *first,
-                      const struct commit_job *end) {
+                      struct commit_job *end) {
     const struct committer_options *options = &committer->options;
     bool lazy = true;
     journal_block_begin(options->journal, &committer->block);
@@ -116,17 +148,18 @@ static void run_batch(struct committer *committer, struct commit_job *first,
         job->user->prepare(job->user->context, job, &committer->block);
         lazy &= job->lazy || committer->block.count == count;
     }
-    if (!commit_block(committer, lazy)) {
+    if (!append_block(committer, lazy)) {
         refuse_all(first, end, ERR_TIMEOUT); /* it may stand on disk or not */
+        return;
+    }
+    struct commit_job *left = finish_early(first, end);
+    if (!make_safe(committer)) {
+        refuse_all(left, end, ERR_TIMEOUT);
         return;
     }
     if (committer->block.count)
         options->publish(options->context, journal_block_seq(&committer->block));
-    for (struct commit_job *job = first; job != end;) {
-        struct commit_job *next = job->next;
-        job->user->finish(job);
-        job = next;
-    }
+    finish_all(left, end);
 }
 
 /* As many jobs as make a block of a decent size; at least one. */

@@ -31,6 +31,9 @@ struct commit_job {
     /* Need not be synced before it is finished: it survives the process, a power cut may take it
      * for up to COMMIT_LAZY_MS. Counts only where it adds records. */
     bool lazy;
+    /* A lazy one that is finished as soon as its records are in the journal, though others of its
+     * batch still wait for the sync; finish then changes nothing that they see. */
+    bool early;
     /* Jobs behind it are sized and prepared in a later batch: it changes what they are. */
     bool ends_batch;
 };

@@ -411,6 +411,7 @@ enum err kv_hdd_submit(struct kv_hdd *hdd, struct kv_write *write) {
     write->err = OK;
     write->job.user = &hdd->user;
     write->job.lazy = false;
+    write->job.early = false;
     write->job.ends_batch = false;
     commit_submit(hdd->committer, &write->job);
     return ERR_PENDING;

@@ -141,7 +141,9 @@ struct job {
     size_t len;
     bool done;
     enum err err;
-    unsigned syncs; /* when it was finished */
+    unsigned syncs;           /* when it was finished */
+    struct job *followers[2]; /* submitted while it is prepared: they make the next batch */
+    struct datadir *datadir;
     pthread_mutex_t lock;
     pthread_cond_t changed;
 };
@@ -156,6 +158,8 @@ static void prepare(void *context, struct commit_job *base, struct journal_block
     char *to = journal_block_add(block, job->len);
     assert_non_null(to);
     memset(to, job->kind, job->len);
+    for (unsigned i = 0; i < 2 && job->followers[i]; i++)
+        commit_submit(datadir_committer(job->datadir), &job->followers[i]->job);
 }
 
 static void end(struct commit_job *base, enum err err) {
@@ -175,6 +179,13 @@ static void finish(struct commit_job *job) {
 static const struct commit_user user = {NULL, size_of_job, prepare, end, finish};
 
 /* How many syncs there were when it was done. */
+static void wait_for(struct job *job) {
+    pthread_mutex_lock(&job->lock);
+    while (!job->done)
+        pthread_cond_wait(&job->changed, &job->lock);
+    pthread_mutex_unlock(&job->lock);
+}
+
 static unsigned write_record(struct fixture *f, char kind, size_t len, bool lazy, enum err wanted) {
     struct job job = {.job = {.user = &user, .lazy = lazy},
                       .kind = kind,
@@ -182,10 +193,7 @@ static unsigned write_record(struct fixture *f, char kind, size_t len, bool lazy
                       .lock = PTHREAD_MUTEX_INITIALIZER,
                       .changed = PTHREAD_COND_INITIALIZER};
     commit_submit(datadir_committer(f->datadir), &job.job);
-    pthread_mutex_lock(&job.lock);
-    while (!job.done)
-        pthread_cond_wait(&job.changed, &job.lock);
-    pthread_mutex_unlock(&job.lock);
+    wait_for(&job);
     assert_int_equal(job.err, wanted);
     return job.syncs;
 }
@@ -301,6 +309,32 @@ static void test_a_lazy_job_is_finished_before_its_sync_and_is_in_the_journal(vo
     assert_int_equal(f->b.replayed, 2);
 }
 
+static struct job new_job(bool lazy, bool early) {
+    return (struct job){.job = {.user = &user, .lazy = lazy, .early = early},
+                        .kind = 'a',
+                        .len = 10,
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .changed = PTHREAD_COND_INITIALIZER};
+}
+
+static void test_an_early_job_does_not_wait_for_the_sync_of_its_batch(void **state) {
+    struct fixture *f = *state;
+    struct job usual = new_job(false, false);
+    struct job early = new_job(true, true);
+    struct job first = new_job(false, false);
+    first.followers[0] = &usual;
+    first.followers[1] = &early;
+    first.datadir = f->datadir;
+    commit_submit(datadir_committer(f->datadir), &first.job);
+    wait_for(&first);
+    wait_for(&usual);
+    wait_for(&early);
+    assert_int_equal(early.syncs, first.syncs);
+    assert_int_equal(usual.syncs, first.syncs + 1);
+    start_well(f, 0, 0);
+    assert_int_equal(f->a.replayed, 3);
+}
+
 static void test_what_follows_a_lazy_job_is_synced_with_it(void **state) {
     struct fixture *f = *state;
     syncs = 0;
@@ -356,6 +390,7 @@ int main(void) {
         CASE(test_a_segment_is_kept_until_the_slower_store_is_past_it),
         CASE(test_a_store_that_is_new_needs_nothing_that_was_before_it),
         CASE(test_a_lazy_job_is_finished_before_its_sync_and_is_in_the_journal),
+        CASE(test_an_early_job_does_not_wait_for_the_sync_of_its_batch),
         CASE(test_what_follows_a_lazy_job_is_synced_with_it),
         CASE(test_every_store_hears_once_that_the_journal_is_lost),
         CASE(test_where_one_store_cannot_start_all_are_closed),
