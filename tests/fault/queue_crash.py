@@ -6,6 +6,7 @@ import collections
 import json
 import os
 import random
+import subprocess
 import threading
 import time
 
@@ -205,20 +206,37 @@ class Crash:
             return "p%d" % self.names
 
         again = self.ledger.unknown("work")
-        return [Producer(self.ledger, seed(), name(), "work", again),
-                Producer(self.ledger, seed(), name(), "work"),
-                Producer(self.ledger, seed(), name(), "fan"),
-                Producer(self.ledger, seed(), name(), "fan"),
-                Producer(self.ledger, seed(), name(), "outbox"),
-                Producer(self.ledger, seed(), name(), "poison"),
-                Puller(self.ledger, seed(), "work"), Pushed(self.ledger, seed(), "work"),
-                Puller(self.ledger, seed(), "fan-a"), Pushed(self.ledger, seed(), "fan-b"),
-                Puller(self.ledger, seed(), "outbox"), Pushed(self.ledger, seed(), "poison")]
+        producers = [Producer(self.ledger, seed(), name(), "work", again),
+                     Producer(self.ledger, seed(), name(), "work"),
+                     Producer(self.ledger, seed(), name(), "fan"),
+                     Producer(self.ledger, seed(), name(), "fan"),
+                     Producer(self.ledger, seed(), name(), "outbox"),
+                     Producer(self.ledger, seed(), name(), "poison")]
+        if self.random.random() < 0.3:  # queues grow beyond what is held in memory
+            return producers
+        return producers + [
+            Puller(self.ledger, seed(), "work"), Pushed(self.ledger, seed(), "work"),
+            Puller(self.ledger, seed(), "fan-a"), Pushed(self.ledger, seed(), "fan-b"),
+            Puller(self.ledger, seed(), "outbox"), Pushed(self.ledger, seed(), "poison")]
+
+    def kill_half_started(self):
+        """Launches the server on its data and kills it before it is up, most likely."""
+        command = [Server.binary, "start", "--data-dir", os.path.join(self.server.dir, "data"),
+                   "--tcp-port", "0", "--rpc-port", "0"] + self.server.flags
+        process = subprocess.Popen(command, env=self.server.env, stdout=subprocess.DEVNULL,
+                                   stderr=self.server.log)
+        time.sleep(self.random.uniform(0, 0.1))
+        check(process.poll() is None, "the server ended by itself with %s: %s" % (
+            process.returncode, self.server.log_text()[-500:]))
+        process.kill()
+        process.wait()
 
     def restart(self):
+        self.server.flags = ["--write-buffer", self.random.choice(("1m", "64m"))]
+        while self.random.random() < 0.2:
+            self.kill_half_started()
         self.server.process.stdout.close()
         self.server.log.close()
-        self.server.flags = ["--write-buffer", self.random.choice(("1m", "64m"))]
         self.server.start()
 
     def round(self):
@@ -228,7 +246,10 @@ class Crash:
         time.sleep(self.random.uniform(0.05, 0.5))
         check(self.server.process.poll() is None, "the server ended by itself with %s: %s" % (
             self.server.process.poll(), self.server.log_text()[-2000:]))
-        self.server.kill()
+        if self.random.random() < 0.15:
+            same(self.server.stop(), 0, "it ends well when asked to")
+        else:
+            self.server.kill()
         for client in clients:
             client.finish()
         self.restart()

@@ -613,8 +613,21 @@ static void begin_run(struct run *run, bool has_memory, bool has_hdd) {
     open_consumers(run);
 }
 
+/* Without queues nothing is held any more. */
+static void delete_all(struct run *run) {
+    struct broker_stats stats;
+    for (int q = 0; q < MODEL_QUEUES; q++)
+        delete_queue(run, q);
+    broker_tick(run->broker, run->now_ms);
+    broker_stats(run->broker, &stats);
+    RUN_SAME(run, stats.bytes, 0, "bytes of messages");
+    RUN_SAME(run, stats.messages, 0, "messages");
+    RUN_SAME(run, stats.queues, 0, "queues");
+}
+
 static void end_run(struct run *run) {
     run->doing = "end";
+    delete_all(run);
     close_broker(run);
     for (int q = 0; q < MODEL_QUEUES; q++)
         free(run->model.queues[q].messages);
