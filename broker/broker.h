@@ -158,8 +158,9 @@ struct broker_receive {
     unsigned max;                     /* 1 to BROKER_BATCH_MAX */
     int64_t wait_ms;                  /* how long to wait for the first; consumers: -1 for ever */
     int64_t lease_ms;                 /* 0: the queue's */
-    int64_t now_ms;                   /* wall clock of the request; 0: the broker asks it */
-    bool at_once; /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING */
+    uint64_t max_bytes; /* fewer where they are larger; the first comes anyway; 0: any */
+    int64_t now_ms;     /* wall clock of the request; 0: the broker asks it */
+    bool at_once;       /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING */
     void (*done)(struct broker_receive *receive); /* on any thread; must not block */
     void *context;
     /* outcome: OK with count 0 where nothing came in time, the wait was stopped, or the broker
@@ -263,7 +264,8 @@ struct broker_cursor {
     uint64_t seq;  /* behind which */
 };
 
-/* Ready messages in the order they would be handed out, without taking them. Slices in the arena;
+/* Ready messages in the order they would be handed out, without taking them: up to a limit, fewer
+ * where they are large. Slices in the arena;
  * *ret_more: there are more behind *cursor, which moved. */
 enum err broker_peek(struct broker *broker, struct slice queue, struct broker_cursor *cursor,
                      unsigned limit, struct arena *arena, struct broker_delivery **ret_deliveries,

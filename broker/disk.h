@@ -82,7 +82,10 @@ enum err disk_add_flush(struct journal_block *block, const struct queue *queue,
  * to be told of it. */
 void disk_note_topology(struct broker *broker, const struct broker_op *op, bool done);
 
-/* Untouched ready messages behind `after` of a lane as LMDB has them, for a peek. */
+#define PEEK_BYTES 1048576U /* of a page, beyond its first message */
+
+/* Untouched ready messages behind `after` of a lane as LMDB has them, for a peek: up to a limit,
+ * or up to the one behind that goes beyond PEEK_BYTES. */
 enum err disk_peek_locked(struct queue *queue, unsigned lane, uint64_t after, unsigned limit,
                           struct message **ret_first) MUST_USE;
 

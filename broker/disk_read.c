@@ -203,15 +203,20 @@ enum err disk_peek_locked(struct queue *queue, unsigned lane, uint64_t after, un
     enum err err = scan_begin(&scan, queue, lane, after);
     if (err)
         return err;
-    for (unsigned i = 0; !err && i < limit; i++) {
+    uint64_t bytes = 0;
+    bool full = false;
+    for (unsigned i = 0; !err && i < limit && !full; i++) {
+        full = bytes > PEEK_BYTES; /* one more, so that it is seen that there is more */
         err = scan_next(&scan, last);
         if (!err && (*last)->seq >= end) {
             message_free(*last);
             *last = NULL;
             break;
         }
-        if (!err)
+        if (!err) {
+            bytes += body_size((*last)->body);
             last = &(*last)->next;
+        }
     }
     scan_end(&scan);
     *ret_first = first;

@@ -82,6 +82,7 @@ enum err lease_fill_locked(struct queue *queue, struct broker_receive *receive, 
     receive->deliveries = malloc(limit * sizeof *receive->deliveries);
     if (!receive->deliveries)
         return ERR_OUT_OF_MEMORY;
+    uint64_t bytes = 0;
     while (receive->count < limit) {
         enum err err = known_reserve(queue);
         if (!err)
@@ -89,6 +90,12 @@ enum err lease_fill_locked(struct queue *queue, struct broker_receive *receive, 
         struct message *message = err ? NULL : pop_live(queue, now_ms, effects);
         if (!message)
             break;
+        bytes += message_size(message);
+        if (receive->max_bytes && receive->count && bytes > receive->max_bytes) {
+            message->due_ms = 0;
+            message_place_locked(queue, message, now_ms, effects);
+            break;
+        }
         lease(queue, message, receive, now_ms);
     }
     atomic_fetch_add_explicit(&queue->broker->delivered, receive->count, memory_order_relaxed);

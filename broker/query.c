@@ -189,6 +189,7 @@ struct peek {
     struct arena *arena;
     struct broker_delivery *deliveries;
     unsigned count, limit;
+    uint64_t bytes;
     struct message **picked; /* of the lane at hand, by seq */
     unsigned picked_count;
 };
@@ -236,10 +237,14 @@ static bool copy(struct peek *peek, const struct message *message) {
            delivery->headers.ptr && delivery->from.ptr;
 }
 
-/* A body that only LMDB has is left there. */
+/* ERR_WOULD_WAIT: the page is full. A body that only LMDB has is left there. */
 static enum err copy_locked(struct queue *queue, struct peek *peek, struct message *message) {
     bool was_here = message->body != NULL;
     enum err err = was_here ? OK : disk_load_body_locked(queue, message);
+    if (!err)
+        peek->bytes += body_size(message->body);
+    if (!err && peek->count && peek->bytes > PEEK_BYTES)
+        err = ERR_WOULD_WAIT;
     if (!err && !copy(peek, message))
         err = ERR_OUT_OF_MEMORY;
     if (!was_here) {
@@ -304,6 +309,10 @@ enum err broker_peek(struct broker *broker, struct slice name, struct broker_cur
          !err && !*ret_more && at < LANES; at++)
         if (queue->lanes[at])
             err = peek_lane_locked(queue, at, cursor, &peek, ret_more);
+    if (err == ERR_WOULD_WAIT) { /* larger messages make a shorter page */
+        *ret_more = true;
+        err = OK;
+    }
     pthread_mutex_unlock(&queue->lock);
     free(peek.picked);
     queue_unref(queue);

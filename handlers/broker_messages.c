@@ -181,6 +181,7 @@ enum err op_broker_receive(struct call *call) {
         .max = args->max ? (unsigned)args->max : 1,
         .wait_ms = args->wait_ms,
         .lease_ms = args->lease_ms,
+        .max_bytes = core_receive_bytes(call->core),
         .at_once = call->broker.at_once,
         .done = receive_done,
         .context = call,

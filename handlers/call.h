@@ -29,6 +29,15 @@ struct core {
     } doors[DOOR_COUNT];
 };
 
+#define CORE_RECEIVE_BYTES 1048576U
+
+/* Bytes of messages that one answer takes, beyond its first message: what an answer may grow to
+ * follows from the payload limit. */
+static inline uint64_t core_receive_bytes(const struct core *core) {
+    return core->payload_limit_bytes > CORE_RECEIVE_BYTES ? core->payload_limit_bytes
+                                                          : CORE_RECEIVE_BYTES;
+}
+
 struct call {
     const struct op *op;
     struct core *core;

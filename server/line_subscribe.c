@@ -124,6 +124,7 @@ static bool ask(struct line_sub *sub) {
         .consumer = &sub->consumer,
         .max = sub->prefetch < ASK_MAX ? (unsigned)sub->prefetch : ASK_MAX,
         .wait_ms = -1,
+        .max_bytes = core_receive_bytes(loop->core),
         .done = on_done,
         .context = sub,
     };

@@ -99,6 +99,7 @@ static enum err ask(struct http_request *request) {
         .consumer = &stream->consumer,
         .max = stream->prefetch < ASK_MAX ? stream->prefetch : ASK_MAX,
         .wait_ms = KEEP_ALIVE_MS,
+        .max_bytes = core_receive_bytes(request->call.core),
         .done = on_done,
         .context = request,
     };

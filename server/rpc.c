@@ -42,7 +42,7 @@ static void reset_arena(struct rpc *rpc) {
 static void init(struct rpc *rpc, struct rpc_request *request, bool movable) {
     rpc->request = request;
     rpc->source = (struct rpc_source){.rest = request->body};
-    arena_init(&rpc->arena, (size_t)request->core->payload_limit_bytes * 4 + (1U << 20));
+    arena_init(&rpc->arena, (size_t)request->core->payload_limit_bytes * 8 + (1U << 20));
     reset_arena(rpc);
     rpc->first = NULL;
     rpc->last = &rpc->first;

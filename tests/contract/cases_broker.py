@@ -178,6 +178,31 @@ def a_payload_may_fill_the_limit(door, others, storage):
     door.delete_queue(queue)
 
 
+def many_large_ones_come_in_parts(door, others, storage):
+    queue = queue_of(door, storage)
+    large = b"\x01" * (2 * 1024 * 1024)
+    for i in range(8):
+        same(others[0].publish("default", queue, b"%d" % i + large[1:])[1], None, "publish")
+    got, cursor = [], None
+    while not got or cursor:
+        page, code = door.peek(queue, 1000, cursor)
+        same(code, None, "peek")
+        got += [message["payload"][0] for message in page["messages"]]
+        cursor = page.get("cursor")
+    same(got, [str(i) for i in range(8)], "peeked at")
+    got = []
+    while len(got) < 8:
+        messages = door.receive(queue, 1000)
+        check(messages, "nothing came behind %d" % len(got))
+        for message in messages:
+            check(message.payload[1:] == large[1:], "a payload")
+            got.append(message.payload[:1])
+            same(message.attempt, 1, "attempt")
+            same(door.ack(queue, message.receipt), None, "ack")
+    same(got, [b"%d" % i for i in range(8)], "in order")
+    door.delete_queue(queue)
+
+
 def first_in_first_out(door, others, storage):
     queue = queue_of(door, storage)
     for i in range(25):
@@ -290,7 +315,7 @@ def the_counters_of_a_queue(door, others, storage):
 
 CASES = [a_queue_is_made_once, a_router_is_made_once, lists_are_in_byte_order,
          a_binding_comes_and_goes, names_are_checked, options_are_checked,
-         a_payload_comes_as_it_was, a_payload_may_fill_the_limit, first_in_first_out,
+         a_payload_comes_as_it_was, a_payload_may_fill_the_limit, many_large_ones_come_in_parts, first_in_first_out,
          a_direct_router_takes_the_key_as_it_is, a_fanout_router_reaches_all,
          a_topic_router_matches_words, many_bindings_of_a_queue_reach_it_once,
          what_reaches_nobody_is_counted, an_absent_queue_is_said, the_counters_of_a_queue]

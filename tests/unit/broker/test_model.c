@@ -2,7 +2,7 @@
 /* Random operations against the broker and against a plain model of it, answer by answer.
  *
  * HATI_MODEL_SEED    repeats a run (it is printed where one fails)
- * HATI_MODEL_STEPS   how many steps of a run (20000; a quarter of it where there is a disk) */
+ * HATI_MODEL_STEPS   how many steps (20000; less where there is a disk) */
 #include "model_run.h"
 
 #define MAX_DELAY_MS 3000
@@ -643,7 +643,9 @@ static void end_run(struct run *run) {
 static void do_run(bool has_memory, bool has_hdd) {
     struct run run;
     begin_run(&run, has_memory, has_hdd);
-    uint64_t steps = setting("HATI_MODEL_STEPS", 20000) / (has_hdd ? 4 : 1);
+    uint64_t steps = setting("HATI_MODEL_STEPS", 20000);
+    if (has_hdd)
+        steps = 4000 + steps / 16;
     for (run.step = 1; run.step <= steps; run.step++) {
         step(&run);
         if (has_hdd && run_chance(&run, 1) && run_chance(&run, 20))
