@@ -16,6 +16,11 @@ enum err broker_open(const struct broker_options *options, struct broker **ret_b
         snprintf(ret_why, why_bytes, "no memory for the broker");
         return ERR_OUT_OF_MEMORY;
     }
+    if (options->remote) {
+        broker->remote = options->remote;
+        *ret_broker = broker;
+        return OK;
+    }
     broker->options = *options;
     hash_random(&broker->seed, sizeof broker->seed);
     hash_random(&broker->id_prefix, sizeof broker->id_prefix);
@@ -47,6 +52,10 @@ static void end_waits(void *context, struct slice name, void *value) {
 }
 
 void broker_drain(struct broker *broker) {
+    if (broker->remote) {
+        broker->remote->drain(broker->remote->context);
+        return;
+    }
     atomic_store(&broker->draining, true);
     pthread_rwlock_rdlock(&broker->topology);
     names_each(&broker->queues, end_waits, NULL);
@@ -56,6 +65,10 @@ void broker_drain(struct broker *broker) {
 void broker_close(struct broker *broker) {
     if (!broker)
         return;
+    if (broker->remote) {
+        free(broker);
+        return;
+    }
     clock_stop(broker);
     if (broker->disk)
         disk_stop(broker);
@@ -68,7 +81,13 @@ void broker_close(struct broker *broker) {
 }
 
 bool broker_is_ready(struct broker *broker) {
+    if (broker->remote)
+        return broker->remote->is_ready(broker->remote->context);
     return !broker->disk || disk_is_ready(broker);
+}
+
+bool broker_is_remote(const struct broker *broker) {
+    return broker->remote != NULL;
 }
 
 static bool is_topology(enum broker_action action) {
@@ -98,6 +117,8 @@ static enum err run_at_once(struct broker *broker, struct broker_op *op, int64_t
 }
 
 enum err broker_submit(struct broker *broker, struct broker_write *write) {
+    if (broker->remote)
+        return broker->remote->submit(broker->remote->context, write);
     write->err = OK;
     if (write->ops[0].action == BROKER_REDRIVE) {
         if (write->at_once)

@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/position.h"
 #include "base/slice.h"
 #include "base/text.h"
 #include "journal/committer.h"
@@ -110,9 +111,12 @@ struct broker_write {
     int64_t now_ms;                           /* wall clock of the request */
     void (*done)(struct broker_write *write); /* on any thread; must not block */
     void *context;                            /* the caller's */
+    struct position *position;                /* NULL: none; engines alone look at it */
     /* outcome */
-    enum err err; /* of the first op that failed; OK: none did */
+    enum err err; /* of the first op that failed; OK: none did; ERR_TIMEOUT: unknown */
     /* the broker's */
+    struct broker_write *next;
+    int64_t deadline_ms;
     unsigned first; /* op that goes by the committer */
     struct broker *broker;
     struct commit_job job;
@@ -145,6 +149,7 @@ struct broker_consumer {
     unsigned prefetch;   /* un-acked messages at most */
     unsigned unacked;
     bool open;
+    void *remote; /* a remote broker's */
     uint32_t slot, serial;
     struct broker_receive *waiting;
 };
@@ -169,6 +174,8 @@ struct broker_receive {
     unsigned count;
     struct broker_delivery *deliveries;
     /* the broker's */
+    const struct broker_remote *remote;
+    void *remote_data;
     struct queue *at;
     struct broker_receive *next, *prev;
     unsigned due_index;
@@ -179,8 +186,11 @@ struct broker_receive {
 };
 
 struct datadir;
+struct broker_remote;
 
 struct broker_options {
+    const struct broker_remote *remote; /* not NULL: every call goes there, nothing is kept here;
+                                           the rest is not looked at; outlives the broker */
     struct datadir *datadir; /* NULL: only memory queues, nothing survives; opened, not started */
     uint64_t memory_limit_bytes; /* of messages of memory queues; 0: none */
     uint64_t
@@ -270,6 +280,47 @@ struct broker_cursor {
 enum err broker_peek(struct broker *broker, struct slice queue, struct broker_cursor *cursor,
                      unsigned limit, struct arena *arena, struct broker_delivery **ret_deliveries,
                      unsigned *ret_count, bool *ret_more) MUST_USE;
+
+enum broker_question { ASK_QUEUE, ASK_ROUTER, ASK_QUEUES, ASK_ROUTERS, ASK_PEEK };
+
+/* The questions above, asked in a way that may be answered later. */
+struct broker_query {
+    enum broker_question question;
+    struct slice name;           /* of the queue or router */
+    struct broker_cursor cursor; /* ASK_PEEK; moves */
+    unsigned limit;              /* ASK_PEEK */
+    int64_t now_ms;
+    struct arena *arena;
+    void (*done)(struct broker_query *query); /* on any thread; must not block */
+    void *context;
+    /* outcome */
+    enum err err;
+    union {
+        struct broker_queue_info queue;
+        struct broker_router_info router;
+        struct {
+            struct slice *names;
+            size_t name_count;
+        };
+        struct {
+            struct broker_delivery *deliveries;
+            unsigned count;
+            bool more;
+        };
+    };
+    /* the broker's */
+    struct broker_query *next;
+    int64_t deadline_ms;
+};
+
+/* At once where the broker is here, else ERR_PENDING and done later. Returns query->err where not
+ * pending. Any thread. */
+enum err broker_ask(struct broker *broker, struct broker_query *query) MUST_USE;
+
+/* True where every call is answered over a network: broker_get_queue and its like are not to be
+ * called, broker_ask is; broker_consumer_open may let the first receive tell that there is no such
+ * queue. */
+bool broker_is_remote(const struct broker *broker);
 
 struct broker_stats {
     uint64_t routers, queues, messages, published, delivered, acked, unroutable, bytes;

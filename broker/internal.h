@@ -20,6 +20,7 @@
 #include "broker/match.h"
 #include "broker/message.h"
 #include "broker/names.h"
+#include "broker/remote.h"
 
 #define LANES (BROKER_PRIORITY_MAX + 1U)
 
@@ -104,6 +105,7 @@ struct clock {
 };
 
 struct broker {
+    const struct broker_remote *remote; /* in place of all that follows */
     struct broker_options options;
     pthread_rwlock_t topology; /* what follows */
     struct names routers;

@@ -167,6 +167,10 @@ static void add_messages(void *context, struct slice name, void *value) {
 }
 
 void broker_stats(struct broker *broker, struct broker_stats *ret_stats) {
+    if (broker->remote) {
+        broker->remote->stats(broker->remote->context, ret_stats);
+        return;
+    }
     uint64_t messages = 0;
     pthread_rwlock_rdlock(&broker->topology);
     names_each(&broker->queues, add_messages, &messages);
@@ -319,4 +323,27 @@ enum err broker_peek(struct broker *broker, struct slice name, struct broker_cur
     *ret_deliveries = peek.deliveries;
     *ret_count = peek.count;
     return err;
+}
+
+static enum err ask_here(struct broker *broker, struct broker_query *query) {
+    switch (query->question) {
+    case ASK_QUEUE:
+        return broker_get_queue(broker, query->name, query->now_ms, query->arena, &query->queue);
+    case ASK_ROUTER:
+        return broker_get_router(broker, query->name, query->arena, &query->router);
+    case ASK_QUEUES:
+        return broker_list_queues(broker, query->arena, &query->names, &query->name_count);
+    case ASK_ROUTERS:
+        return broker_list_routers(broker, query->arena, &query->names, &query->name_count);
+    case ASK_PEEK:
+        return broker_peek(broker, query->name, &query->cursor, query->limit, query->arena,
+                           &query->deliveries, &query->count, &query->more);
+    }
+    return ERR_INTERNAL;
+}
+
+enum err broker_ask(struct broker *broker, struct broker_query *query) {
+    if (broker->remote)
+        return broker->remote->ask(broker->remote->context, query);
+    return query->err = ask_here(broker, query);
 }

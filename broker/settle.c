@@ -166,6 +166,8 @@ static void give_back_locked(struct queue *queue, const struct broker_delivery *
 void broker_give_back(struct broker *broker, struct broker_receive *receive) {
     struct queue *queue = receive->at;
     struct effects effects;
+    if (broker->remote && receive->count)
+        broker->remote->give_back(broker->remote->context, receive);
     if (!queue || receive->count == 0)
         return;
     int64_t now_ms = clock_now_ms(broker); /* the receive may have waited long */

@@ -166,6 +166,13 @@ static enum err take_or_wait_locked(struct broker *broker, struct broker_receive
 
 enum err broker_receive(struct broker *broker, struct broker_receive *receive) {
     struct effects effects;
+    receive->remote = broker->remote;
+    if (broker->remote) {
+        receive->at = NULL;
+        receive->count = 0;
+        receive->deliveries = NULL;
+        return broker->remote->receive(broker->remote->context, receive);
+    }
     enum err err = begin(broker, receive);
     if (!err) {
         struct queue *queue = queue_ref(receive->at); /* the receive may be gone behind the lock */
@@ -189,6 +196,10 @@ enum err broker_receive(struct broker *broker, struct broker_receive *receive) {
 }
 
 void broker_receive_free(struct broker_receive *receive) {
+    if (receive->remote) {
+        receive->remote->receive_free(receive->remote->context, receive);
+        return;
+    }
     for (unsigned i = 0; i < receive->count; i++)
         body_unref(receive->deliveries[i].body);
     free(receive->deliveries);
@@ -202,7 +213,8 @@ void broker_receive_free(struct broker_receive *receive) {
 void broker_receive_stop(struct broker *broker, struct broker_receive *receive) {
     struct effects effects;
     struct queue *queue = receive->at;
-    (void)broker;
+    if (broker->remote)
+        broker->remote->receive_stop(broker->remote->context, receive);
     if (!queue)
         return;
     queue_ref(queue);
@@ -238,6 +250,8 @@ static enum err add_slot(struct queue *queue, struct broker_consumer *consumer) 
 
 enum err broker_consumer_open(struct broker *broker, struct slice name, unsigned prefetch,
                               struct broker_consumer *ret_consumer) {
+    if (broker->remote)
+        return broker->remote->consumer_open(broker->remote->context, name, prefetch, ret_consumer);
     struct queue *queue = topology_find_queue(broker, name);
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
@@ -253,9 +267,12 @@ enum err broker_consumer_open(struct broker *broker, struct slice name, unsigned
 void broker_consumer_close(struct broker *broker, struct broker_consumer *consumer) {
     struct effects effects;
     struct queue *queue = consumer->queue;
-    (void)broker;
     if (!consumer->open)
         return;
+    if (broker->remote) {
+        broker->remote->consumer_close(broker->remote->context, consumer);
+        return;
+    }
     consumer->open = false;
     effects_init(&effects);
     pthread_mutex_lock(&queue->lock);

@@ -18,6 +18,9 @@ void call_init(struct call *call, struct core *core, const struct auth_grant *gr
     call->detail = NULL;
     call->wake = NULL;
     call->context = NULL;
+    call->position.want = (struct slice){NULL, 0};
+    call->position.ask = false;
+    call->position.reached_len = 0;
     call->broker.at_once = false;
     call->broker.behind = false;
     call->broker.holds = false;

@@ -5,7 +5,9 @@
 
 #include <stdatomic.h>
 
+#include "base/position.h"
 #include "broker/broker.h"
+#include "engine/engine.h"
 #include "handlers/op.h"
 
 enum door { DOOR_LINE, DOOR_HTTP, DOOR_COUNT };
@@ -14,6 +16,7 @@ enum door { DOOR_LINE, DOOR_HTTP, DOOR_COUNT };
 struct core {
     struct kv *kv;
     struct broker *broker;
+    struct engine *engine;       /* NULL: the stores are here */
     struct committer *committer; /* of the stores on hdd, which share it; NULL: there is none */
     struct auth *auth;           /* NULL: no credentials configured */
     struct uuid default_workspace;
@@ -42,9 +45,10 @@ struct call {
     const struct op *op;
     struct core *core;
     const struct auth_grant *grant;
-    struct arena *arena; /* everything of this call; the door frees it after rendering */
-    int64_t now_ms;      /* wall clock */
-    bool want_etag;      /* the door shows the ETag of what a write stored */
+    struct arena *arena;      /* everything of this call; the door frees it after rendering */
+    int64_t now_ms;           /* wall clock */
+    bool want_etag;           /* the door shows the ETag of what a write stored */
+    struct position position; /* the causal context it came with, and that of its answer */
     struct args args;
     struct reply reply;
     enum err err;       /* of a finished call; OK: reply holds */

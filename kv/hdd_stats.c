@@ -94,3 +94,7 @@ void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats) {
         env_read_end(count.reads[i]);
     }
 }
+
+uint64_t kv_hdd_revision(struct kv_hdd *hdd) {
+    return atomic_load(&hdd->visible_seq);
+}

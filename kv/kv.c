@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kv/remote.h"
 #include "kv/store.h"
 
 struct kv {
+    const struct kv_remote *remote; /* in place of the others */
     struct kv_mem *mem;
     struct kv_hdd *hdd; /* NULL without a data directory */
 };
@@ -14,6 +16,11 @@ struct kv {
 enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret_why,
                  size_t why_bytes) {
     struct kv *kv = calloc(1, sizeof *kv);
+    if (kv && options->remote) {
+        kv->remote = options->remote;
+        *ret_kv = kv;
+        return OK;
+    }
     enum err err = kv ? kv_mem_open(options, &kv->mem) : ERR_OUT_OF_MEMORY;
     if (err) {
         snprintf(ret_why, why_bytes, "no memory for the memory store");
@@ -36,18 +43,53 @@ void kv_close(struct kv *kv) {
         return;
     if (kv->hdd)
         kv_hdd_close(kv->hdd);
-    kv_mem_close(kv->mem);
+    if (kv->mem)
+        kv_mem_close(kv->mem);
     free(kv);
+}
+
+bool kv_is_remote(const struct kv *kv) {
+    return kv->remote != NULL;
+}
+
+uint64_t kv_revision(struct kv *kv) {
+    return kv->hdd ? kv_hdd_revision(kv->hdd) : 0;
 }
 
 enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                 struct arena *arena, struct kv_entry *ret_entry) {
+    if (kv->remote)
+        return ERR_INTERNAL;
     if (ref->storage == KV_MEMORY)
         return kv_mem_get(kv->mem, ref, now_ms, want, arena, ret_entry);
     return kv->hdd ? kv_hdd_get(kv->hdd, ref, now_ms, want, arena, ret_entry) : ERR_UNAVAILABLE;
 }
 
+/* One key after another. */
+static enum err read_here(struct kv *kv, struct kv_read *read) {
+    struct kv_entry *room = arena_alloc(read->arena, sizeof *room * read->key_count);
+    read->entries = arena_alloc(read->arena, sizeof(struct kv_entry *) * read->key_count);
+    if (!room || !read->entries)
+        return ERR_OUT_OF_MEMORY;
+    for (unsigned i = 0; i < read->key_count; i++) {
+        struct kv_ref ref = {read->storage, read->workspace, read->ns, read->keys[i]};
+        enum err err = kv_get(kv, &ref, read->now_ms, read->want, read->arena, &room[i]);
+        if (err && err != ERR_KEY_NOT_EXIST)
+            return err;
+        read->entries[i] = err ? NULL : &room[i];
+    }
+    return OK;
+}
+
+enum err kv_read(struct kv *kv, struct kv_read *read) {
+    if (kv->remote)
+        return kv->remote->read(kv->remote->context, read);
+    return read->err = read_here(kv, read);
+}
+
 uint64_t kv_prefetch(struct kv *kv, const struct kv_ref *ref) {
+    if (kv->remote)
+        return 0;
     if (ref->storage == KV_MEMORY)
         return kv_mem_prefetch(kv->mem, ref);
     return kv->hdd ? kv_hdd_prefetch(kv->hdd, ref) : 0;
@@ -63,6 +105,8 @@ void kv_prefetch_again(struct kv *kv, enum kv_storage storage, uint64_t token) {
 }
 
 enum err kv_submit(struct kv *kv, struct kv_write *write) {
+    if (kv->remote)
+        return kv->remote->submit(kv->remote->context, write);
     if (write->ops[0].ref.storage == KV_MEMORY)
         return kv_mem_submit(kv->mem, write);
     if (kv->hdd)
@@ -81,12 +125,16 @@ enum err kv_stage_begin(struct kv *kv, int64_t now_ms, unsigned op_count_max,
 }
 
 enum err kv_list_keys(struct kv *kv, struct kv_list *list) {
+    if (kv->remote)
+        return kv->remote->list(kv->remote->context, list);
     if (list->storage == KV_MEMORY)
         return kv_mem_list(kv->mem, list);
     return kv->hdd ? kv_hdd_list(kv->hdd, list) : ERR_UNAVAILABLE;
 }
 
 enum err kv_count_keys(struct kv *kv, struct kv_count *count) {
+    if (kv->remote)
+        return kv->remote->count(kv->remote->context, count);
     if (count->storage == KV_MEMORY)
         return kv_mem_count(kv->mem, count);
     return kv->hdd ? kv_hdd_count(kv->hdd, count) : ERR_UNAVAILABLE;
@@ -94,12 +142,16 @@ enum err kv_count_keys(struct kv *kv, struct kv_count *count) {
 
 void kv_stats(struct kv *kv, enum kv_storage storage, struct kv_stats *ret_stats) {
     *ret_stats = (struct kv_stats){0};
-    if (storage == KV_MEMORY)
+    if (kv->remote)
+        kv->remote->stats(kv->remote->context, storage, ret_stats);
+    else if (storage == KV_MEMORY)
         kv_mem_stats(kv->mem, ret_stats);
     else if (kv->hdd)
         kv_hdd_stats(kv->hdd, ret_stats);
 }
 
 bool kv_is_ready(struct kv *kv) {
+    if (kv->remote)
+        return kv->remote->is_ready(kv->remote->context);
     return !kv->hdd || kv_hdd_is_ready(kv->hdd);
 }

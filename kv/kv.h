@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/position.h"
 #include "base/slice.h"
 #include "base/text.h"
 #include "journal/committer.h"
@@ -83,10 +84,35 @@ struct kv_write {
     int64_t now_ms;    /* wall clock of the request: what counts as expired, where TTLs start */
     void (*done)(struct kv_write *write); /* on a thread of the store; must not block */
     void *context;                        /* the caller's */
+    struct position *position;            /* NULL: none; engines alone look at it */
     /* outcome */
-    enum err err;          /* of the first op that failed, or of the store */
+    enum err err;          /* of the first op that failed, or of the store; ERR_TIMEOUT: unknown */
     unsigned failed_index; /* which op */
-    struct commit_job job; /* the store's */
+    /* the store's */
+    struct commit_job job;
+    struct kv_write *next;
+    int64_t deadline_ms;
+};
+
+/* Entries of one namespace, read together. */
+struct kv_read {
+    enum kv_storage storage;
+    struct uuid workspace;
+    struct slice ns;
+    const struct slice *keys; /* 1 to KV_BATCH_MAX */
+    unsigned key_count;
+    unsigned want; /* enum kv_want */
+    int64_t now_ms;
+    struct arena *arena;                /* the values are copied here */
+    void (*done)(struct kv_read *read); /* as in kv_write */
+    void *context;
+    struct position *position; /* NULL: none; engines alone look at it */
+    /* outcome */
+    enum err err; /* of the first key that failed for another reason than not existing */
+    struct kv_entry **entries; /* one per key, in the arena; NULL: it does not exist */
+    /* the store's */
+    struct kv_read *next;
+    int64_t deadline_ms;
 };
 
 /* A page of keys in byte order. */
@@ -101,6 +127,7 @@ struct kv_list {
     struct arena *arena;                /* the keys are copied here */
     void (*done)(struct kv_list *list); /* as in kv_write */
     void *context;
+    struct position *position; /* NULL: none; engines alone look at it */
     /* outcome */
     enum err err;
     struct slice *keys; /* in the arena */
@@ -108,6 +135,7 @@ struct kv_list {
     bool more; /* there are keys behind the last one */
     /* the store's */
     struct kv_list *next;
+    int64_t deadline_ms;
 };
 
 struct kv_count {
@@ -117,14 +145,19 @@ struct kv_count {
     void *context;
     enum err err;
     uint64_t keys;
+    /* the store's */
     struct kv_count *next;
+    int64_t deadline_ms;
 };
 
 enum kv_eviction { KV_NOEVICTION, KV_LRU };
 
 struct datadir;
+struct kv_remote;
 
 struct kv_options {
+    const struct kv_remote *remote; /* not NULL: every call goes there, nothing is stored here; the
+                                       rest of the options is not looked at; outlives the kv */
     /* Both NULL: no hdd storage, its calls answer ERR_UNAVAILABLE. */
     struct datadir *datadir;     /* shared: open, not yet started; the caller's */
     const char *data_dir;        /* without one: kv_open makes, starts and closes its own */
@@ -142,6 +175,12 @@ struct kv_options {
 
 struct kv;
 
+/* True where every call is answered over a network: kv_get is not to be called, kv_read is. */
+bool kv_is_remote(const struct kv *kv);
+
+/* The newest revision of hdd that readers see. Any thread. */
+uint64_t kv_revision(struct kv *kv);
+
 /* Opens both stores (replays, rebuilds shards where their number changed). Blocks. On failure
  * writes one clear line to ret_why (size bytes). With a shared datadir hdd's calls may come once
  * datadir_start succeeded. */
@@ -156,6 +195,10 @@ void kv_close(struct kv *kv);
  * for commits. Sees every write whose done was called before. */
 enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                 struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
+
+/* Reads entries: at once where the stores are here, else ERR_PENDING and done later. Returns
+ * read->err where not pending. Any thread; never blocks on a network. */
+enum err kv_read(struct kv *kv, struct kv_read *read) MUST_USE;
 
 /* Hints that this ref is read or written soon. Of a batch, all are hinted at first, and each again
  * a little before it is used: the second time fetches what the first one found. Any thread. */

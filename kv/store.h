@@ -36,5 +36,6 @@ enum err kv_hdd_list(struct kv_hdd *hdd, struct kv_list *list) MUST_USE;
 enum err kv_hdd_count(struct kv_hdd *hdd, struct kv_count *count) MUST_USE;
 void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats);
 bool kv_hdd_is_ready(struct kv_hdd *hdd);
+uint64_t kv_hdd_revision(struct kv_hdd *hdd);
 
 #endif
