@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the engine share.
+ *
+ *   engine.c   loop, mailbox, opening and closing      pool.c conn.c  libpq on the loop
+ *   reads.c    reads that wait together, listings      txn.c          writes that wait together
+ *   txn_keys.c      what a transaction does to keys    txn_messages.c what it does to messages
+ *   topology.c      routers, queues, bindings, cached; changed by one version number
+ *   receive.c       who waits for messages             due.c   leases and delays that end, expiry
+ *   queries.c       questions                          node.c  registry, counters, pokes, sweeps
+ *   migrate.c       the schema                         sql_*.c every statement
+ *
+ * Everything runs on the engine's thread unless it says otherwise: nothing is locked but the
+ * mailbox. */
+#ifndef HATI_ENGINE_INTERNAL_H
+#define HATI_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/pool.h"
+
+enum work_kind {
+    WORK_READ,
+    WORK_LIST,
+    WORK_COUNT,
+    WORK_KEYS,     /* a kv_write */
+    WORK_MESSAGES, /* a broker_write */
+    WORK_BATCH,
+    WORK_JOB, /* the engine's own part of a transaction: struct txn_job */
+    WORK_RECEIVE,
+    WORK_STOP, /* of a receive */
+    WORK_GIVE_BACK,
+    WORK_CONSUMER_CLOSE,
+    WORK_QUERY,
+    WORK_REPORT,
+    WORK_POKE,
+    WORK_DRAIN
+};
+
+/* A call on its way from the thread that made it to the loop; malloced, freed by who finishes it.
+ */
+struct work {
+    struct work *next;
+    enum work_kind kind;
+    int64_t deadline_ms; /* monotonic */
+    union {
+        struct kv_read *read;
+        struct kv_list *list;
+        struct kv_count *count;
+        struct kv_write *keys;
+        struct broker_write *messages;
+        struct engine_batch *batch;
+        struct txn_job *job;
+        struct broker_query *query;
+        struct engine_report *report;
+        void *any;
+    };
+    /* txn.c's */
+    bool alone; /* failed in company: tried by itself */
+    unsigned attempts;
+};
+
+struct work_list {
+    struct work *first, **last; /* last: where the next one is hung up */
+};
+
+static inline void work_list_init(struct work_list *list) {
+    list->first = NULL;
+    list->last = &list->first;
+}
+static inline void work_list_add(struct work_list *list, struct work *work) {
+    work->next = NULL;
+    *list->last = work;
+    list->last = &work->next;
+}
+static inline struct work *work_list_take(struct work_list *list) {
+    struct work *work = list->first;
+    if (!work)
+        return NULL;
+    list->first = work->next;
+    if (!list->first)
+        list->last = &list->first;
+    return work;
+}
+
+struct reads;
+struct writer;
+struct topology;
+struct receivers;
+struct due;
+struct node;
+
+struct engine {
+    struct engine_options options;
+    char *url, *read_url, *schema, *advertise; /* copies that options points to */
+    struct kv_remote kv;
+    struct broker_remote broker;
+    struct sql_book book;
+    uv_loop_t loop;
+    uv_async_t mail;
+    uv_timer_t ticker; /* 50 ms: deadlines of what waits */
+    pthread_t thread;
+    struct pool *pool;
+    struct pool *replicas; /* NULL: none */
+    struct uuid id;        /* of this node's life */
+    /* the mailbox: any thread */
+    pthread_mutex_t lock;
+    struct work_list mailbox;
+    bool closed; /* nothing is taken any more */
+    _Atomic bool ready;
+    _Atomic bool draining;
+    /* the parts */
+    struct reads *reads;
+    struct writer *writers[KV_STORAGES]; /* by storage; hdd's takes what is of both */
+    struct topology *topology;
+    struct receivers *receivers;
+    struct due *due;
+    struct node *node;
+    bool stopping;
+    int64_t clock_offset_ms; /* the database's wall clock less ours, as last heard */
+};
+
+/* Any thread: ERR_PENDING, ERR_OUT_OF_MEMORY, or ERR_UNAVAILABLE behind the end. */
+enum err engine_post(struct engine *engine, enum work_kind kind, void *item) MUST_USE;
+/* The database's wall clock, as far as it is known here. Any thread. */
+int64_t engine_now_ms(const struct engine *engine);
+
+/* reads.c: WORK_READ, WORK_LIST, WORK_COUNT. Freed there. */
+struct reads *reads_new(struct engine *engine);
+void reads_free(struct reads *reads);
+void reads_take(struct reads *reads, struct work *work);
+void reads_tick(struct reads *reads, int64_t now_ms);
+
+/* node.c: registry, heartbeats, counters written down, sweeps, pokes, WORK_REPORT. */
+struct node *node_new(struct engine *engine);
+void node_free(struct node *node);
+void node_tick(struct node *node, int64_t now_ms);
+void node_report(struct node *node, struct work *work);
+/* Says to other nodes, by and by, that a queue has something new. */
+void node_poke_others(struct node *node, int64_t queue_id);
+/* Leaves the registry; done is called. */
+void node_leave(struct node *node, void (*done)(struct engine *engine));
+
+/* queries.c: WORK_QUERY. */
+void query_run(struct engine *engine, struct work *work);
+
+/* migrate.c: brings the schema to what this node knows, with any number of nodes at it. Blocks for
+ * the time at most; on a connection of its own. ERR_CONFLICT: it is newer. Any thread. */
+enum err migrate_run(const struct engine_options *options, const struct sql_book *book,
+                     char *ret_why, size_t why_bytes) MUST_USE;
+
+/* The failure that a refused or lost request is to its callers, when it is not tried again. A write
+ * that is lost is ERR_TIMEOUT (unknown). */
+enum err engine_err_of(const struct request *request, bool is_write);
+/* The server says: do it again from the start (serialization, deadlock, a unique key taken between
+ * looking and writing, a lost prepared statement). */
+bool engine_is_transient(const char sqlstate[6]);
+/* 5 to 200 ms, growing with the attempt, with jitter. */
+int64_t engine_backoff_ms(unsigned attempt);
+/* Calls run(context) on the loop after so long; freed by itself. */
+void engine_later(struct engine *engine, int64_t delay_ms, void (*run)(void *context),
+                  void *context);
+
+/* The position word of this database behind a WAL_POSITION (or HLC_POSITION) step. */
+void engine_put_position(struct engine *engine, const struct request *request, unsigned step,
+                         struct position *position);
+/* Adds the step that asks where the database is; false where the position does not ask. */
+bool engine_ask_position(struct engine *engine, struct request *request,
+                         const struct position *position);
+
+/* Keys up to KEY_DIRECT_MAX bytes stand in the index as they are, longer ones as their first
+ * KEY_PREFIX bytes and a SHA-256 of the whole, and whole in long_key: PostgreSQL takes no index row
+ * over about 2700 bytes. */
+#define KEY_DIRECT_MAX 2000U
+#define KEY_PREFIX 1968U
+
+#endif
