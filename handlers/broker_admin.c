@@ -58,6 +58,11 @@ static enum err keep_queue(struct call *call, const struct broker_queue_info *in
     return keep_text(call, &text, ret_text);
 }
 
+static enum err ask(struct call *call, enum broker_question question, struct slice name,
+                    void (*done)(struct broker_query *query)) {
+    return broker_ask_later(call, &(struct broker_query){.question = question, .name = name}, done);
+}
+
 /* The object as it is, where it is; else as it would be. Both texts are made before the change:
  * behind it there may be no arena to take them from. */
 static void finish_create(struct call *call) {
@@ -66,20 +71,34 @@ static void finish_create(struct call *call) {
     call->reply.id = (struct slice){NULL, 0};
 }
 
+static enum err submit_router(struct call *call) {
+    return broker_submit_one(call, BROKER_CREATE_ROUTER, finish_create);
+}
+
+/* Whether it is there is known now; the change comes next. */
+static void create_router_asked(struct broker_query *query) {
+    struct call *call = query->context;
+    enum err err = query->err == ERR_ROUTER_NOT_EXIST ? OK : query->err;
+    if (!query->err)
+        err = keep_router(call, &query->router, &call->reply.text);
+    broker_tell(call, err ? err : submit_router(call));
+}
+
 enum err op_broker_create_router(struct call *call) {
     const struct args *args = &call->args;
     struct reply *reply = &call->reply;
+    struct broker *broker = call->core->broker;
     struct broker_router_info info = {
         .name = args->router,
         .type = (enum broker_router_type)args->router_type,
     };
     enum err err = keep_router(call, &info, &reply->id);
     reply->text = reply->id;
-    if (!err && !broker_get_router(call->core->broker, args->router, call->arena, &info))
+    if (!err && broker_is_remote(broker))
+        return ask(call, ASK_ROUTER, args->router, create_router_asked);
+    if (!err && !broker_get_router(broker, args->router, call->arena, &info))
         err = keep_router(call, &info, &reply->text);
-    if (err)
-        return err;
-    return broker_submit_one(call, BROKER_CREATE_ROUTER, finish_create);
+    return err ? err : submit_router(call);
 }
 
 static struct broker_queue_options options_of(const struct call *call) {
@@ -99,25 +118,38 @@ static struct broker_queue_options options_of(const struct call *call) {
     return options;
 }
 
-enum err op_broker_create_queue(struct call *call) {
-    struct reply *reply = &call->reply;
+static enum err submit_queue(struct call *call) {
     struct broker_queue_options *options = arena_alloc(call->arena, sizeof *options);
     if (!options)
         return ERR_OUT_OF_MEMORY;
     *options = options_of(call);
-    if (slice_equal(options->dead_letter, call->args.queue)) /* what dies would never be gone */
-        return call_fail(call, ERR_SYNTAX, "a queue is not its own dead-letter queue");
-    struct broker_queue_info info = {.name = call->args.queue, .options = *options};
-    enum err err = keep_queue(call, &info, &reply->id);
-    reply->text = reply->id;
-    if (!err &&
-        !broker_get_queue(call->core->broker, call->args.queue, call->now_ms, call->arena, &info))
-        err = keep_queue(call, &info, &reply->text);
-    if (err)
-        return err;
     struct broker_op *op = broker_op_of_args(call, BROKER_CREATE_QUEUE);
     op->options = options;
     return broker_submit_ops(call, op, 1, finish_create);
+}
+
+static void create_queue_asked(struct broker_query *query) {
+    struct call *call = query->context;
+    enum err err = query->err == ERR_QUEUE_NOT_EXIST ? OK : query->err;
+    if (!query->err)
+        err = keep_queue(call, &query->queue, &call->reply.text);
+    broker_tell(call, err ? err : submit_queue(call));
+}
+
+enum err op_broker_create_queue(struct call *call) {
+    struct slice name = call->args.queue;
+    struct reply *reply = &call->reply;
+    struct broker *broker = call->core->broker;
+    struct broker_queue_info info = {.name = name, .options = options_of(call)};
+    if (slice_equal(info.options.dead_letter, name)) /* what dies would never be gone */
+        return call_fail(call, ERR_SYNTAX, "a queue is not its own dead-letter queue");
+    enum err err = keep_queue(call, &info, &reply->id);
+    reply->text = reply->id;
+    if (!err && broker_is_remote(broker))
+        return ask(call, ASK_QUEUE, name, create_queue_asked);
+    if (!err && !broker_get_queue(broker, name, call->now_ms, call->arena, &info))
+        err = keep_queue(call, &info, &reply->text);
+    return err ? err : submit_queue(call);
 }
 
 enum err op_broker_delete_router(struct call *call) {
@@ -128,14 +160,29 @@ enum err op_broker_delete_queue(struct call *call) {
     return broker_submit_one(call, BROKER_DELETE_QUEUE, finish);
 }
 
+static void get_router_asked(struct broker_query *query) {
+    struct call *call = query->context;
+    broker_tell(call,
+                query->err ? query->err : keep_router(call, &query->router, &call->reply.text));
+}
+
 enum err op_broker_get_router(struct call *call) {
     struct broker_router_info info;
+    if (broker_is_remote(call->core->broker))
+        return ask(call, ASK_ROUTER, call->args.router, get_router_asked);
     enum err err = broker_get_router(call->core->broker, call->args.router, call->arena, &info);
     return err ? err : keep_router(call, &info, &call->reply.text);
 }
 
+static void get_queue_asked(struct broker_query *query) {
+    struct call *call = query->context;
+    broker_tell(call, query->err ? query->err : keep_queue(call, &query->queue, &call->reply.text));
+}
+
 enum err op_broker_get_queue(struct call *call) {
     struct broker_queue_info info;
+    if (broker_is_remote(call->core->broker))
+        return ask(call, ASK_QUEUE, call->args.queue, get_queue_asked);
     enum err err =
         broker_get_queue(call->core->broker, call->args.queue, call->now_ms, call->arena, &info);
     return err ? err : keep_queue(call, &info, &call->reply.text);
@@ -160,9 +207,18 @@ static enum err keep_names(struct call *call, const char *word, const struct sli
     return err;
 }
 
+static void list_asked(struct broker_query *query) {
+    struct call *call = query->context;
+    const char *word = query->question == ASK_QUEUES ? "queues" : "routers";
+    broker_tell(call,
+                query->err ? query->err : keep_names(call, word, query->names, query->name_count));
+}
+
 enum err op_broker_list_routers(struct call *call) {
     struct slice *names;
     size_t count;
+    if (broker_is_remote(call->core->broker))
+        return ask(call, ASK_ROUTERS, SLICE(""), list_asked);
     enum err err = broker_list_routers(call->core->broker, call->arena, &names, &count);
     return err ? err : keep_names(call, "routers", names, count);
 }
@@ -170,6 +226,8 @@ enum err op_broker_list_routers(struct call *call) {
 enum err op_broker_list_queues(struct call *call) {
     struct slice *names;
     size_t count;
+    if (broker_is_remote(call->core->broker))
+        return ask(call, ASK_QUEUES, SLICE(""), list_asked);
     enum err err = broker_list_queues(call->core->broker, call->arena, &names, &count);
     return err ? err : keep_names(call, "queues", names, count);
 }

@@ -17,6 +17,15 @@ enum err broker_submit_ops(struct call *call, struct broker_op *ops_of_write, un
 enum err broker_submit_one(struct call *call, enum broker_action action,
                            void (*finish)(struct call *call)) MUST_USE;
 
+/* Asks a remote broker (broker_is_remote): ERR_PENDING, then done on any thread, which may take
+ * memory from the call's arena and ends in broker_tell; or the failure. question: what of a query
+ * says what is asked. */
+enum err broker_ask_later(struct call *call, const struct broker_query *question,
+                          void (*done)(struct broker_query *query)) MUST_USE;
+/* The call that answered ERR_PENDING is finished so, and woken; with ERR_PENDING it goes on, and
+ * may be gone already. */
+void broker_tell(struct call *call, enum err err);
+
 /* Whether the parameter of this name was given. */
 bool broker_given(const struct call *call, struct slice name);
 

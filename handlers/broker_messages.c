@@ -235,6 +235,13 @@ static enum err keep_peek(struct call *call, const struct broker_delivery *deliv
     return OK;
 }
 
+static void peek_asked(struct broker_query *query) {
+    struct call *call = query->context;
+    broker_tell(call, query->err ? query->err
+                                 : keep_peek(call, query->deliveries, query->count,
+                                             query->more ? &query->cursor : NULL));
+}
+
 enum err op_broker_peek(struct call *call) {
     const struct args *args = &call->args;
     unsigned limit =
@@ -245,6 +252,12 @@ enum err op_broker_peek(struct call *call) {
     bool more;
     if (!read_cursor(args->cursor, &cursor))
         return call_fail(call, ERR_SYNTAX, "the cursor is none that a listing gave");
+    if (broker_is_remote(call->core->broker))
+        return broker_ask_later(
+            call,
+            &(struct broker_query){
+                .question = ASK_PEEK, .name = args->queue, .cursor = cursor, .limit = limit},
+            peek_asked);
     enum err err = broker_peek(call->core->broker, args->queue, &cursor, limit, call->arena,
                                &deliveries, &count, &more);
     return err ? err : keep_peek(call, deliveries, count, more ? &cursor : NULL);

@@ -49,6 +49,7 @@ enum err broker_submit_ops(struct call *call, struct broker_op *ops_of_write, un
         .now_ms = call->now_ms,
         .done = write_done,
         .context = call,
+        .position = &call->position,
     };
     call->broker.finish = finish;
     enum err err = broker_submit(call->core->broker, write);
@@ -63,6 +64,26 @@ enum err broker_submit_ops(struct call *call, struct broker_op *ops_of_write, un
 enum err broker_submit_one(struct call *call, enum broker_action action,
                            void (*finish)(struct call *call)) {
     return broker_submit_ops(call, broker_op_of_args(call, action), 1, finish);
+}
+
+enum err broker_ask_later(struct call *call, const struct broker_query *question,
+                          void (*done)(struct broker_query *query)) {
+    struct broker_query *query = &call->broker.query;
+    if (call->broker.at_once)
+        return ERR_WOULD_WAIT;
+    *query = *question;
+    query->now_ms = call->now_ms;
+    query->arena = call->arena;
+    query->done = done;
+    query->context = call;
+    return broker_ask(call->core->broker, query);
+}
+
+void broker_tell(struct call *call, enum err err) {
+    if (err == ERR_PENDING)
+        return;
+    call->err = err;
+    call->wake(call);
 }
 
 static char *put(char *to, struct slice bytes) {

@@ -63,6 +63,10 @@ struct call {
             struct kv_write write;
             struct kv_op op;
         };
+        struct {
+            struct kv_read read;
+            void (*finish)(struct call *call); /* puts what was read into the reply */
+        };
         struct kv_list list;
         struct kv_count count;
     } kv;
@@ -77,6 +81,7 @@ struct call {
                 struct broker_op op;
             };
             struct broker_receive receive;
+            struct broker_query query;
         };
     } broker;
 };

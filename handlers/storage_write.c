@@ -31,6 +31,7 @@ static enum err submit(struct call *call, struct kv_op *ops_of_write, unsigned c
     write->now_ms = call->now_ms;
     write->done = write_done;
     write->context = call;
+    write->position = &call->position;
     write->err = OK;
     write->failed_index = 0;
     enum err err = kv_submit(call->core->kv, write);

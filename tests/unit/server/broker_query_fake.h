@@ -38,6 +38,16 @@ enum err broker_peek(struct broker *broker, struct slice queue, struct broker_cu
     return OK;
 }
 
+bool broker_is_remote(const struct broker *broker) {
+    (void)broker;
+    return false;
+}
+
+enum err broker_ask(struct broker *broker, struct broker_query *query) {
+    (void)broker, (void)query;
+    return ERR_INTERNAL;
+}
+
 void broker_stats(struct broker *broker, struct broker_stats *ret_stats) {
     (void)broker;
     *ret_stats = (struct broker_stats){0};

@@ -5,6 +5,16 @@
 
 #include "kv/kv.h"
 
+bool kv_is_remote(const struct kv *kv) {
+    (void)kv;
+    return false;
+}
+
+enum err kv_read(struct kv *kv, struct kv_read *read) {
+    (void)kv, (void)read;
+    return ERR_INTERNAL;
+}
+
 enum err kv_stage_prepare(struct kv *kv, const struct kv_op *op, struct journal_block *block) {
     (void)kv, (void)op, (void)block;
     return ERR_UNAVAILABLE;
