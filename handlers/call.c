@@ -84,20 +84,45 @@ const char *call_detail(const struct call *call) {
     return call->detail ? call->detail : err_text(call->err);
 }
 
-bool call_may_try(const struct call *call) {
-    return (call->op->flags & OP_BROKER) != 0;
+/* Then every call of a store, on memory too, is answered later. */
+static bool is_remote(const struct call *call) {
+    return call->core->kv && kv_is_remote(call->core->kv);
 }
 
-bool call_is_queued_write(const struct call *call) {
+bool call_may_try(const struct call *call) {
+    return (call->op->flags & OP_BROKER) && !is_remote(call);
+}
+
+/* A remote store keeps the order of writes to one key or queue. What changes more than that (queues
+ * and routers, a whole storage, keys and queues together) comes by itself. */
+static enum call_lane remote_lane(const struct call *call) {
+    const struct op *op = call->op;
+    if (!(op->flags & OP_WRITE))
+        return op->flags & OP_WAITS ? LANE_ALONE : LANE_READS;
+    return op->scope == AUTH_ADMIN || op->run == op_storage_batch ? LANE_ALONE : LANE_WRITES;
+}
+
+/* A durable write: it goes to the committer's queue. */
+static bool is_queued_write(const struct call *call) {
     unsigned flags = call->op->flags;
     return (flags & OP_WRITE) && ((flags & OP_BROKER) || call->args.storage == KV_HDD);
 }
 
+enum call_lane call_lane(const struct call *call) {
+    if (is_remote(call))
+        return remote_lane(call);
+    return is_queued_write(call) ? LANE_WRITES : LANE_ALONE;
+}
+
 bool call_is_at_once(const struct call *call) {
-    return !call_is_queued_write(call) && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER));
+    if (is_remote(call))
+        return (call->op->flags & OP_OPEN) != 0;
+    return !is_queued_write(call) && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER));
 }
 
 bool call_is_off_disk(const struct call *call) {
+    if (is_remote(call))
+        return (call->op->flags & OP_OPEN) != 0;
     return call->args.storage == KV_MEMORY && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER));
 }
 

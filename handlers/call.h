@@ -114,13 +114,18 @@ const char *call_detail(const struct call *call);
 /* True where the call may be run with broker.at_once set, and then anew where it answers
  * ERR_WOULD_WAIT: it is an operation of the broker. */
 bool call_may_try(const struct call *call);
-/* True where this bound call goes to the committer's queue in order (a durable write), so that it
- * may be run while an earlier durable write of the same connection is still parked. Every other
- * call on hdd has to wait for those; calls on memory need not. */
-bool call_is_queued_write(const struct call *call);
+/* What may be parked at once of one caller: calls of the same lane, that is
+ *  - writes, which are carried out in the order in which they were run;
+ *  - reads of a remote store, which see the same whatever their order is.
+ * Everything else, and a change from one to the other, waits until nothing is parked: what was
+ * asked for earlier is seen, what was asked for later is not. */
+enum call_lane { LANE_ALONE, LANE_WRITES, LANE_READS };
+/* Of a bound call. */
+enum call_lane call_lane(const struct call *call);
 /* True where the call is answered before call_run returns, whatever it reads. */
 bool call_is_at_once(const struct call *call);
-/* True where the call neither reads nor writes hdd, and so is never parked. */
+/* True where the call neither reads nor writes hdd, nor anything behind a network, and so is never
+ * parked: it may be run beside any lane but LANE_ALONE. */
 bool call_is_off_disk(const struct call *call);
 
 #endif

@@ -124,7 +124,7 @@ enum MHD_Result http_reply_error(struct http_request *request, enum err err, con
     if (is_rpc)
         (void)rpc_append_error(&text, err, detail ? detail : err_text(err));
     else
-        append_problem(&text, err, detail, index_of(request));
+        append_problem(&text, err, detail, err == ERR_TIMEOUT ? -1 : index_of(request));
     struct MHD_Response *response =
         text.failed ? NULL
                     : MHD_create_response_from_buffer(text.len, text.ptr, MHD_RESPMEM_MUST_COPY);

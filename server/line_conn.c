@@ -164,6 +164,8 @@ static void render_slot(struct line_conn *conn, struct line_slot *slot) {
             good = false;
             line_render_error(&loop->out, ERR_UNAVAILABLE,
                               "the deadline passed; the outcome is unknown");
+        } else if (slot->prefetch) {
+            good = line_subscribe_answer(conn, slot);
         } else {
             good = line_render(&loop->out, &slot->call, slot->form);
             if (good)

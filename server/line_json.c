@@ -86,7 +86,6 @@ void line_json_run(struct line_conn *conn, struct slice line) {
         rpc_append_error(&loop->out, ERR_OUT_OF_MEMORY, err_text(ERR_OUT_OF_MEMORY));
         return;
     }
-    slot->alone = true;
     line_slot_queue(slot, conn);
     enum err err =
         fill_request(conn, slot, line) ? rpc_run(&slot->json->request) : ERR_OUT_OF_MEMORY;

@@ -18,6 +18,7 @@
 #define LINE_BACKLOG_BYTES                                                                         \
     1048576U                  /* unsent replies of a connection before it is read no further */
 #define LINE_PARKED_MAX 1024U /* parked calls of a connection, likewise */
+#define LINE_READS_MAX 64U    /* of those, reads: what they read is in memory */
 #define LINE_LISTENERS_MAX 2U
 
 struct line_conn;

@@ -108,7 +108,7 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
     }
     enum err err = bind_copy(conn, request, slot);
     slot->form = request->words->verb->form;
-    slot->alone = !call_is_queued_write(&request->call);
+    slot->lane = call_lane(&request->call);
     slot->call.wake = on_wake;
     slot->call.context = slot;
     slot->call.broker.behind = conn->first != NULL;
@@ -124,13 +124,22 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
         line_conn_settle(conn);
 }
 
+/* Whether it may be parked beside what is. */
+static bool may_park(const struct line_conn *conn, const struct call *call) {
+    if (!conn->first)
+        return true;
+    enum call_lane lane = call_lane(call);
+    return lane != LANE_ALONE && lane == conn->first->lane &&
+           (lane != LANE_READS || conn->queued < LINE_READS_MAX);
+}
+
 /* False where it has to wait for what is parked. */
 static bool run_call(struct line_conn *conn, struct line_request *request) {
     const struct call *call = &request->call;
     bool may_try = !conn->first && (call_is_at_once(call) || call_may_try(call));
     if ((may_try || call_is_off_disk(call)) && run_at_once(conn, request))
         return true;
-    if (conn->first && !call_is_queued_write(call))
+    if (!may_park(conn, call))
         return false;
     run_in_slot(conn, request);
     return true;
@@ -138,7 +147,9 @@ static bool run_call(struct line_conn *conn, struct line_request *request) {
 
 static void run_word(struct line_conn *conn, const struct line_request *request) {
     struct buf *to = &conn->loop->out;
-    count_reply(conn, request->word->run(conn, request->word_args, to));
+    bool good = request->word->run(conn, request->word_args, to);
+    if (!conn->first) /* else it is answered later */
+        count_reply(conn, good);
     replied(conn, to, to->len);
 }
 
@@ -153,7 +164,7 @@ static bool has_room(struct line_conn *conn) {
 /* False where it was not run and has to wait. Behind a parked listing even a call on memory waits:
  * the listing must not see what was asked for later. */
 static bool run_request(struct line_conn *conn, struct line_request *request) {
-    if (!has_room(conn) || (conn->first && conn->first->alone))
+    if (!has_room(conn) || (conn->first && conn->first->lane == LANE_ALONE))
         return false;
     switch (request->kind) {
     case REQUEST_CALL:

@@ -34,7 +34,8 @@ struct line_slot *line_slot_take(struct line_loop *loop) {
     slot->call.broker.holds = false;
     slot->json = NULL;
     slot->conn = NULL;
-    slot->alone = false;
+    slot->lane = LANE_ALONE;
+    slot->prefetch = 0;
     slot->due = false;
     slot->queue_next = NULL;
     arena_init_with(&slot->arena, loop->arena_max_bytes, slot->memory, sizeof slot->memory);

@@ -23,7 +23,8 @@ struct line_slot {
     struct line_json *json; /* a JSON line; NULL: call */
     enum line_form form;
     enum line_slot_state state;
-    bool alone;                   /* nothing of the connection runs while it is parked */
+    enum call_lane lane;          /* what may be parked beside it */
+    int64_t prefetch;             /* of a SUBSCRIBE that asks for its queue; 0: none */
     bool due;                     /* stands in the loop's list of deadlines */
     struct line_conn *conn;       /* NULL: nobody waits any more */
     struct line_slot *queue_next; /* in the connection's order; or the free list */

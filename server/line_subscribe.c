@@ -248,6 +248,50 @@ static enum err open_sub(struct line_conn *conn, struct slice queue, int64_t pre
     return OK;
 }
 
+static bool answer(struct line_conn *conn, struct slice queue, int64_t prefetch, enum err err,
+                   struct buf *to) {
+    if (!err)
+        err = open_sub(conn, queue, prefetch);
+    if (err)
+        return answer_error(to, err, err_text(err));
+    return buf_append(to, SLICE("+OK\n"));
+}
+
+bool line_subscribe_answer(struct line_conn *conn, struct line_slot *slot) {
+    const struct call *call = &slot->call;
+    return answer(conn, call->args.queue, slot->prefetch, call->err, &conn->loop->out);
+}
+
+static void on_asked(struct call *call) {
+    line_slot_wake(call->context);
+}
+
+/* A remote broker subscribes to what is not there, too: it is asked first. That takes no right but
+ * the one to consume. */
+static bool ask_first(struct line_conn *conn, struct slice queue, int64_t prefetch,
+                      struct buf *to) {
+    struct line_loop *loop = conn->loop;
+    struct line_slot *slot = line_slot_take(loop);
+    if (!slot)
+        return answer_error(to, ERR_OUT_OF_MEMORY, err_text(ERR_OUT_OF_MEMORY));
+    struct call *call = &slot->call;
+    call_init(call, loop->core, conn->grant, &slot->arena, line_loop_now_ms(loop));
+    call_set_op(call, op_find_name(SLICE("Broker.GetQueue")));
+    call->args.queue = arena_copy(&slot->arena, queue);
+    call->wake = on_asked;
+    call->context = slot;
+    slot->prefetch = prefetch;
+    line_slot_queue(slot, conn);
+    enum err err = call->args.queue.ptr ? call->op->run(call) : ERR_OUT_OF_MEMORY;
+    if (err == ERR_PENDING) {
+        line_slot_park(slot);
+        return true;
+    }
+    line_slot_finish(slot);
+    line_slot_dequeue(slot);
+    return answer(conn, queue, prefetch, err, to);
+}
+
 bool line_subscribe_run(struct line_conn *conn, struct slice args, struct buf *to) {
     int64_t now_ms = line_loop_now_ms(conn->loop);
     struct slice queue;
@@ -265,11 +309,11 @@ bool line_subscribe_run(struct line_conn *conn, struct slice args, struct buf *t
         return answer_error(to, ERR_CONFLICT, "subscribed with another prefetch");
     if (!old && conn->sub_count == SUBSCRIPTIONS_MAX)
         return answer_error(to, ERR_UNAVAILABLE, "a connection has 256 subscriptions at most");
-    if (!old)
-        err = open_sub(conn, queue, prefetch);
-    if (err)
-        return answer_error(to, err, err_text(err));
-    return buf_append(to, SLICE("+OK\n"));
+    if (old)
+        return buf_append(to, SLICE("+OK\n"));
+    if (broker_is_remote(conn->loop->core->broker))
+        return ask_first(conn, queue, prefetch, to);
+    return answer(conn, queue, prefetch, OK, to);
 }
 
 bool line_unsubscribe_run(struct line_conn *conn, struct slice args, struct buf *to) {

@@ -208,10 +208,10 @@ static enum MHD_Result take_prefetch(void *context, enum MHD_ValueKind kind, con
     return *prefetch ? MHD_YES : MHD_NO;
 }
 
-static enum err bind_request(struct http_request *request, int64_t *ret_prefetch) {
+static enum err bind_request(struct http_request *request) {
     struct call *call = &request->call;
     call_init(call, request->server->core, request->grant, &request->arena, request->now_ms);
-    call_set_op(call, op_find_name(SLICE("Broker.Receive")));
+    call_set_op(call, op_find_name(SLICE("Broker.GetQueue")));
     request->has_call = true;
     struct slice queue;
     int index = bind_find_param(call->op, SLICE("queue"));
@@ -220,27 +220,30 @@ static enum err bind_request(struct http_request *request, int64_t *ret_prefetch
     enum err err = bind_text(call, (unsigned)index, queue);
     if (err)
         return err;
-    *ret_prefetch = PREFETCH_DEFAULT;
+    call->args.prefetch = PREFETCH_DEFAULT;
     MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, take_prefetch,
-                                ret_prefetch);
-    if (*ret_prefetch < 1 || *ret_prefetch > BROKER_PREFETCH_MAX)
+                                &call->args.prefetch);
+    if (call->args.prefetch < 1 || call->args.prefetch > BROKER_PREFETCH_MAX)
         return call_fail(call, ERR_SYNTAX, "prefetch is from 1 to %d", BROKER_PREFETCH_MAX);
     return OK;
 }
 
-static enum err open_stream(struct http_request *request, int64_t prefetch) {
+static enum err check_request(struct http_request *request) {
     struct call *call = &request->call;
     enum err err = auth_allows(call->grant, AUTH_BROKER_CONSUME, call->args.queue, request->now_ms);
-    if (err)
-        return call->err = err;
+    return err ? (call->err = err) : OK;
+}
+
+static enum err open_stream(struct http_request *request) {
+    struct call *call = &request->call;
     if (atomic_load(&call->core->draining))
         return call_fail(call, ERR_UNAVAILABLE, "the server is about to stop");
     struct rest_stream *stream = calloc(1, sizeof *stream);
     if (!stream)
         return call_fail(call, ERR_OUT_OF_MEMORY, "no memory for the stream");
-    stream->prefetch = (unsigned)prefetch;
-    err = broker_consumer_open(call->core->broker, call->args.queue, stream->prefetch,
-                               &stream->consumer);
+    stream->prefetch = (unsigned)call->args.prefetch;
+    enum err err = broker_consumer_open(call->core->broker, call->args.queue, stream->prefetch,
+                                        &stream->consumer);
     if (err) {
         free(stream);
         return call->err = err;
@@ -251,15 +254,42 @@ static enum err open_stream(struct http_request *request, int64_t prefetch) {
     return OK;
 }
 
-enum MHD_Result rest_stream_run(struct http_request *request) {
-    int64_t prefetch;
-    enum err err = bind_request(request, &prefetch);
+static enum MHD_Result begin(struct http_request *request) {
+    enum err err = request->call.err;
     if (!err)
-        err = open_stream(request, prefetch);
+        err = open_stream(request);
     if (err)
         return http_reply_error(request, err, call_detail(&request->call));
     if (request->method == HTTP_HEAD)
         return reply(request, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
     return reply(request, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
                                                             read_stream, request, NULL));
+}
+
+static void on_asked(struct call *call) {
+    http_request_wake(call->context);
+}
+
+/* A remote broker gives what is not there a consumer, too: it is asked first. That takes no right
+ * but the one to consume. */
+static enum MHD_Result ask_first(struct http_request *request) {
+    struct call *call = &request->call;
+    call->wake = on_asked;
+    call->context = request;
+    http_request_begin_work(request);
+    enum err err = call->op->run(call);
+    if (err == ERR_PENDING)
+        return http_request_park(request, begin);
+    call->err = err;
+    http_request_settle(request);
+    return begin(request);
+}
+
+enum MHD_Result rest_stream_run(struct http_request *request) {
+    enum err err = bind_request(request);
+    if (!err)
+        err = check_request(request);
+    if (!err && broker_is_remote(broker_of(request)))
+        return ask_first(request);
+    return begin(request);
 }

@@ -8,6 +8,7 @@
 #include "server/rpc_internal.h"
 
 #define WAITING_MAX 1000U /* calls under way at once */
+#define READS_MAX 64U     /* of those, reads: what they read is in memory */
 
 struct rpc {
     struct rpc_request *request;
@@ -15,12 +16,12 @@ struct rpc {
     struct arena arena;             /* of every call under way; reset when there is none */
     struct rpc_item *first, **last; /* under way or finished behind such, in order */
     struct rpc_item *held;          /* bound, waits until all of those are finished */
-    atomic_uint parked; /* calls the store has, and one for the run while somebody holds it */
-    unsigned waiting;   /* in the list */
-    bool exclusive;     /* a parked call that nothing may run beside */
-    bool movable;       /* on the stack of rpc_run: no call may be parked */
-    bool full;          /* the answers outgrew the buffer */
-    bool batch_open;    /* a `[` was written */
+    atomic_uint parked;  /* calls the store has, and one for the run while somebody holds it */
+    unsigned waiting;    /* in the list */
+    enum call_lane lane; /* of what is parked */
+    bool movable;        /* on the stack of rpc_run: no call may be parked */
+    bool full;           /* the answers outgrew the buffer */
+    bool batch_open;     /* a `[` was written */
     bool item_taken;
     size_t message_start;                /* where the message's answer begins in the buffer */
     const struct rpc_held *message_held; /* what was held before it */
@@ -49,7 +50,8 @@ static void init(struct rpc *rpc, struct rpc_request *request, bool movable) {
     rpc->held = NULL;
     atomic_init(&rpc->parked, 1);
     rpc->waiting = 0;
-    rpc->exclusive = rpc->full = rpc->batch_open = false;
+    rpc->lane = LANE_ALONE;
+    rpc->full = rpc->batch_open = false;
     rpc->movable = movable;
     rpc->message_start = request->out->len;
     rpc->message_held = request->held;
@@ -122,6 +124,8 @@ static void finish_item(struct rpc *rpc, struct rpc_item *item) {
     answer(rpc, item);
     if (item->good)
         call_release(&item->call, false); /* what was not answered */
+    if (item->call.arena == &item->own)
+        arena_done(&item->own);
     json_decref(item->doc);
     if (!rpc->first && !rpc->held)
         reset_arena(rpc);
@@ -131,7 +135,6 @@ static void finish_item(struct rpc *rpc, struct rpc_item *item) {
 static void drain(struct rpc *rpc) {
     struct rpc_item *item = rpc->first;
     rpc->waiting = 0;
-    rpc->exclusive = false;
     while (item) {
         struct rpc_item *next = item->next;
         rpc->first = next;
@@ -150,9 +153,12 @@ static void push(struct rpc *rpc, struct rpc_item *item) {
 static bool may_run_now(const struct rpc *rpc, const struct rpc_item *item) {
     if (!rpc->first)
         return true;
-    if (rpc->exclusive || rpc->waiting >= WAITING_MAX)
+    if (rpc->lane == LANE_ALONE || rpc->waiting >= WAITING_MAX)
         return false;
-    return !item->good || call_is_queued_write(&item->call) || call_is_off_disk(&item->call);
+    if (!item->good || call_is_off_disk(&item->call))
+        return true;
+    return call_lane(&item->call) == rpc->lane &&
+           (rpc->lane != LANE_READS || rpc->waiting < READS_MAX);
 }
 
 static void on_wake(struct call *call);
@@ -203,6 +209,12 @@ static void end_wait(struct rpc *rpc, const struct call *call) {
     pthread_mutex_unlock(&rpc->lock);
 }
 
+/* Its answer comes into the arena on any thread, while further calls are bound in the run's. */
+static void own_arena(struct rpc *rpc, struct rpc_item *item) {
+    arena_init(&item->own, rpc->arena.max_bytes);
+    item->call.arena = &item->own;
+}
+
 static void run_item(struct rpc *rpc, struct rpc_item *item) {
     struct call *call = &item->call;
     enum err err = OK;
@@ -212,13 +224,15 @@ static void run_item(struct rpc *rpc, struct rpc_item *item) {
     } else if (item->good) {
         call->wake = on_wake;
         call->context = rpc;
-        bool exclusive = !call_is_queued_write(call);
+        enum call_lane lane = call_lane(call);
+        if (lane == LANE_READS)
+            own_arena(rpc, item);
         call->broker.behind = rpc->first != NULL;
         atomic_fetch_add(&rpc->parked, 1);
         begin_wait(rpc, call);
         err = call_run(call);
         if (err == ERR_PENDING) {
-            rpc->exclusive = exclusive;
+            rpc->lane = lane;
             push(rpc, item);
             park_wait(rpc, call);
             return;
@@ -261,6 +275,8 @@ enum step {
 /* Runs calls until one has to wait for those under way, or has to leave the stack, or all ran. */
 static enum step run_some(struct rpc *rpc) {
     for (;;) {
+        if (rpc->first && rpc->lane == LANE_ALONE) /* it may be at the arena */
+            return STEP_WAIT;
         struct rpc_item *item = rpc->held;
         rpc->held = NULL;
         if (!item) {

@@ -39,6 +39,7 @@ struct rpc_item {
     bool in_batch;
     bool ends_batch;
     bool good;        /* bound, may run */
+    struct arena own; /* where call.arena points to it */
     struct call call; /* op is NULL where no method was reached */
 };
 
