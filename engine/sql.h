@@ -19,32 +19,26 @@ struct sql {
 };
 
 /* Statements by number; X(symbol) of every list below. */
-#define SQL_KEYS(X)                                                                                \
-    X(KEYS_READ)                                                                                   \
-    X(KEYS_LOCK)                                                                                   \
-    X(KEYS_UPSERT) X(KEYS_INSERT) X(KEYS_UPDATE) X(KEYS_DELETE) X(KEYS_FLUSH) X(KEYS_LIST)         \
-        X(KEYS_LIST_LONG) X(KEYS_COUNT) X(KEYS_SWEEP)
-#define SQL_TXN(X)                                                                                 \
-    X(BEGIN)                                                                                       \
-    X(COMMIT)                                                                                      \
-    X(ROLLBACK) X(OP_ADD) X(OP_SWEEP) X(VERSION_GUARD) X(WAL_POSITION) X(HLC_POSITION)             \
-        X(REPLAY_POSITION) X(IDENTITY) X(TIMELINE)
-#define SQL_MESSAGES(X)                                                                            \
-    X(MESSAGES_ADD)                                                                                \
-    X(MESSAGES_LOCK)                                                                               \
-    X(MESSAGES_UPDATE) X(MESSAGES_DELETE) X(MESSAGES_FLUSH) X(MESSAGES_HEAD) X(QUEUES_LOCK)        \
-        X(DEDUP_READ) X(DEDUP_ADD) X(DEDUP_SWEEP)
-#define SQL_TOPOLOGY(X)                                                                            \
-    X(TOPOLOGY_VERSION)                                                                            \
-    X(TOPOLOGY_ROUTERS)                                                                            \
-    X(TOPOLOGY_QUEUES) X(TOPOLOGY_BINDINGS) X(TOPOLOGY_STEP) X(ROUTER_PUT) X(QUEUE_PUT)            \
-        X(BINDING_PUT) X(BINDINGS_GONE) X(TOPOLOGY_SWEEP)
-#define SQL_QUEUES(X)                                                                              \
-    X(RECEIVE)                                                                                     \
-    X(GIVE_BACK)                                                                                   \
-    X(DUE_LOCK) X(EXPIRED_LOCK) X(DUE_NEXT) X(REDRIVE_LOCK) X(PEEK) X(QUEUE_COUNTS)                \
-        X(MESSAGE_COUNT) X(ORPHANS_SWEEP) X(COUNTERS_PUT) X(COUNTERS_READ) X(ROUTER_COUNTERS_PUT)  \
-            X(ROUTER_COUNTERS_READ) X(NODE_PUT) X(NODES_READ) X(NODE_LEAVE) X(NODES_SWEEP)
+/* clang-format off */
+#define SQL_KEYS(X) \
+    X(KEYS_READ) X(KEYS_LOCK) X(KEYS_UPSERT) X(KEYS_INSERT) X(KEYS_UPDATE) X(KEYS_DELETE) \
+    X(KEYS_FLUSH) X(KEYS_LIST) X(KEYS_LIST_LONG) X(KEYS_COUNT) X(KEYS_SWEEP)
+#define SQL_TXN(X) \
+    X(BEGIN) X(COMMIT) X(ROLLBACK) X(OP_ADD) X(OP_SWEEP) X(VERSION_GUARD) X(WAL_POSITION) \
+    X(HLC_POSITION) X(REPLAY_POSITION) X(IDENTITY) X(TIMELINE)
+#define SQL_MESSAGES(X) \
+    X(MESSAGES_ADD) X(MESSAGES_LOCK) X(MESSAGES_UPDATE) X(MESSAGES_DELETE) X(MESSAGES_FLUSH) \
+    X(MESSAGES_HEAD) X(QUEUES_LOCK) X(DEDUP_READ) X(DEDUP_ADD) X(DEDUP_SWEEP)
+#define SQL_TOPOLOGY(X) \
+    X(TOPOLOGY_VERSION) X(TOPOLOGY_ROUTERS) X(TOPOLOGY_QUEUES) X(TOPOLOGY_BINDINGS) \
+    X(TOPOLOGY_STEP) X(ROUTER_PUT) X(QUEUE_PUT) X(BINDING_PUT) X(BINDINGS_GONE) \
+    X(TOPOLOGY_SWEEP)
+#define SQL_QUEUES(X) \
+    X(RECEIVE) X(GIVE_BACK) X(DUE_LOCK) X(EXPIRED_LOCK) X(DUE_NEXT) X(REDRIVE_LOCK) X(PEEK) \
+    X(QUEUE_COUNTS) X(MESSAGE_COUNT) X(ORPHANS_SWEEP) X(COUNTERS_PUT) X(COUNTERS_READ) \
+    X(ROUTER_COUNTERS_PUT) X(ROUTER_COUNTERS_READ) X(NODE_PUT) X(NODES_READ) X(NODE_LEAVE) \
+    X(NODES_SWEEP)
+/* clang-format on */
 
 enum sql_number {
 #define X(symbol) SQL_##symbol,

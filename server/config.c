@@ -26,9 +26,13 @@ enum kind {
     KIND_LEVEL,
     KIND_UUID,
     KIND_ORIGIN,
-    KIND_CONTENT, /* a file's name; its content is the value */
-    KIND_CONFIG,  /* the configuration file itself */
-    KIND_TLS      /* known, and not to be had */
+    KIND_CONTENT,  /* a file's name; its content is the value */
+    KIND_DATABASE, /* holds a password */
+    KIND_SCHEMA,
+    KIND_PREPARE,
+    KIND_ADDRESS,
+    KIND_CONFIG, /* the configuration file itself */
+    KIND_TLS     /* known, and not to be had */
 };
 
 struct option {
@@ -96,6 +100,19 @@ static const struct option options[] = {
      "workspace where none is named (11111111-2222-3333-4444-555555555555)"},
     {"log-level", "LEVEL", KIND_LEVEL, AT(log_level), 0, 0,
      "debug, info, warn, error or off (info)"},
+    {"engine", "URL", KIND_DATABASE, AT(engine), 0, 0,
+     "keep everything in this PostgreSQL or CockroachDB, not in data-dir"},
+    {"engine-read", "URL", KIND_DATABASE, AT(engine_read), 0, 0,
+     "replicas of it, for reads with a causal context"},
+    {"engine-schema", "NAME", KIND_SCHEMA, AT(engine_schema), 0, 0, "its schema (hati)"},
+    {"engine-connections", "N", KIND_COUNT, AT(engine_connections), 2, 1000,
+     "connections to it (10)"},
+    {"engine-prepare", "WHEN", KIND_PREPARE, AT(engine_prepare), 0, 0,
+     "prepared statements: on, off, or auto: until a pooler loses one (auto)"},
+    {"engine-timeout", "TIME", KIND_MS, AT(engine_timeout_ms), 0, 0,
+     "a call to it that takes longer is answered UNAVAILABLE (5s)"},
+    {"advertise", "HOST:PORT", KIND_ADDRESS, AT(advertise), 0, 0,
+     "where other nodes of the engine reach this one by HTTP"},
 };
 
 #define OPTION_COUNT (sizeof options / sizeof options[0])
@@ -108,6 +125,8 @@ static const struct {
     {"HULY_BIND_PORT", "rpc-port"},
     {"HULY_PAYLOAD_SIZE_LIMIT", "payload-limit"},
     {"HULY_DEFAULT_WORKSPACE_UUID", "default-workspace"},
+    {"HULY_DB_CONNECTION", "engine"},
+    {"HULY_DB_SCHEME", "engine-schema"},
 };
 
 /* The secret itself may stand in the environment; never in a flag, which everybody on the machine
@@ -179,6 +198,16 @@ static enum err put_content(const struct reader *reader, const struct option *op
     return OK;
 }
 
+static const char *check_text(enum kind kind, const char *value) {
+    if (kind == KIND_ORIGIN)
+        return config_value_origin(value);
+    if (kind == KIND_SCHEMA)
+        return config_value_schema(value);
+    if (kind == KIND_ADDRESS)
+        return config_value_address(value);
+    return value[0] ? NULL : "a text";
+}
+
 /* Takes a value from wherever it came; `where` begins the line about a failure. */
 static enum err put(const struct reader *reader, const struct option *option, const char *value,
                     const char *where) {
@@ -197,15 +226,21 @@ static enum err put(const struct reader *reader, const struct option *option, co
                         option->name, option->min, option->max, value);
         break;
     case KIND_ORIGIN:
-        expected = config_value_origin(value);
+    case KIND_TEXT:
+    case KIND_SCHEMA:
+    case KIND_ADDRESS:
+        expected = check_text(option->kind, value);
         if (!expected)
             put_text(field, value);
         break;
-    case KIND_TEXT:
-        if (!value[0])
-            expected = "a text";
-        else
-            put_text(field, value);
+    case KIND_DATABASE:
+        expected = config_value_database(value);
+        if (expected) /* what it is may be a secret all the same */
+            return fail(reader, "%s%s: %s is expected", where, option->name, expected);
+        put_text(field, value);
+        break;
+    case KIND_PREPARE:
+        expected = config_value_prepare(value, field);
         break;
     case KIND_MS:
         expected = config_value_ms(value, field);
@@ -256,11 +291,14 @@ static void set_defaults(struct config *config) {
         .request_timeout_ms = 30000,
         .drain_timeout_ms = 10000,
         .log_level = LOG_INFO,
+        .engine_connections = 10,
+        .engine_timeout_ms = 5000,
     };
     put_text(&config->tcp_host, "0.0.0.0");
     put_text(&config->rpc_host, "0.0.0.0");
     put_text(&config->data_dir, "./data");
     put_text(&config->cors_origin, "*");
+    put_text(&config->engine_schema, "hati");
     if (!text_uuid_parse(SLICE("11111111-2222-3333-4444-555555555555"), &config->default_workspace))
         abort();
 }
@@ -277,6 +315,11 @@ static bool is_service_link(const struct option *option, const char *value) {
     return option->kind == KIND_PORT && strstr(value, "://") != NULL;
 }
 
+/* Compose files hand an unset variable on as an empty one. */
+static bool is_left_empty(const struct option *option, const char *value) {
+    return option->kind == KIND_DATABASE && !value[0];
+}
+
 static enum err read_secret(const struct reader *reader, const char *name) {
     char *value = getenv(name);
     if (!value)
@@ -290,15 +333,12 @@ static enum err read_secret(const struct reader *reader, const char *name) {
 }
 
 static enum err read_environment(const struct reader *reader) {
-    const char *engine = getenv("HULY_DB_CONNECTION");
-    if (engine && engine[0])
-        return fail(reader, "HULY_DB_CONNECTION is set, and this version has no database engine");
     enum err err = OK;
     for (size_t i = 0; !err && i < sizeof also / sizeof also[0]; i++) {
         const char *value = getenv(also[i].name);
-        if (value)
-            err = put(reader, find_option(slice_of_cstr(also[i].option)), value,
-                      "by the HULY_ environment, ");
+        const struct option *option = find_option(slice_of_cstr(also[i].option));
+        if (value && !is_left_empty(option, value))
+            err = put(reader, option, value, "by the HULY_ environment, ");
     }
     for (size_t i = 0; !err && i < sizeof secret_names / sizeof secret_names[0]; i++)
         err = read_secret(reader, secret_names[i]);
@@ -306,7 +346,7 @@ static enum err read_environment(const struct reader *reader) {
         char name[NAME_BYTES_MAX];
         env_name_of(&options[i], name);
         const char *value = getenv(name);
-        if (value && !is_service_link(&options[i], value))
+        if (value && !is_service_link(&options[i], value) && !is_left_empty(&options[i], value))
             err = put(reader, &options[i], value, "in the environment, ");
     }
     return err;
@@ -410,6 +450,10 @@ static enum err check_whole(const struct reader *reader) {
         return fail(reader, "line-limit: from 8k to 1g");
     if (config->request_timeout_ms < 100)
         return fail(reader, "request-timeout: 100 ms at least");
+    if (config->engine_timeout_ms < 100)
+        return fail(reader, "engine-timeout: 100 ms at least");
+    if (config->engine_read && !config->engine)
+        return fail(reader, "engine-read: there are no replicas without an engine");
     return OK;
 }
 
@@ -439,10 +483,12 @@ enum err config_read(int argc, char **argv, struct config *ret_config, char *ret
 void config_done(struct config *config) {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         enum kind kind = options[i].kind;
-        if (kind != KIND_TEXT && kind != KIND_CONTENT && kind != KIND_ORIGIN)
+        bool is_secret = kind == KIND_CONTENT || kind == KIND_DATABASE;
+        if (!is_secret && kind != KIND_TEXT && kind != KIND_ORIGIN && kind != KIND_SCHEMA &&
+            kind != KIND_ADDRESS)
             continue;
         char **field = (char **)((char *)config + options[i].at);
-        if (*field && kind == KIND_CONTENT)
+        if (*field && is_secret)
             explicit_bzero(*field, strlen(*field));
         free(*field);
         *field = NULL;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/slice.h"
 #include "base/text.h"
+#include "engine/engine.h"
 #include "kv/kv.h"
 
 struct config {
@@ -40,6 +41,13 @@ struct config {
     bool no_auth;
     struct uuid default_workspace;
     enum log_level log_level;
+    char *engine; /* a libpq connection string, with its password: never shown; NULL: LMDB */
+    char *engine_read;
+    char *engine_schema;
+    unsigned engine_connections;
+    enum engine_prepare engine_prepare;
+    int64_t engine_timeout_ms;
+    char *advertise; /* host:port; NULL: none */
 };
 
 /* Reads `argv` (behind the subcommand), environment and file. On failure prints nothing: one clear

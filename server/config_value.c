@@ -127,3 +127,51 @@ const char *config_value_origin(const char *text) {
             return expected;
     return NULL;
 }
+
+const char *config_value_prepare(const char *text, enum engine_prepare *ret) {
+    if (strcmp(text, "auto") == 0)
+        *ret = ENGINE_PREPARE_AUTO;
+    else if (strcmp(text, "on") == 0)
+        *ret = ENGINE_PREPARE_ON;
+    else if (strcmp(text, "off") == 0)
+        *ret = ENGINE_PREPARE_OFF;
+    else
+        return "auto, on or off";
+    return NULL;
+}
+
+const char *config_value_database(const char *text) {
+    if (strncmp(text, "postgresql://", 13) == 0 || strncmp(text, "postgres://", 11) == 0)
+        return NULL;
+    const char *equals = strchr(text, '=');
+    if (equals && equals != text && !strstr(text, "://"))
+        return NULL;
+    return "postgresql://user@host:port/database, or host=… dbname=… as libpq takes it,";
+}
+
+const char *config_value_schema(const char *text) {
+    size_t len = strlen(text);
+    bool fine = len >= 1 && len <= ENGINE_SCHEMA_MAX && strncmp(text, "pg_", 3) != 0;
+    for (const char *at = text; fine && *at; at++)
+        fine = (unsigned char)*at >= ' ' && *at != 0x7f;
+    return fine ? NULL : "the name of a schema, 1 to 63 bytes, not pg_…,";
+}
+
+const char *config_value_address(const char *text) {
+    static const char expected[] = "host:port";
+    unsigned port;
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text || strlen(text) > 255)
+        return expected;
+    if (config_value_port(colon + 1, &port) || port == 0)
+        return expected;
+    size_t len = (size_t)(colon - text);
+    if (text[0] == '[')
+        return len > 2 && text[len - 1] == ']' &&
+                       strspn(text + 1, "0123456789abcdefABCDEF:.") == len - 2
+                   ? NULL
+                   : expected;
+    static const char of_hosts[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    return strspn(text, of_hosts) == len ? NULL : expected;
+}

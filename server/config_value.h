@@ -24,5 +24,13 @@ const char *config_value_level(const char *text, enum log_level *ret);
 const char *config_value_uuid(const char *text, struct uuid *ret);
 /* `*`, or scheme://host with an optional port. */
 const char *config_value_origin(const char *text);
+/* auto, on or off. */
+const char *config_value_prepare(const char *text, enum engine_prepare *ret);
+/* A URL of PostgreSQL, or `name=value …`, as libpq takes them; it may hold a password. */
+const char *config_value_database(const char *text);
+/* The name of a schema. */
+const char *config_value_schema(const char *text);
+/* host:port; an IPv6 address in brackets. */
+const char *config_value_address(const char *text);
 
 #endif

@@ -25,8 +25,9 @@ static enum err read_flags(struct config *config, char *why, const char *const *
 static int clear_environment(void **state) {
     (void)state;
     static const char *const names[] = {
-        "HATI_TCP_PORT",  "HATI_CONFIG",    "HATI_JWT_SECRET",    "HULY_TOKEN_SECRET",
-        "HULY_BIND_PORT", "HULY_BIND_HOST", "HATI_PAYLOAD_LIMIT", "HULY_DB_CONNECTION"};
+        "HATI_TCP_PORT",      "HATI_CONFIG",        "HATI_JWT_SECRET",
+        "HULY_TOKEN_SECRET",  "HULY_BIND_PORT",     "HULY_BIND_HOST",
+        "HATI_PAYLOAD_LIMIT", "HULY_DB_CONNECTION", "HULY_DB_SCHEME"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         unsetenv(names[i]);
     return 0;
@@ -131,8 +132,54 @@ static void test_what_is_wrong_is_named(void **state) {
     setenv("HATI_JWT_SECRET", "", 1);
     expect_refusal(NO_FLAGS, "empty");
     unsetenv("HATI_JWT_SECRET");
-    setenv("HULY_DB_CONNECTION", "postgresql://x", 1);
-    expect_refusal(NO_FLAGS, "HULY_DB_CONNECTION");
+    expect_refusal(FLAGS("--engine-read", "postgresql://replica/x"), "engine");
+    expect_refusal(FLAGS("--engine-schema", ""), "schema");
+    expect_refusal(FLAGS("--engine-schema", "pg_toast"), "schema");
+    expect_refusal(FLAGS("--engine-connections", "1"), "2 to 1000");
+    expect_refusal(FLAGS("--engine-prepare", "perhaps"), "auto, on or off");
+    expect_refusal(FLAGS("--engine-timeout", "50"), "100 ms");
+}
+
+static void test_the_engine_has_the_names_of_hulykvs_too(void **state) {
+    (void)state;
+    struct config config;
+    char why[300] = "";
+    setenv("HULY_DB_CONNECTION", "postgresql://root@cockroach:26257/defaultdb?sslmode=disable", 1);
+    setenv("HULY_DB_SCHEME", "hulykvs", 1);
+    assert_int_equal(read_flags(&config, why, FLAGS("--engine-timeout", "2s")), OK);
+    assert_string_equal(config.engine,
+                        "postgresql://root@cockroach:26257/defaultdb?sslmode=disable");
+    assert_string_equal(config.engine_schema, "hulykvs");
+    assert_int_equal(config.engine_timeout_ms, 2000);
+    config_done(&config);
+    setenv("HULY_DB_CONNECTION", "", 1);
+    assert_int_equal(read_flags(&config, why, FLAGS("--engine-prepare=off")), OK);
+    assert_null(config.engine);
+    assert_int_equal(config.engine_prepare, ENGINE_PREPARE_OFF);
+    assert_int_equal(config.engine_connections, 10);
+    config_done(&config);
+}
+
+static void test_a_connection_string_is_never_shown(void **state) {
+    (void)state;
+    struct config config;
+    char why[300] = "";
+    assert_null(config_value_database("host=db dbname=x password=hush"));
+    assert_int_equal(read_flags(&config, why, FLAGS("--engine", "mysql://me:hush@db/x")),
+                     ERR_SYNTAX);
+    assert_non_null(strstr(why, "postgresql://"));
+    assert_null(strstr(why, "hush"));
+}
+
+static void test_an_address_is_host_and_port(void **state) {
+    (void)state;
+    static const char *const fine[] = {"node-1:6767", "10.0.0.1:80", "[fd00::1]:6767", "a.b_c:1"};
+    static const char *const wrong[] = {"node",    ":6767", "node:", "node:0", "node:70000",
+                                        "no de:1", "x/y:1", "[]:1",  "::1:80", "[x]:1"};
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
+        assert_null(config_value_address(fine[i]));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_non_null(config_value_address(wrong[i]));
 }
 
 static void test_sizes_and_times_have_units(void **state) {
@@ -169,6 +216,9 @@ int main(void) {
         CASE(test_the_variables_of_hulykvs_work),
         CASE(test_a_service_link_of_an_orchestrator_is_no_port),
         CASE(test_what_is_wrong_is_named),
+        CASE(test_the_engine_has_the_names_of_hulykvs_too),
+        CASE(test_a_connection_string_is_never_shown),
+        CASE(test_an_address_is_host_and_port),
         CASE(test_sizes_and_times_have_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
