@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""The tools themselves, without hati: each does what the cases rely on."""
+import http.server
+import os
+import signal
+import threading
+
+import haproxy
+import linear
+import netns
+import pgbouncer
+import postgres
+import process
+from harness import Failure, check, same
+from postgres import Postgres, psql
+
+
+def the_checker_finds_planted_faults(runner):
+    linear.self_test(runner.say)
+
+
+def a_database_ends_and_comes_back(runner):
+    database = Postgres().start()
+    database.psql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
+    same(psql(database.url(), "SELECT a FROM t"), "1", "over TCP")
+    same(database.psql("SHOW data_checksums"), "on")
+    if os.geteuid() == 0:
+        check(os.stat("/proc/%d" % database.program.pid).st_uid != 0, "it runs as root")
+    for mode in ("fast", "immediate", "kill"):
+        database.restart(mode)
+        same(database.psql("SELECT a FROM t"), "1", mode)
+    check(database.stop("smart") == 0, "its status")
+    database.close()
+
+
+def a_synchronous_standby_takes_over(runner):
+    first = Postgres().start()
+    first.psql("CREATE TABLE t (a int)")
+    second = first.make_standby("s1")
+    first.commit_waits_for("s1")
+    first.psql("INSERT INTO t VALUES (1)")
+    first.kill9()
+    second.promote()
+    same((second.psql("SELECT a FROM t"), second.is_standby(), second.timeline()), ("1", False, 2))
+    second.psql("INSERT INTO t VALUES (2)")
+    first.rewind(second, "s2")
+    second.commit_waits_for("s2")
+    second.psql("INSERT INTO t VALUES (3)")
+    process.wait_until(lambda: first.psql("SELECT count(*) FROM t") == "3", "it follows")
+    check(first.is_standby(), "the old primary is a standby")
+    first.close()
+    second.close()
+
+
+def a_replica_lags(runner):
+    primary = Postgres(fsync="off").start()
+    primary.psql("CREATE TABLE t (a int)")
+    replica = primary.make_standby("r1", apply_delay_ms=1500)
+    primary.psql("INSERT INTO t VALUES (1)")
+    same(replica.psql("SELECT count(*) FROM t"), "0", "at once")
+    process.wait_until(lambda: replica.psql("SELECT count(*) FROM t") == "1", "later")
+    replica.close()
+    primary.close()
+
+
+def pgbouncer_passes_on(runner):
+    reason = pgbouncer.why_not()
+    if reason:
+        raise runner.skip(reason)
+    database = Postgres(fsync="off").start()
+    bouncer = pgbouncer.Pgbouncer(database).start()
+    same(psql(bouncer.url(), "SELECT 1"), "1")
+    bouncer.close()
+    database.close()
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        ready = self.path != "/readyz" or self.server.ready
+        body = self.server.name.encode()
+        self.send_response(200 if ready else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Backends(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Health checks close as soon as they know."""
+
+
+def backends(count):
+    made = []
+    for i in range(count):
+        server = Backends(("127.0.0.1", 0), Backend)
+        server.daemon_threads = True
+        server.name, server.ready = "b%d" % i, True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made.append(server)
+    return made
+
+
+def haproxy_leaves_out_who_drains(runner):
+    from clients import Http
+    reason = haproxy.why_not()
+    if reason:
+        raise runner.skip(reason)
+    servers = backends(3)
+    proxy = haproxy.Haproxy([("127.0.0.1", s.server_port, s.server_port) for s in servers]).start()
+    proxy.wait_for({0, 1, 2})
+
+    def names():
+        seen = set()
+        for _ in range(12):
+            client = Http("127.0.0.1", proxy.http)
+            seen.add(client.ask("GET", "/").body)
+            client.close()
+        return seen
+
+    same(names(), {b"b0", b"b1", b"b2"})
+    servers[1].ready = False
+    proxy.wait_for({0, 2})
+    same(names(), {b"b0", b"b2"})
+    servers[1].ready = True
+    proxy.wait_for({0, 1, 2})
+    proxy.close()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def a_member_of_the_network_is_cut_off_and_healed(runner):
+    from clients import Http
+    reason = netns.why_not()
+    if reason:
+        raise runner.skip(reason)
+    with netns.Network(["db", "client", "other"]) as network:
+        database = Postgres(network.addresses["db"], network.space("db"), fsync="off").start()
+
+        def reaches(member):
+            try:
+                with network.inside(member):
+                    client = Http(network.addresses["db"], database.port, patience=0.3)
+                    client.connect()
+                client.close()
+                return True
+            except OSError:
+                return False
+
+        same((reaches("client"), reaches("other")), (True, True), "whole")
+        network.cut("client")
+        same((reaches("client"), reaches("other")), (False, True), "one is cut off")
+        network.cut("db", ["other"])
+        network.heal("client")
+        same((reaches("client"), reaches("other")), (True, False), "two do not see each other")
+        network.heal("db")
+        network.pull("other")
+        same((reaches("client"), reaches("other")), (True, False), "the cable is out")
+        network.plug("other")
+        process.wait_until(lambda: reaches("other"), "healed")
+        same(psql(database.url(), "SELECT 1", network.space("client")), "1")
+        database.close()
+
+
+CASES = [the_checker_finds_planted_faults, a_database_ends_and_comes_back,
+         a_synchronous_standby_takes_over, a_replica_lags, pgbouncer_passes_on,
+         haproxy_leaves_out_who_drains, a_member_of_the_network_is_cut_off_and_healed]
+
+
+def run(runner):
+    for case in CASES:
+        runner.case(case.__name__, case)
