@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import tempfile
 import time
 
 PATIENCE = 30
+_schemas = itertools.count(1)
 
 
 class Failure(AssertionError):
@@ -32,9 +34,12 @@ def same(got, wanted, what=""):
 
 
 class Server:
-    """A hati of our own on free ports, with its data in a temporary directory."""
+    """A hati of our own on free ports, with its data in a temporary directory; on a database where
+    HATI_TEST_ENGINE_URL names one, in a schema of its own then."""
 
     binary = None
+    engine = os.environ.get("HATI_TEST_ENGINE_URL")
+    prefix = ()  # what comes before the binary
 
     def __init__(self, *flags, env=None, keep=None):
         self.dir = keep or tempfile.mkdtemp(prefix="hati-contract-")
@@ -44,12 +49,20 @@ class Server:
                 del self.env[name]
         self.env.update(env or {})
         self.flags = list(flags)
+        self.schema = "hati_test_%d_%d" % (os.getpid(), next(_schemas))
         self.start()
+
+    def engine_flags(self):
+        if not self.engine:
+            return []
+        return ["--engine", self.engine, "--engine-schema", self.schema, "--engine-connections",
+                "4"]
 
     def start(self, *more):
         socket_path = os.path.join(self.dir, "line.sock")
-        command = [self.binary, "start", "--data-dir", os.path.join(self.dir, "data"),
-                   "--tcp-port", "0", "--rpc-port", "0", "--tcp-socket", socket_path]
+        command = [*self.prefix, self.binary, "start", "--data-dir",
+                   os.path.join(self.dir, "data"), "--tcp-port", "0", "--rpc-port", "0",
+                   "--tcp-socket", socket_path] + self.engine_flags()
         self.socket_path = socket_path
         self.log = open(os.path.join(self.dir, "log"), "ab")
         self.process = subprocess.Popen(command + self.flags + list(more), env=self.env,
