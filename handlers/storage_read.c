@@ -150,11 +150,13 @@ static void finish_many(struct call *call) {
 /* The values of one answer may not outgrow what one value may be: an answer has an end. */
 enum err op_storage_get_many(struct call *call) {
     const struct args *args = &call->args;
+    if (args->key_count == 0)
+        return OK;
     struct reply_pair *pairs = arena_alloc(call->arena, sizeof *pairs * args->key_count);
     if (!pairs)
         return ERR_OUT_OF_MEMORY;
     call->reply.pairs = pairs;
-    if (args->key_count && kv_is_remote(call->core->kv))
+    if (kv_is_remote(call->core->kv))
         return ask_store(call, args->keys, args->key_count, KV_WANT_VALUE, finish_many);
     uint16_t seen[SEEN_SLOTS] = {0};
     for (unsigned i = 0; i < args->key_count; i++) {
