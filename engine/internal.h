@@ -42,6 +42,8 @@ enum work_kind {
     WORK_DRAIN
 };
 
+struct writer;
+
 /* A call on its way from the thread that made it to the loop; malloced, freed by who finishes it.
  */
 struct work {
@@ -60,9 +62,10 @@ struct work {
         struct engine_report *report;
         void *any;
     };
-    /* txn.c's */
-    bool alone; /* failed in company: tried by itself */
-    unsigned attempts;
+    /* the transactions' */
+    bool alone;      /* failed in company: tried by itself */
+    enum err failed; /* WORK_JOB: its own failure */
+    struct writer *writer;
 };
 
 struct work_list {
@@ -89,7 +92,6 @@ static inline struct work *work_list_take(struct work_list *list) {
 }
 
 struct reads;
-struct writer;
 struct topology;
 struct receivers;
 struct due;

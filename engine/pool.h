@@ -16,7 +16,7 @@
 #include "engine/params.h"
 #include "engine/sql.h"
 
-#define REQUEST_STEPS_MAX 16
+#define REQUEST_STEPS_MAX 32
 
 struct conn;
 struct pool;
@@ -40,7 +40,7 @@ struct request {
     unsigned step_count;
     bool keeps_conn;     /* the transaction goes on: conn stays taken behind OUTCOME_OK */
     struct conn *conn;   /* of the open transaction; NULL: any free one */
-    int64_t deadline_ms; /* monotonic (clock_monotonic_ms) */
+    int64_t deadline_ms; /* monotonic (clock_steady_ms) */
     void (*done)(struct request *request); /* from the loop, never from within pool_send */
     void *context;
     /* outcome */

@@ -22,6 +22,12 @@ const struct sql sql_txn[] = {
             " milliseconds and microseconds and the topology's version, and limits how long a node"
             " that was cut off keeps its locks, for this transaction alone: no state of the session"
             " is left to a pooler."},
+    {.name = "op_fence",
+     .text = "INSERT INTO {s}.op{m} AS o (id, at) VALUES ($1::uuid, 0)"
+             " ON CONFLICT (id) DO UPDATE SET at = o.at RETURNING o.at",
+     .why = "What became of a transaction whose COMMIT was not answered: waits for it to end, then"
+            " finds its row (not 0: it was done), or takes its place for good. It writes in either"
+            " case, so that its own commit waits for a synchronous standby too."},
     {.name = "op_sweep",
      .text = "WITH d AS MATERIALIZED (SELECT o.id FROM {s}.op{m} AS o WHERE o.at < $1::int8"
              " ORDER BY o.at LIMIT 500 FOR UPDATE SKIP LOCKED)"

@@ -60,14 +60,13 @@ struct txn {
     bool is_blind;      /* nothing was loaded */
     unsigned op_count;
     uint64_t bytes;
-    /* txn.c's */
+    /* txn.c's and txn_run.c's */
     struct txn *next;
-    int phase;
     unsigned attempt;
+    bool pulled; /* the topology was, for this transaction */
     int64_t deadline_ms;
-    struct undo *undo; /* not NULL while a batch is applied */
-    uint64_t *conflicts;
-    unsigned conflict_count, conflict_room;
+    struct undo *undo;                   /* not NULL while a batch is applied */
+    unsigned commit_step, position_step; /* 0: none */
 };
 
 /* Before changing what apply may have to take back. */

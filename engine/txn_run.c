@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/* One transaction from its plan to its end.
+ *
+ *   plan ──> LOADING ──> apply ──> WRITING ──> done
+ *     │  (nothing to load)  ^         ├─ refused for now: pause, again from the plan
+ *     └─────────────────────┘         ├─ the topology was stale: pull it, again
+ *     ^                               ├─ refused for good: its works one by one
+ *     └─ it was not done ── RESOLVING <─ the connection is lost behind COMMIT
+ */
+#include <string.h>
+
+#include "base/hash.h"
+#include "engine/topology.h"
+#include "engine/txn_inside.h"
+
+#define TXN_RESOLVE_MS 2000 /* to find out what became of a commit, behind the deadline */
+
+enum phase { PHASE_LOADING, PHASE_WRITING, PHASE_RESOLVING };
+
+static void send_load(struct txn *txn);
+static void apply_and_write(struct txn *txn);
+static void resolve(struct txn *txn);
+
+/* ---- ends ---- */
+
+static void end_all(struct txn *txn, enum err err) {
+    struct work *work;
+    while ((work = work_list_take(&txn->works)))
+        work_end(work, err);
+    writer_end_txn(txn);
+}
+
+static bool is_late(const struct txn *txn) {
+    return clock_steady_ms() >= txn->deadline_ms;
+}
+
+static void again(void *context) {
+    txn_begin(context);
+}
+
+static void after_pull(void *context, enum err err) {
+    struct txn *txn = context;
+    if (err && is_late(txn))
+        end_all(txn, ERR_UNAVAILABLE);
+    else if (err)
+        engine_later(txn->engine, engine_backoff_ms(++txn->attempt), again, txn);
+    else
+        txn_begin(txn);
+}
+
+/* The names it was decided by are not those of the database. */
+static void pull_and_again(struct txn *txn) {
+    if (is_late(txn)) {
+        end_all(txn, ERR_UNAVAILABLE);
+        return;
+    }
+    txn->pulled = true;
+    topology_pull(txn->engine->topology, txn->deadline_ms, after_pull, txn);
+}
+
+static void pause_and_again(struct txn *txn) {
+    if (is_late(txn))
+        end_all(txn, ERR_UNAVAILABLE);
+    else
+        engine_later(txn->engine, engine_backoff_ms(++txn->attempt), again, txn);
+}
+
+/* Somebody's work is what the database does not take: whose shows when each is alone. */
+static void fail(struct txn *txn) {
+    enum err err = engine_err_of(&txn->request, true);
+    if (txn->works.first->next) {
+        writer_split_txn(txn);
+        return;
+    }
+    log_warn("the database refused a transaction: %s", txn->request.sqlstate);
+    end_all(txn, err);
+}
+
+/* Refused, with nothing done. */
+static void not_done(struct txn *txn) {
+    const struct request *request = &txn->request;
+    if (!strcmp(request->sqlstate, "22012")) /* the guard of the topology's version */
+        pull_and_again(txn);
+    else if (engine_is_transient(request->sqlstate))
+        pause_and_again(txn);
+    else
+        fail(txn);
+}
+
+static void committed(struct txn *txn, bool known) {
+    struct request *request = &txn->request;
+    struct work *work;
+    if (known) {
+        txn_keys_committed(txn, request);
+        txn_messages_committed(txn, request);
+    }
+    while ((work = work_list_take(&txn->works))) {
+        struct position *position = work_position(work);
+        if (position && position->ask && txn->position_step && known)
+            engine_put_position(txn->engine, request, txn->position_step, position);
+        work_end(work, OK);
+    }
+    writer_end_txn(txn);
+}
+
+/* ---- writing ---- */
+
+static void on_written(struct request *request) {
+    struct txn *txn = request->context;
+    switch (request->outcome) {
+    case OUTCOME_OK:
+        committed(txn, true);
+        return;
+    case OUTCOME_REFUSED:
+        if (request->failed_step > txn->commit_step)
+            committed(txn, true); /* only the position was not told */
+        else
+            not_done(txn);
+        return;
+    case OUTCOME_NOT_SENT:
+        end_all(txn, ERR_UNAVAILABLE);
+        return;
+    case OUTCOME_LOST:
+        resolve(txn);
+        return;
+    }
+}
+
+static void add_begin(struct txn *txn) {
+    struct request *request = &txn->request;
+    request_add(request, SQL_BEGIN, false);
+    params_uuid(request_add(request, SQL_OP_ADD, txn->memory), &txn->op_id);
+}
+
+static bool add_position(struct txn *txn) {
+    for (const struct work *work = txn->works.first; work; work = work->next) {
+        const struct position *position = work_position(work);
+        if (position && engine_ask_position(txn->engine, &txn->request, position))
+            return true;
+    }
+    return false;
+}
+
+static void send_request(struct txn *txn, void (*done)(struct request *), struct conn *conn,
+                         bool keeps) {
+    struct request *request = &txn->request;
+    request->conn = conn;
+    request->keeps_conn = keeps;
+    request->deadline_ms = txn->deadline_ms;
+    request->done = done;
+    request->context = txn;
+    pool_send(txn->engine->pool, request);
+}
+
+/* Nothing changed: what was locked is let go of. */
+static void end_unchanged(struct txn *txn, struct conn *conn) {
+    pool_abandon(txn->engine->pool, conn);
+    committed(txn, false);
+}
+
+static void add_writes(struct txn *txn) {
+    struct request *request = &txn->request;
+    txn_keys_write_steps(txn, request);
+    txn_messages_write_steps(txn, request);
+    for (struct work *work = txn->works.first; work; work = work->next)
+        if (work_is_job(work) && !work->failed && work->job->write)
+            work->job->write(work->job, txn, request);
+}
+
+static void apply_and_write(struct txn *txn) {
+    struct conn *conn = txn->request.conn;
+    enum err err = OK;
+    for (struct work *work = txn->works.first; !err && work; work = work->next)
+        err = work_apply(txn, work);
+    if (err) { /* the topology is stale */
+        pool_abandon(txn->engine->pool, conn);
+        pull_and_again(txn);
+        return;
+    }
+    struct request *request = &txn->request;
+    request_done(request);
+    request_init(request);
+    if (txn->is_blind)
+        add_begin(txn);
+    unsigned before = request->step_count;
+    add_writes(txn);
+    if (request->step_count == before) {
+        end_unchanged(txn, conn);
+        return;
+    }
+    if (txn->needs_version)
+        params_int8(request_add(request, SQL_VERSION_GUARD, false),
+                    topology_version(txn->engine->topology));
+    txn->commit_step = request->step_count;
+    request_add(request, SQL_COMMIT, false);
+    txn->position_step = request->step_count;
+    if (!add_position(txn))
+        txn->position_step = 0;
+    send_request(txn, on_written, conn, false);
+}
+
+/* ---- loading ---- */
+
+static enum err take_loaded(struct txn *txn) {
+    const struct request *request = &txn->request;
+    const PGresult *op = request->steps[1].result;
+    txn->now_ms = result_int8(op, 0, 0);
+    txn->now_us = result_int8(op, 0, 1);
+    txn->engine->clock_offset_ms = txn->now_ms - clock_wall_ms();
+    int64_t version = result_int8(op, 0, 2);
+    topology_note_version(txn->engine->topology, version);
+    if (txn->needs_version && version != topology_version(txn->engine->topology))
+        return ERR_WOULD_WAIT;
+    enum err err = txn_keys_loaded(txn, request);
+    return err ? err : txn_messages_loaded(txn, request);
+}
+
+static void on_loaded(struct request *request) {
+    struct txn *txn = request->context;
+    if (request->outcome == OUTCOME_REFUSED) {
+        not_done(txn);
+        return;
+    }
+    if (request->outcome != OUTCOME_OK) { /* nothing was committed */
+        pause_and_again(txn);
+        return;
+    }
+    enum err err = take_loaded(txn);
+    if (!err) {
+        apply_and_write(txn);
+        return;
+    }
+    pool_abandon(txn->engine->pool, request->conn);
+    if (err == ERR_WOULD_WAIT)
+        pull_and_again(txn);
+    else
+        end_all(txn, err);
+}
+
+static void send_load(struct txn *txn) {
+    struct request *request = &txn->request;
+    add_begin(txn);
+    txn_keys_load_steps(txn, request);
+    txn_messages_load_steps(txn, request);
+    for (struct work *work = txn->works.first; work; work = work->next)
+        if (work_is_job(work) && work->job->load)
+            work->job->load(work->job, txn, request);
+    send_request(txn, on_loaded, NULL, true);
+}
+
+static bool needs_load(const struct txn *txn) {
+    if (txn_keys_need_load(txn) || txn_messages_need_load(txn))
+        return true;
+    for (const struct work *work = txn->works.first; work; work = work->next)
+        if (work_is_job(work) && work->job->needs_load && work->job->needs_load(work->job))
+            return true;
+    return false;
+}
+
+/* ---- an unknown outcome ---- */
+
+static void resolve_again(void *context) {
+    resolve(context);
+}
+
+static void on_resolved(struct request *request) {
+    struct txn *txn = request->context;
+    bool found = request->outcome == OUTCOME_OK && result_rows(request->steps[0].result) == 1;
+    if (found && result_int8(request->steps[0].result, 0, 0) > 0) {
+        committed(txn, false);
+        return;
+    }
+    if (found) { /* it was not done, and now cannot be any more */
+        pause_and_again(txn);
+        return;
+    }
+    if (clock_steady_ms() >= txn->deadline_ms + TXN_RESOLVE_MS)
+        end_all(txn, ERR_TIMEOUT);
+    else
+        engine_later(txn->engine, engine_backoff_ms(++txn->attempt), resolve_again, txn);
+}
+
+static void resolve(struct txn *txn) {
+    struct request *request = &txn->request;
+    request_done(request);
+    request_init(request);
+    params_uuid(request_add(request, SQL_OP_FENCE, txn->memory), &txn->op_id);
+    request->deadline_ms = txn->deadline_ms + TXN_RESOLVE_MS;
+    request->done = on_resolved;
+    request->context = txn;
+    pool_send(txn->engine->pool, request);
+}
+
+/* ---- the beginning ---- */
+
+static enum err plan(struct txn *txn) {
+    arena_done(&txn->arena);
+    hash_random(&txn->op_id, sizeof txn->op_id);
+    txn->needs_version = false;
+    txn->position_step = 0;
+    txn->keys = txn_keys_new(txn);
+    txn->messages = txn_messages_new(txn);
+    enum err err = txn->keys && txn->messages ? OK : ERR_OUT_OF_MEMORY;
+    for (struct work *work = txn->works.first; work; work = work->next) {
+        enum err planned = err && err != ERR_WOULD_WAIT ? err : work_plan(txn, work);
+        work->failed = OK;
+        if (planned)
+            err = planned;
+    }
+    return err;
+}
+
+void txn_begin(struct txn *txn) {
+    request_done(&txn->request);
+    request_init(&txn->request);
+    if (is_late(txn)) {
+        end_all(txn, ERR_UNAVAILABLE);
+        return;
+    }
+    enum err err = plan(txn);
+    if (err == ERR_WOULD_WAIT && !txn->pulled) {
+        pull_and_again(txn);
+        return;
+    }
+    if (err && err != ERR_WOULD_WAIT) {
+        end_all(txn, err);
+        return;
+    }
+    txn->is_blind = !needs_load(txn);
+    txn->now_ms = engine_now_ms(txn->engine);
+    txn->now_us = txn->now_ms * 1000;
+    if (txn->is_blind)
+        apply_and_write(txn);
+    else
+        send_load(txn);
+}
