@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* JSON-RPC over a remote store: what of a body may be on its way together. */
+#include "tests/unit/server/remote_case.h"
+
+#include "server/rpc.h"
+
+static struct core core;
+
+struct asking {
+    struct rpc_request request;
+    struct buf out;
+    _Atomic bool done;
+};
+
+static int set_up(void **state) {
+    (void)state;
+    remote_core_open(&core, false);
+    return 0;
+}
+
+static int set_up_threaded(void **state) {
+    (void)state;
+    remote_core_open(&core, true);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    remote_close();
+    return 0;
+}
+
+static void on_done(struct rpc_request *request) {
+    struct asking *asking = request->context;
+    atomic_store(&asking->done, true);
+}
+
+/* body must live until asked. */
+static enum err ask(struct asking *asking, struct slice body) {
+    memset(asking, 0, sizeof *asking);
+    buf_init(&asking->out, 1U << 24);
+    asking->request = (struct rpc_request){.core = &core,
+                                           .grant = &auth_grant_everything,
+                                           .body = body,
+                                           .now_ms = 1700000000000,
+                                           .out = &asking->out,
+                                           .done = on_done,
+                                           .context = asking};
+    return rpc_run(&asking->request);
+}
+
+static void check(struct asking *asking, const char *expected) {
+    assert_true(asking->done);
+    struct slice got = buf_slice(&asking->out);
+    if (!slice_equal(got, slice_of_cstr(expected)))
+        fail_msg("expected\n%s\ngot\n%.*s", expected, (int)got.len, got.ptr ? got.ptr : "");
+    rpc_free(&asking->request);
+    buf_done(&asking->out);
+}
+
+#define CALL(id, method, params)                                                                   \
+    "{\"jsonrpc\":\"2.0\",\"id\":" #id ",\"method\":\"" method "\",\"params\":" params "}"
+#define RESULT(id, result) "{\"jsonrpc\":\"2.0\",\"result\":" result ",\"id\":" #id "}"
+
+static void reads_of_a_batch_are_on_their_way_together(void **state) {
+    struct asking asking;
+    (void)state;
+    assert_int_equal(
+        ask(&asking, SLICE(
+                         "[" CALL(1, "Storage.SetMany", "{\"type\":\"hdd\",\"entries\":{\"a\":\"1\",\"b\":\"2\"}}") "," CALL(2, "Storage.Set", "{\"type\":\"memory\",\"key\":\"a\",\"value\":\"3\"}") "," CALL(
+                             3, "Storage.Get",
+                             "[\"hdd\",\"a\"]") "," CALL(4, "Storage.GetMany",
+                                                         "{\"type\":\"hdd\",\"keys\":[\"b\",\"a\"]"
+                                                         "}") "," CALL(5, "Server.Ping",
+                                                                       "[]") "," CALL(6,
+                                                                                      "Storage.Get",
+                                                                                      "[\"memory\","
+                                                                                      "\"a\"]") "," CALL(7,
+                                                                                                         "Storage.GetMany",
+                                                                                                         "{\"type\":\"hdd\",\"keys\":[]}") "," CALL(8,
+                                                                                                                                                    "Storage.Delete",
+                                                                                                                                                    "[\"hdd\",\"a\"]") "]")),
+        ERR_PENDING);
+    assert_int_equal(remote_queued(), 2);
+    remote_come_back(2, false);
+    assert_int_equal(remote_queued(), 3);
+    remote_come_back(3, true);
+    assert_false(asking.done);
+    remote_come_back(1, false);
+    check(
+        &asking,
+        "[" RESULT(1, "2") "," RESULT(2, "true") "," RESULT(3, "\"1\"") "," RESULT(4, "{\"b\":"
+                                                                                      "\"2\",\"a\":"
+                                                                                      "\"1\"}") "," RESULT(
+            5, "\"pong\"") "," RESULT(6, "\"3\"") "," RESULT(7, "{}") "," RESULT(8, "true") "]\n");
+}
+
+static void a_queue_is_made_before_what_is_behind_it(void **state) {
+    struct asking asking;
+    (void)state;
+    assert_int_equal(ask(&asking, SLICE(CALL(1, "Broker.CreateRouter",
+                                             "{\"router\":\"r\",\"type\":\"fanout\"}") //
+                                        CALL(2, "Broker.CreateQueue",
+                                             "{\"queue\":\"q\",\"type\":\"memory\"}") //
+                                        CALL(3, "Broker.Bind",
+                                             "{\"router\":\"r\",\"queue\":\"q\"}") //
+                                        CALL(4, "Broker.Publish",
+                                             "{\"router\":\"r\",\"payload\":\"x\",\"id\":\"i\"}") //
+                                        CALL(5, "Broker.ListQueue", "[]"))),
+                     ERR_PENDING);
+    for (unsigned step = 0; step < 7; step++) {
+        assert_int_equal(remote_queued(), 1);
+        remote_come_back(1, false);
+    }
+    assert_int_equal(remote_queued(), 0);
+    assert_true(asking.done);
+    struct slice got = buf_slice(&asking.out);
+    assert_non_null(memmem(got.ptr, got.len, "\"queues\":1", 10));
+    assert_non_null(memmem(got.ptr, got.len, "\"queues\":[\"q\"]", 14));
+    rpc_free(&asking.request);
+    buf_done(&asking.out);
+}
+
+static void a_call_that_is_refused_is_answered_in_its_place(void **state) {
+    struct asking asking;
+    (void)state;
+    assert_int_equal(ask(&asking, SLICE("[" CALL(1, "Storage.Has", "[\"hdd\",\"a\"]") "," CALL(
+                                      2, "Storage.Nothing", "[]") "," CALL(3, "Storage.Has",
+                                                                           "[\"hdd\",\"a\"]") "]")),
+                     ERR_PENDING);
+    assert_int_equal(remote_queued(), 2);
+    remote_come_back(2, true);
+    assert_true(asking.done);
+    struct slice got = buf_slice(&asking.out);
+    const char *bad = memmem(got.ptr, got.len, "-32601", 6);
+    assert_non_null(bad);
+    assert_non_null(memmem(got.ptr, (size_t)(bad - got.ptr), RESULT(1, "false"), 38));
+    rpc_free(&asking.request);
+    buf_done(&asking.out);
+}
+
+static void a_wait_in_a_body_is_stopped(void **state) {
+    struct asking asking;
+    (void)state;
+    assert_int_equal(
+        ask(&asking, SLICE(CALL(1, "Broker.CreateQueue", "{\"queue\":\"q\",\"type\":\"memory\"}"))),
+        ERR_PENDING);
+    remote_come_back_all();
+    assert_true(asking.done);
+    rpc_free(&asking.request);
+    buf_done(&asking.out);
+    for (unsigned on_its_way = 0; on_its_way < 2; on_its_way++) {
+        assert_int_equal(
+            ask(&asking, SLICE(CALL(1, "Broker.Receive", "{\"queue\":\"q\",\"wait\":60000}"))),
+            ERR_PENDING);
+        if (!on_its_way)
+            remote_come_back_all();
+        rpc_stop(&asking.request);
+        remote_come_back_all();
+        check(&asking, RESULT(1, "{\"messages\":[]}") "\n");
+    }
+}
+
+/* ---- with a thread that answers by itself ---- */
+
+#define READS 900
+
+/* What is read comes while further calls are bound. */
+static void a_large_batch_is_answered_in_order(void **state) {
+    struct asking asking;
+    struct buf body;
+    struct buf expected;
+    (void)state;
+    for (unsigned round = 0; round < 20; round++) {
+        buf_init(&body, 1 << 22);
+        buf_init(&expected, 1 << 22);
+        buf_append_char(&body, '[');
+        buf_append_char(&expected, '[');
+        for (unsigned i = 0; i < READS; i++) {
+            bool writes = i % 100 == 0;
+            buf_printf(&body,
+                       "%s{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":\"Storage.%s\",\"params\":"
+                       "[\"hdd\",\"a\\n\"%s]}",
+                       i ? "," : "", i, writes ? "Increment" : "Get", writes ? ",1" : "");
+            unsigned number = round * READS / 100 + i / 100 + 1;
+            buf_printf(&expected, "%s{\"jsonrpc\":\"2.0\",\"result\":%s%u%s,\"id\":%u}",
+                       i ? "," : "", writes ? "" : "\"", number, writes ? "" : "\"", i);
+        }
+        buf_append(&body, SLICE("]"));
+        buf_append(&expected, SLICE("]\n"));
+        buf_append_char(&expected, '\0');
+        if (ask(&asking, buf_slice(&body)) == ERR_PENDING)
+            while (!atomic_load(&asking.done))
+                sched_yield();
+        else
+            asking.done = true;
+        check(&asking, expected.ptr);
+        buf_done(&body);
+        buf_done(&expected);
+    }
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define THREADED(name) cmocka_unit_test_setup_teardown(name, set_up_threaded, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(reads_of_a_batch_are_on_their_way_together),
+        CASE(a_queue_is_made_before_what_is_behind_it),
+        CASE(a_call_that_is_refused_is_answered_in_its_place),
+        CASE(a_wait_in_a_body_is_stopped),
+        THREADED(a_large_batch_is_answered_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
