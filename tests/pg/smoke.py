@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The tools themselves, without hati: each does what the cases rely on."""
 import http.server
+import json
 import os
-import signal
 import threading
 
+import cluster
 import haproxy
 import linear
 import netns
 import pgbouncer
 import postgres
 import process
+import workload
 from harness import Failure, check, same
 from postgres import Postgres, psql
 
@@ -167,11 +169,60 @@ def a_member_of_the_network_is_cut_off_and_healed(runner):
         database.close()
 
 
+def the_clients_find_nothing_wrong_with_one_node_on_lmdb(runner):
+    reason = haproxy.why_not()
+    if reason:
+        raise runner.skip(reason)
+    nodes = cluster.Cluster(None, 1)
+    try:
+        load = workload.Load(nodes.client, runner.seed).start()
+        load.goes_on()
+        nodes.nodes[0].restart("kill")
+        nodes.wait_ready()
+        load.goes_on()
+        load.finish(runner)
+    finally:
+        nodes.close()
+
+
+def the_clients_find_what_is_wrong(runner):
+    """Behind the clients' back an entry goes, a counter counts twice, a message comes twice."""
+    reason = haproxy.why_not()
+    if reason:
+        raise runner.skip(reason)
+    nodes = cluster.Cluster(None, 1)
+    node = nodes.nodes[0]
+    plants = (("is missing", lambda: node.request("DELETE", workload.key_path("w0-3"))),
+              ("counter 2", lambda: [node.request(
+                  "POST", workload.key_path("c2") + "?op=incr") for _ in range(3)]),
+              ("came twice", lambda: node.request(
+                  "POST", "/broker/routers/default/messages?key=work", b"p10/0000002")))
+    try:
+        for word, plant in plants:
+            load = workload.Load(nodes.client, runner.seed).start()
+            load.goes_on(count=300)
+            load.stop()
+            plant()
+            try:
+                load.finish(runner)
+            except Failure as failure:
+                check(word in str(failure), "%r does not say %r" % (str(failure), word))
+            else:
+                raise Failure("nobody finds that an entry %s" % word)
+            node.request("POST", "/rpc", json.dumps(
+                {"jsonrpc": "2.0", "id": 1, "method": "Storage.FlushAll", "params": ["hdd"]}),
+                workload.JSON)
+            for key in ("c2", "c3", "shared"):
+                node.request("DELETE", workload.key_path(key))
+            for queue in workload.QUEUES:
+                node.request("DELETE", "/broker/queues/%s" % queue)
+    finally:
+        nodes.close()
+
+
 CASES = [the_checker_finds_planted_faults, a_database_ends_and_comes_back,
          a_synchronous_standby_takes_over, a_replica_lags, pgbouncer_passes_on,
-         haproxy_leaves_out_who_drains, a_member_of_the_network_is_cut_off_and_healed]
+         haproxy_leaves_out_who_drains,
+         the_clients_find_nothing_wrong_with_one_node_on_lmdb,
+         the_clients_find_what_is_wrong, a_member_of_the_network_is_cut_off_and_healed]
 
-
-def run(runner):
-    for case in CASES:
-        runner.case(case.__name__, case)
