@@ -16,11 +16,12 @@ enum {
     KEYS_END = TXN_END SQL_KEYS(X),
     MESSAGES_END = KEYS_END SQL_MESSAGES(X),
     TOPOLOGY_END = MESSAGES_END SQL_TOPOLOGY(X),
-    QUEUES_END = TOPOLOGY_END SQL_QUEUES(X)
+    QUEUES_END = TOPOLOGY_END SQL_QUEUES(X),
+    MIGRATE_END = QUEUES_END SQL_MIGRATE(X)
 #undef X
 };
 
-_Static_assert(QUEUES_END == (int)SQL_COUNT, "a list of statements is missing");
+_Static_assert(MIGRATE_END == (int)SQL_COUNT, "a list of statements is missing");
 
 const struct sql *sql_row(enum sql_number number) {
     int at = (int)number;
@@ -32,7 +33,9 @@ const struct sql *sql_row(enum sql_number number) {
         return &sql_messages[at - KEYS_END];
     if (at < TOPOLOGY_END)
         return &sql_topology[at - MESSAGES_END];
-    return &sql_queues[at - TOPOLOGY_END];
+    if (at < QUEUES_END)
+        return &sql_queues[at - TOPOLOGY_END];
+    return &sql_migrate[at - QUEUES_END];
 }
 
 static void append_identifier(struct buf *to, const char *name) {

@@ -16,6 +16,8 @@ struct sql {
     const char *why;     /* one sentence for docs/sql.md */
     bool postgres_alone; /* never sent to another kind of database */
     bool is_definition;  /* of tables and indexes: sent unprepared, while migrating */
+    bool is_offline;     /* on a connection of its own: `{d}` is the database, `{f}` the schema that
+                            is imported */
 };
 
 /* Statements by number; X(symbol) of every list below. */
@@ -40,17 +42,23 @@ struct sql {
     X(COUNTERS_READ) X(COUNTERS_SWEEP) X(ROUTER_COUNTERS_PUT) X(ROUTER_COUNTERS_READ) \
     X(NODE_PUT) X(NODES_READ) X(NODE_LEAVE) X(NODES_SWEEP) X(LEASES_READ) X(MESSAGES_READY) \
     X(MESSAGES_MOVE) X(MESSAGES_TO_MEMORY) X(MESSAGES_TO_HDD) X(MESSAGES_DROP)
+#define SQL_MIGRATE(X) \
+    X(VERSION_READ) X(SCHEMA_MAKE) X(LOCK_TABLE) X(VERSION_TABLE) X(VERSION_FIRST) X(LEASE_TAKE) \
+    X(LEASE_END) X(VERSION_STEP) X(TUNE_ASK) X(TUNE_SEQSCAN) X(TUNE_BITMAPSCAN) X(TUNE_SORT) \
+    X(TUNE_JIT) X(TUNE_KV) X(TUNE_KV_MEM) X(TUNE_MSG) X(TUNE_MSG_MEM) X(TUNE_OP) \
+    X(IMPORT_READ) X(IMPORT_WRITE)
 /* clang-format on */
 
 enum sql_number {
 #define X(symbol) SQL_##symbol,
-    SQL_TXN(X) SQL_KEYS(X) SQL_MESSAGES(X) SQL_TOPOLOGY(X) SQL_QUEUES(X)
+    SQL_TXN(X) SQL_KEYS(X) SQL_MESSAGES(X) SQL_TOPOLOGY(X) SQL_QUEUES(X) SQL_MIGRATE(X)
 #undef X
         SQL_COUNT
 };
 
 /* One row per number; the files sql_*.c each fill theirs. */
-extern const struct sql sql_txn[], sql_keys[], sql_messages[], sql_topology[], sql_queues[];
+extern const struct sql sql_txn[], sql_keys[], sql_messages[], sql_topology[], sql_queues[],
+    sql_migrate[];
 
 /* The texts of one schema, ready to be sent. */
 struct sql_text {
