@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/err.h"
 
+#include <stddef.h>
+
 struct err_row {
     const char *word;
     const char *text;
@@ -36,4 +38,8 @@ int err_http_status(enum err err) {
 
 int err_rpc_code(enum err err) {
     return row_of(err)->rpc_code;
+}
+
+const char *err_outcome(enum err err) {
+    return err == ERR_TIMEOUT ? "unknown" : err == ERR_UNAVAILABLE ? "not-applied" : NULL;
 }

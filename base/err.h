@@ -52,6 +52,9 @@ const char *err_word(enum err err);
 const char *err_text(enum err err);
 /* HTTP status of the failure. Any thread. */
 int err_http_status(enum err err);
+/* Of a call that was not carried out for want of a store: "unknown" where it may have been done all
+ * the same, "not-applied" where not; NULL for other failures. Static. Any thread. */
+const char *err_outcome(enum err err);
 /* JSON-RPC 2.0 error code of the failure. Any thread. */
 int err_rpc_code(enum err err);
 

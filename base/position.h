@@ -16,6 +16,11 @@ struct position {
     char reached[POSITION_MAX];
 };
 
+/* Of two words of one store the longer is the newer; of one length, the greater in byte order. */
+static inline bool position_is_newer(struct slice a, struct slice b) {
+    return a.len != b.len ? a.len > b.len : slice_compare(a, b) > 0;
+}
+
 static inline struct slice position_reached(const struct position *position) {
     return slice_make(position->reached, position->reached_len);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "handlers/ops.h"
+#include "handlers/position.h"
 
 void call_init(struct call *call, struct core *core, const struct auth_grant *grant,
                struct arena *arena, int64_t now_ms) {
@@ -14,6 +15,7 @@ void call_init(struct call *call, struct core *core, const struct auth_grant *gr
     call->arena = arena;
     call->now_ms = now_ms;
     call->want_etag = false;
+    call->want_existed = false;
     call->err = OK;
     call->detail = NULL;
     call->wake = NULL;
@@ -62,6 +64,8 @@ static enum err authorise(const struct call *call) {
 
 enum err call_run(struct call *call) {
     enum err err = authorise(call);
+    if (!err && call->position.want.len)
+        err = position_check(call);
     if (!err)
         err = call->op->run(call);
     if (err != ERR_PENDING) /* a pending call may be finished and gone by now */

@@ -48,6 +48,7 @@ struct call {
     struct arena *arena;      /* everything of this call; the door frees it after rendering */
     int64_t now_ms;           /* wall clock */
     bool want_etag;           /* the door shows the ETag of what a write stored */
+    bool want_existed;        /* the door tells whether a set found an entry (reply.created) */
     struct position position; /* the causal context it came with, and that of its answer */
     struct args args;
     struct reply reply;

@@ -109,5 +109,7 @@ bool render_error_data(struct buf *to, const struct call *call) {
         buf_append(to, SLICE(",\"index\":"));
         buf_append_u64(to, call->reply.index);
     }
+    if (err_outcome(call->err))
+        buf_printf(to, ",\"outcome\":\"%s\"", err_outcome(call->err));
     return buf_append_char(to, '}') && !to->failed;
 }

@@ -71,6 +71,7 @@ enum err op_storage_set(struct call *call) {
     struct kv_op *op = one_op(call, KV_SET);
     op->value = call->args.value;
     op->content_type = call->args.content_type;
+    op->want_existed = call->want_existed;
     if (call->args.revision_given) {
         op->condition = KV_IF_REVISION;
         op->if_revision = call->args.if_revision;

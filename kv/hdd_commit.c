@@ -103,7 +103,7 @@ static enum err look(struct kv_stage *stage, const struct kv_op *op, uint32_t sp
     if (op->action == KV_INCREMENT || op->action == KV_TOUCH)
         want |= KV_WANT_VALUE | KV_WANT_TYPE;
     *ret_entry = NULL;
-    if (op->action == KV_SET && op->condition == KV_ALWAYS)
+    if (op->action == KV_SET && op->condition == KV_ALWAYS && !op->want_existed)
         return OK;
     enum err err = hdd_find(hdd, space, op->ref.key, UINT64_MAX, hdd->pending_flush_seq, want,
                             &hdd->scratch, room);

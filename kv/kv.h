@@ -68,10 +68,11 @@ struct kv_op {
     uint64_t if_revision;
     const uint8_t (*etags)[HASH_MD5_BYTES];
     unsigned etag_count;
+    bool want_existed; /* KV_SET: existed is wanted, which hdd has to look for */
     /* outcome */
     enum err err;
-    bool existed;      /* there was a live entry before (a KV_SET on hdd without a condition does
-                          not look: false) */
+    bool existed;      /* there was a live entry before (a KV_SET on hdd with neither condition nor
+                          want_existed does not look: false) */
     uint64_t revision; /* of the entry as written */
     int64_t number;    /* KV_INCREMENT: the new number */
 };

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "server/config_value.h"
+#include "server/kvstore_view.h"
 
 #define FILE_BYTES_MAX 65536
 #define NAME_BYTES_MAX 64
+#define VIEW_BYTES_MAX (4U << 20)
 
 enum kind {
     KIND_BOOL,
@@ -98,6 +100,9 @@ static const struct option options[] = {
      "without secret or key serve everybody, not only this machine"},
     {"default-workspace", "UUID", KIND_UUID, AT(default_workspace), 0, 0,
      "workspace where none is named (11111111-2222-3333-4444-555555555555)"},
+    {"view", "LIST", KIND_TEXT, AT(view), 0, 0,
+     "nodes of /kv-store, host:port,...; until a view change (this one)"},
+    {"repl-factor", "N", KIND_COUNT, AT(repl_factor), 1, 4096, "nodes to a shard of that view (1)"},
     {"log-level", "LEVEL", KIND_LEVEL, AT(log_level), 0, 0,
      "debug, info, warn, error or off (info)"},
     {"engine", "URL", KIND_DATABASE, AT(engine), 0, 0,
@@ -112,13 +117,13 @@ static const struct option options[] = {
     {"engine-timeout", "TIME", KIND_MS, AT(engine_timeout_ms), 0, 0,
      "a call to it that takes longer is answered UNAVAILABLE (5s)"},
     {"advertise", "HOST:PORT", KIND_ADDRESS, AT(advertise), 0, 0,
-     "where other nodes of the engine reach this one by HTTP"},
+     "where other nodes reach this one by HTTP"},
 };
 
 #define OPTION_COUNT (sizeof options / sizeof options[0])
 
 /* Other names in the environment. */
-static const struct {
+static const struct other_name {
     const char *name, *option;
 } also[] = {
     {"HULY_BIND_HOST", "rpc-host"},
@@ -127,6 +132,14 @@ static const struct {
     {"HULY_DEFAULT_WORKSPACE_UUID", "default-workspace"},
     {"HULY_DB_CONNECTION", "engine"},
     {"HULY_DB_SCHEME", "engine-schema"},
+};
+
+/* Names of key-value-store's, which are ours only where it says which nodes there are: PORT and
+ * ADDRESS mean many things to many programs. */
+static const struct other_name names_with_view[] = {
+    {"PORT", "rpc-port"},
+    {"VIEW", "view"},
+    {"REPL_FACTOR", "repl-factor"},
 };
 
 /* The secret itself may stand in the environment; never in a flag, which everybody on the machine
@@ -290,6 +303,7 @@ static void set_defaults(struct config *config) {
         .idle_timeout_ms = 120000,
         .request_timeout_ms = 30000,
         .drain_timeout_ms = 10000,
+        .repl_factor = 1,
         .log_level = LOG_INFO,
         .engine_connections = 10,
         .engine_timeout_ms = 5000,
@@ -332,14 +346,40 @@ static enum err read_secret(const struct reader *reader, const char *name) {
     return OK;
 }
 
-static enum err read_environment(const struct reader *reader) {
+static enum err read_names(const struct reader *reader, const struct other_name *names,
+                           size_t count) {
     enum err err = OK;
-    for (size_t i = 0; !err && i < sizeof also / sizeof also[0]; i++) {
-        const char *value = getenv(also[i].name);
-        const struct option *option = find_option(slice_of_cstr(also[i].option));
+    for (size_t i = 0; !err && i < count; i++) {
+        const char *value = getenv(names[i].name);
+        char where[NAME_BYTES_MAX];
+        snprintf(where, sizeof where, "by %s in the environment, ", names[i].name);
+        const struct option *option = find_option(slice_of_cstr(names[i].option));
         if (value && !is_left_empty(option, value))
-            err = put(reader, option, value, "by the HULY_ environment, ");
+            err = put(reader, option, value, where);
     }
+    return err;
+}
+
+/* ADDRESS may have a port, or is at PORT. */
+static enum err read_names_with_view(const struct reader *reader) {
+    const char *address = getenv("ADDRESS");
+    char text[CONFIG_SELF_BYTES];
+    enum err err =
+        read_names(reader, names_with_view, sizeof names_with_view / sizeof names_with_view[0]);
+    if (err || !address || !address[0])
+        return err;
+    if (!config_value_address(address))
+        snprintf(text, sizeof text, "%s", address);
+    else
+        snprintf(text, sizeof text, "%s:%u", address, reader->config->rpc_port);
+    return put(reader, find_option(SLICE("advertise")), text, "by ADDRESS in the environment, ");
+}
+
+static enum err read_environment(const struct reader *reader) {
+    enum err err = read_names(reader, also, sizeof also / sizeof also[0]);
+    const char *view = getenv("VIEW");
+    if (!err && view && view[0])
+        err = read_names_with_view(reader);
     for (size_t i = 0; !err && i < sizeof secret_names / sizeof secret_names[0]; i++)
         err = read_secret(reader, secret_names[i]);
     for (size_t i = 0; !err && i < OPTION_COUNT; i++) {
@@ -433,6 +473,19 @@ static enum err each_flag(const struct reader *reader, int argc, char **argv,
     return OK;
 }
 
+static enum err check_view(const struct reader *reader) {
+    const struct config *config = reader->config;
+    struct kvstore_view view;
+    struct arena arena;
+    if (!config->view)
+        return OK;
+    arena_init(&arena, VIEW_BYTES_MAX);
+    const char *why =
+        kvstore_view_of_list(slice_of_cstr(config->view), config->repl_factor, &arena, &view);
+    arena_done(&arena);
+    return why ? fail(reader, "view: %s", why) : OK;
+}
+
 static enum err check_whole(const struct reader *reader) {
     struct config *config = reader->config;
     if (!config->tcp && !config->rpc)
@@ -454,7 +507,7 @@ static enum err check_whole(const struct reader *reader) {
         return fail(reader, "engine-timeout: 100 ms at least");
     if (config->engine_read && !config->engine)
         return fail(reader, "engine-read: there are no replicas without an engine");
-    return OK;
+    return check_view(reader);
 }
 
 enum err config_read(int argc, char **argv, struct config *ret_config, char *ret_why,

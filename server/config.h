@@ -9,6 +9,8 @@
 #include "engine/engine.h"
 #include "kv/kv.h"
 
+#define CONFIG_SELF_BYTES 300 /* of host:port and its NUL */
+
 struct config {
     bool tcp, rpc; /* which listeners start */
     char *tcp_host;
@@ -37,6 +39,8 @@ struct config {
     char *secret;               /* NUL-ended; NULL: none */
     char *public_key_pem;
     char *jwt_audience, *jwt_issuer;
+    char *view;           /* of /kv-store: host:port parted by commas; NULL: this node alone */
+    unsigned repl_factor; /* members of the view to a shard */
     bool allow_weak_secret;
     bool no_auth;
     struct uuid default_workspace;
@@ -55,6 +59,8 @@ struct config {
 enum err config_read(int argc, char **argv, struct config *ret_config, char *ret_why,
                      size_t why_bytes) MUST_USE;
 void config_done(struct config *config);
+/* host:port of the HTTP door as others reach it. port: where it listens. */
+void config_self(const struct config *config, unsigned port, char *ret_self, size_t self_bytes);
 /* The option table as help text. */
 void config_print_help(void);
 

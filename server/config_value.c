@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/config_value.h"
 
+#include <stdio.h>
 #include <strings.h>
 
 static bool is_one_of(const char *text, const char *const *words) {
@@ -174,4 +175,17 @@ const char *config_value_address(const char *text) {
     static const char of_hosts[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     return strspn(text, of_hosts) == len ? NULL : expected;
+}
+
+static bool is_any_host(const char *host) {
+    return !host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ||
+           strcmp(host, "[::]") == 0;
+}
+
+void config_self(const struct config *config, unsigned port, char *ret_self, size_t self_bytes) {
+    const char *host = is_any_host(config->rpc_host) ? "127.0.0.1" : config->rpc_host;
+    if (config->advertise)
+        snprintf(ret_self, self_bytes, "%s", config->advertise);
+    else
+        snprintf(ret_self, self_bytes, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
 }

@@ -118,6 +118,8 @@ static enum MHD_Result run(struct http_request *request) {
         return http_rpc_run(request);
     case TARGET_STREAM:
         return rest_stream_run(request);
+    case TARGET_KVSTORE:
+        return kvstore_run(request);
     case TARGET_READY:
         return reply_ready(request);
     case TARGET_STATUS:
@@ -244,6 +246,7 @@ enum err http_server_start(const struct config *config, struct core *core,
         free_server(server);
         return err;
     }
+    server->port = *ret_port;
     err = start_threads(server);
     if (err) {
         snprintf(ret_why, why_bytes, "http: cannot start its threads");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The first look at a request: headers, route, token, size. libmicrohttpd closes the connection
  * after an answer that comes before the body was read, so most refusals wait until it was. */
+#include "server/causal.h"
 #include "server/http_raw.h"
 #include "server/http_request.h"
 
@@ -59,7 +60,8 @@ static bool is_open(const struct http_request *request) {
 
 static bool takes_json(const struct http_request *request) {
     const struct op *op = request->match.op;
-    return request->match.target == TARGET_RPC || (op && (op->flags & OP_JSON_BODY));
+    return request->match.target == TARGET_RPC || request->match.target == TARGET_KVSTORE ||
+           (op && (op->flags & OP_JSON_BODY));
 }
 
 static enum err judge(struct http_request *request, struct slice path) {
@@ -78,6 +80,15 @@ static enum err judge(struct http_request *request, struct slice path) {
     if (request->match.target == TARGET_RPC && !http_rpc_accepts(request->headers.content_type))
         return ERR_UNSUPPORTED_TYPE;
     return OK;
+}
+
+/* What /kv-store makes of a header that is no context depends on the body. */
+static void judge_context(struct http_request *request) {
+    causal_read(request);
+    if (!request->bad_causal || request->refusal || request->match.target == TARGET_KVSTORE)
+        return;
+    request->refusal = ERR_INVALID_REQUEST;
+    request->refusal_why = "Causal-Context is no causal context";
 }
 
 static void set_deadline(struct http_request *request, uint64_t announced_bytes) {
@@ -118,6 +129,8 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
     request->is_1_1 = version[7] == '1';
     request->method = http_method_of(slice_of_cstr(method));
     request->refusal = judge(request, path);
+    if (request->method != HTTP_OPTIONS && !is_open(request))
+        judge_context(request);
     uint64_t announced_bytes = headers->transfer_encodings ? UINT64_MAX
                                : headers->content_lengths
                                    ? http_content_length(headers->content_length)

@@ -67,6 +67,8 @@ void http_headers_add(struct http_headers *headers, struct slice name, struct sl
     case 14:
         if (is(name, SLICE("Content-Length")))
             keep(&headers->content_length, &headers->content_lengths, value);
+        else if (is(name, SLICE("Causal-Context")))
+            keep(&headers->causal_context, &headers->causal_contexts, value);
         break;
     case 17:
         if (is(name, SLICE("Transfer-Encoding")))
@@ -123,6 +125,8 @@ const char *http_guard_check(const struct http_headers *headers, struct slice me
         return "Content-Type stands twice";
     if (headers->if_matches > 1 || headers->if_none_matches > 1)
         return "a condition stands twice";
+    if (headers->causal_contexts > 1)
+        return "Causal-Context stands twice";
     return check_body(headers, is_1_1);
 }
 

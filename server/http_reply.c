@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
-#include "server/http_request.h"
+#include "server/causal.h"
 
 #define PROBLEM_BYTES_MAX 4096U
 #define REQUEST_ID_BYTES 129U
-#define EXPOSED "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id, Retry-After"
+#define EXPOSED                                                                                    \
+    "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id, Retry-After, Causal-Context"
 #define TAKEN                                                                                      \
     "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, Causal-Context, "         \
     "Last-Event-ID, Cache-Control"
@@ -55,6 +56,7 @@ enum MHD_Result http_reply(struct http_request *request, unsigned status,
     bool close =
         request->close || atomic_load_explicit(&request->server->stopping, memory_order_relaxed);
     if (add_request_id(request, response) && add_origin(request, response) &&
+        causal_add(request, response) &&
         (!close || http_add_header(response, MHD_HTTP_HEADER_CONNECTION, "close")))
         result = MHD_queue_response(request->connection, status, response);
     MHD_destroy_response(response);
@@ -109,7 +111,9 @@ static bool add_error_headers(const struct http_request *request, enum err err,
         http_route_allow(request->match.methods, allow);
         return http_add_header(response, MHD_HTTP_HEADER_ALLOW, allow);
     case ERR_TIMEOUT:
-        return http_add_header(response, "Hati-Outcome", "unknown");
+    case ERR_UNAVAILABLE: /* a probe is no operation */
+        return request->match.target >= TARGET_STATUS ||
+               http_add_header(response, "Hati-Outcome", err_outcome(err));
     case ERR_QUEUE_FULL:
         return http_add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     default:
@@ -118,19 +122,23 @@ static bool add_error_headers(const struct http_request *request, enum err err,
 }
 
 enum MHD_Result http_reply_error(struct http_request *request, enum err err, const char *detail) {
-    bool is_rpc = request->match.target == TARGET_RPC;
+    enum http_target target = request->match.target;
+    const char *type = "application/json";
     struct buf text;
     buf_init(&text, PROBLEM_BYTES_MAX);
-    if (is_rpc)
+    if (target == TARGET_RPC)
         (void)rpc_append_error(&text, err, detail ? detail : err_text(err));
+    else if (target == TARGET_KVSTORE)
+        kvstore_append_error(&text, request, err, detail);
     else
         append_problem(&text, err, detail, err == ERR_TIMEOUT ? -1 : index_of(request));
+    if (target != TARGET_RPC && target != TARGET_KVSTORE)
+        type = "application/problem+json";
     struct MHD_Response *response =
         text.failed ? NULL
                     : MHD_create_response_from_buffer(text.len, text.ptr, MHD_RESPMEM_MUST_COPY);
     buf_done(&text);
-    if (response && !(http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-                                      is_rpc ? "application/json" : "application/problem+json") &&
+    if (response && !(http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) &&
                       add_error_headers(request, err, response))) {
         MHD_destroy_response(response);
         response = NULL;

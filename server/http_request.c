@@ -27,6 +27,9 @@ static void release_memory(struct http_request *request) {
         rest_list_free(request->list);
     if (request->messages)
         rest_messages_free(request->messages);
+    if (request->kvstore)
+        kvstore_free(request->kvstore);
+    request->kvstore = NULL;
     request->rpc_used = false;
     request->list = NULL;
     request->messages = NULL;

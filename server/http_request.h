@@ -22,6 +22,7 @@
 
 struct http_request;
 struct json_t;
+struct kvstore;
 struct rest_list;
 struct rest_messages;
 struct rest_stream;
@@ -31,6 +32,7 @@ struct http_server {
     struct core *core;
     struct MHD_Daemon *daemon;
     int listen_fd;
+    unsigned port;
     bool loopback_only;
     bool raw_checks; /* the library is the one whose parsing http_raw.c knows */
     size_t rpc_body_max;
@@ -71,6 +73,8 @@ struct http_request {
     bool close;      /* the answer ends the connection */
     bool failed;     /* was answered with an error */
     bool is_1_1;
+    bool has_causal; /* it came with a header Causal-Context, so its answer has one */
+    bool bad_causal; /* that header is no context */
     enum http_method method;
     enum err refusal; /* answered once the body is read */
     const char *refusal_why;
@@ -81,6 +85,8 @@ struct http_request {
     struct http_headers headers;
     struct http_match match;
     const struct auth_grant *grant;
+    struct slice causal;  /* the word of the context it came with */
+    struct slice reached; /* that of its answer; empty: not known */
     struct buf body;
     struct arena arena;
     struct json_t *json; /* a body that is a JSON object: arguments point into it */
@@ -90,6 +96,7 @@ struct http_request {
     struct rest_list *list; /* a listing that is streamed */
     struct rest_messages *messages;
     struct rest_stream *stream;
+    struct kvstore *kvstore; /* of an answer that takes several calls */
     /* After http_unpark: answers with the result. */
     enum MHD_Result (*finish)(struct http_request *request);
     struct auth_grant own_grant;
@@ -150,6 +157,11 @@ bool http_add_header(struct MHD_Response *response, const char *name, const char
 /* Serve their routes once the body is there. */
 enum MHD_Result rest_run(struct http_request *request);     /* rest.c */
 enum MHD_Result http_rpc_run(struct http_request *request); /* http_rpc.c */
+enum MHD_Result kvstore_run(struct http_request *request);  /* kvstore.c */
+/* How /kv-store tells a failure. (kvstore.c) */
+void kvstore_append_error(struct buf *to, const struct http_request *request, enum err err,
+                          const char *detail);
+void kvstore_free(struct kvstore *state); /* kvstore_shards.c */
 /* Is this a type that JSON-RPC comes in? Empty is fine. */
 bool http_rpc_accepts(struct slice content_type);
 

@@ -146,7 +146,7 @@ static enum err find_own(struct slice path, enum http_method method, struct http
         to->methods = HTTP_GET | HTTP_HEAD | HTTP_OPTIONS;
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
     }
-    return ERR_UNKNOWN_COMMAND;
+    return kvstore_find(path, method, to);
 }
 
 enum err http_route_find(struct slice path, enum http_method method, struct http_match *ret_match) {

@@ -19,20 +19,32 @@ enum http_method {
 };
 
 enum http_target {
-    TARGET_OP,     /* a row */
-    TARGET_RPC,    /* JSON-RPC */
-    TARGET_STREAM, /* events of a queue, whose name is the part */
-    TARGET_STATUS, /* from here on open to all */
+    TARGET_OP,      /* a row */
+    TARGET_RPC,     /* JSON-RPC */
+    TARGET_STREAM,  /* events of a queue, whose name is the part */
+    TARGET_KVSTORE, /* what stands below /kv-store */
+    TARGET_STATUS,  /* from here on open to all */
     TARGET_HEALTH,
     TARGET_READY
+};
+
+/* What of /kv-store; a key or the number of a shard is the part. */
+enum http_kvstore {
+    KVSTORE_NONE, /* unknown */
+    KVSTORE_KEY,
+    KVSTORE_COUNT,
+    KVSTORE_SHARDS,
+    KVSTORE_SHARD,
+    KVSTORE_VIEW_CHANGE
 };
 
 /* What a path stands for. Parts are as they came: still percent-encoded. */
 struct http_match {
     enum http_target target;
     const struct op *op; /* TARGET_OP */
-    unsigned methods;    /* what the path serves, bits; OPTIONS and HEAD included */
-    int payload;         /* the parameter that the body is; -1: none */
+    enum http_kvstore kvstore;
+    unsigned methods; /* what the path serves, bits; OPTIONS and HEAD included */
+    int payload;      /* the parameter that the body is; -1: none */
     unsigned part_count;
     uint8_t params[HTTP_ROUTE_PARTS_MAX]; /* which parameter of the row a part is */
     struct slice parts[HTTP_ROUTE_PARTS_MAX];
@@ -48,6 +60,10 @@ enum http_method http_method_of(struct slice name);
  * ret_match->methods and target are set. OPTIONS is fine on every known path. Any thread. */
 enum err http_route_find(struct slice path, enum http_method method,
                          struct http_match *ret_match) MUST_USE;
+
+/* The same for what stands below /kv-store; target is set where a path does, known or not.
+ * (kvstore.c) */
+enum err kvstore_find(struct slice path, enum http_method method, struct http_match *to) MUST_USE;
 
 /* Writes methods as "GET, HEAD, OPTIONS". */
 void http_route_allow(unsigned methods, char ret_allow[HTTP_ALLOW_BYTES]);

@@ -3,6 +3,7 @@
  * storage operations are written here, those of the broker's in rest_broker.c. */
 #include <stdio.h>
 
+#include "server/causal.h"
 #include "server/rest.h"
 #include "server/rest_condition.h"
 
@@ -112,6 +113,8 @@ static enum MHD_Result reply_deleted(struct http_request *request) {
 
 static enum MHD_Result finish(struct http_request *request) {
     struct call *call = &request->call;
+    if (request->has_causal)
+        causal_reach(request);
     if (call->err)
         return http_reply_error(request, call->err, call_detail(call));
     if (call->op->flags & OP_BROKER)
@@ -152,6 +155,8 @@ enum MHD_Result rest_run(struct http_request *request) {
     call_set_op(call, request->match.op);
     request->has_call = true;
     call->want_etag = true;
+    call->position.want = request->causal;
+    call->position.ask = request->has_causal;
     call->wake = wake;
     call->context = request;
     enum err err = rest_bind(request);

@@ -8,8 +8,7 @@
 /* A value is any bytes: a \u0000 in a string is one of them. */
 #define LOAD_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 
-/* NULL and the failure in the call where the text is no JSON object. */
-static json_t *load_object(struct call *call, struct slice text, const char *what) {
+json_t *rest_load_object(struct call *call, struct slice text, const char *what) {
     size_t max_bytes = (size_t)call->core->payload_limit_bytes * 16 + (1U << 20);
     json_error_t error;
     if (!text_json_depth_ok(text, RPC_DEPTH_MAX)) {
@@ -73,7 +72,7 @@ static enum err drop_given(struct http_request *request, json_t *object) {
 enum err rest_bind_json(struct http_request *request) {
     struct call *call = &request->call;
     struct slice body = buf_slice(&request->body);
-    request->json = load_object(call, body.len ? body : SLICE("{}"), "the body");
+    request->json = rest_load_object(call, body.len ? body : SLICE("{}"), "the body");
     if (!request->json)
         return call->err;
     enum err err = drop_given(request, request->json);
@@ -81,7 +80,7 @@ enum err rest_bind_json(struct http_request *request) {
 }
 
 enum err rest_bind_headers(struct call *call, unsigned index, struct slice text) {
-    json_t *object = load_object(call, text, "headers");
+    json_t *object = rest_load_object(call, text, "headers");
     if (!object)
         return call->err;
     enum err err = rpc_bind_headers(call, index, object);

@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 #include "handlers/bind.h"
+#include "handlers/position.h"
 #include "handlers/render.h"
+#include "server/causal.h"
 #include "server/rest.h"
 
 #define CHUNK_BYTES 16384U /* rendered at a time */
@@ -231,7 +233,9 @@ static enum err bind_request(struct http_request *request) {
 static enum err check_request(struct http_request *request) {
     struct call *call = &request->call;
     enum err err = auth_allows(call->grant, AUTH_BROKER_CONSUME, call->args.queue, request->now_ms);
-    return err ? (call->err = err) : OK;
+    call->position.want = request->causal;
+    call->position.ask = request->has_causal;
+    return err ? (call->err = err) : position_check(call);
 }
 
 static enum err open_stream(struct http_request *request) {
@@ -256,6 +260,8 @@ static enum err open_stream(struct http_request *request) {
 
 static enum MHD_Result begin(struct http_request *request) {
     enum err err = request->call.err;
+    if (request->has_causal)
+        causal_reach(request);
     if (!err)
         err = open_stream(request);
     if (err)

@@ -121,6 +121,7 @@ static void answer(struct rpc *rpc, struct rpc_item *item) {
 }
 
 static void finish_item(struct rpc *rpc, struct rpc_item *item) {
+    rpc_item_reached(rpc->request, item);
     answer(rpc, item);
     if (item->good)
         call_release(&item->call, false); /* what was not answered */

@@ -27,6 +27,7 @@ struct rpc_request {
                         notifications */
     const struct uuid *workspace; /* defaults of this caller (USE); NULL: the core's */
     struct slice ns;              /* empty: `default` */
+    struct position position;     /* the causal context of every call; reached has all of them */
     void (*done)(
         struct rpc_request *request); /* from any thread, once, where pending; no blocking */
     void *context;

@@ -45,6 +45,8 @@ static void append_data(struct buf *out, enum err err, const char *detail, int64
         buf_append(out, SLICE(",\"limit\":"));
         buf_append_i64(out, limit);
     }
+    if (err_outcome(err))
+        buf_printf(out, ",\"outcome\":\"%s\"", err_outcome(err));
     buf_append_char(out, '}');
 }
 

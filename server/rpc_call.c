@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One request object: what makes it valid, which operation it asks for, and as whom it is
  * answered. */
+#include "handlers/position.h"
 #include "server/rpc_internal.h"
 
 static void refuse(struct rpc_item *item, enum err err, const char *detail) {
@@ -16,6 +17,20 @@ static void init_call(struct rpc_item *item, struct rpc_request *request, struct
     if (request->ns.len)
         call->args.ns = request->ns;
     call->args.key = (struct slice){NULL, 0};
+    call->position.want = request->position.want;
+    call->position.ask = request->position.ask;
+}
+
+void rpc_item_reached(struct rpc_request *request, const struct rpc_item *item) {
+    char room[POSITION_MAX];
+    struct position *position = &request->position;
+    if (!position->ask || !item->good)
+        return;
+    struct slice word = call_position(&item->call, room);
+    if (!position_is_newer(word, position_reached(position)))
+        return;
+    memcpy(position->reached, word.ptr, word.len);
+    position->reached_len = (uint8_t)word.len;
 }
 
 /* False where the id is nothing an id can be. */

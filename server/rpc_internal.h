@@ -66,6 +66,8 @@ enum err rpc_bind_members(struct call *call, json_t *object, const char *but) MU
 enum err rpc_bind_list(struct call *call, const struct param *param, json_t *list) MUST_USE;
 enum err rpc_bind_headers(struct call *call, unsigned index, const json_t *headers) MUST_USE;
 
+/* An item is finished: what its call reached, the request did. */
+void rpc_item_reached(struct rpc_request *request, const struct rpc_item *item);
 /* Messages of a finished call that is answered: the door decides (rpc_release). */
 void rpc_hold(struct rpc_request *request, struct call *call);
 /* Those held since `until` go back to their queues: their answer is not sent. */

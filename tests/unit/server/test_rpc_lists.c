@@ -156,7 +156,9 @@ static void test_a_batch_is_durable_or_nothing(void **state) {
                "a batch is of type hdd"));
     ASK("Storage.Batch", "{\"ops\":[],\"type\":\"hdd\"}", RESULT("{\"results\":[]}", "1") "\n");
     ASK("Storage.Batch", "{\"ops\":[{\"op\":\"delete\",\"key\":\"a\"}]}",
-        DETAIL("-32007", "UNAVAILABLE: the server cannot do this now", "there is no hdd storage"));
+        "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32007,\"message\":"
+        "\"UNAVAILABLE: the server cannot do this now\",\"data\":"
+        "{\"detail\":\"there is no hdd storage\",\"outcome\":\"not-applied\"}},\"id\":1}\n");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_broker, close_broker)

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#include "handlers/position.h"
+
+#include <stdio.h>
+
+#define REVISION_DIGITS_MAX 20U
+
+static bool is_word_char(char c) {
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    return letter || (c != '\0' && strchr("._:/+=-", c) != NULL);
+}
+
+bool position_is_word(struct slice word) {
+    for (size_t i = 0; i < word.len; i++)
+        if (!is_word_char(word.ptr[i]))
+            return false;
+    return word.len > 0 && word.len <= POSITION_MAX;
+}
+
+/* A revision that no counter holds is one that is not reached, as any other of the future. */
+static bool is_reached_here(struct kv *kv, struct slice word) {
+    uint64_t wanted = 0;
+    if (word.len < 2 || word.len > REVISION_DIGITS_MAX + 1 || word.ptr[0] != 'r')
+        return false;
+    for (size_t i = 1; i < word.len; i++) {
+        unsigned digit = (unsigned)(uint8_t)word.ptr[i] - '0';
+        if (digit > 9 || __builtin_mul_overflow(wanted, 10U, &wanted) ||
+            __builtin_add_overflow(wanted, digit, &wanted))
+            return false;
+    }
+    return wanted <= kv_revision(kv);
+}
+
+enum err position_check(struct call *call) {
+    struct kv *kv = call->core->kv;
+    if (call->position.want.len == 0 || kv_is_remote(kv) ||
+        is_reached_here(kv, call->position.want))
+        return OK;
+    return call_fail(call, ERR_UNAVAILABLE, "the causal context asks for a state not reached here");
+}
+
+struct slice call_position(const struct call *call, char room[POSITION_MAX]) {
+    const struct position *position = &call->position;
+    struct kv *kv = call->core->kv;
+    if (kv_is_remote(kv))
+        return position->reached_len ? position_reached(position) : position->want;
+    if (position->want.len && !is_reached_here(kv, position->want))
+        return position->want;
+    int len = snprintf(room, POSITION_MAX, "r%llu", (unsigned long long)kv_revision(kv));
+    return slice_make(room, (size_t)len);
+}
