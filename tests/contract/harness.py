@@ -41,7 +41,7 @@ class Server:
     engine = os.environ.get("HATI_TEST_ENGINE_URL")
     prefix = ()  # what comes before the binary
 
-    def __init__(self, *flags, env=None, keep=None):
+    def __init__(self, *flags, env=None, keep=None, schema=None):
         self.dir = keep or tempfile.mkdtemp(prefix="hati-contract-")
         self.env = dict(os.environ)
         for name in list(self.env):
@@ -49,7 +49,7 @@ class Server:
                 del self.env[name]
         self.env.update(env or {})
         self.flags = list(flags)
-        self.schema = "hati_test_%d_%d" % (os.getpid(), next(_schemas))
+        self.schema = schema or "hati_test_%d_%d" % (os.getpid(), next(_schemas))
         self.start()
 
     def engine_flags(self):
@@ -160,6 +160,32 @@ class Server:
         answer = self.rpc_raw(json.dumps(call), token)
         same(answer.status, 200, method)
         return json.loads(answer.body)
+
+
+class Several(Server):
+    """Nodes of one engine: each connection goes to the next of them."""
+
+    def __init__(self, count):
+        self.ports, self.others, self.turns = {}, [], itertools.count()
+        super().__init__()
+        self.others = [Server(schema=self.schema) for _ in range(count - 1)]
+
+    def next_port(self, door):
+        turn = next(self.turns) % (len(self.others) + 1)
+        return getattr(self.others[turn - 1], door) if turn else self.ports[door]
+
+    http = property(lambda self: self.next_port("http"),
+                    lambda self, port: self.ports.update(http=port))
+    tcp = property(lambda self: self.next_port("tcp"),
+                   lambda self, port: self.ports.update(tcp=port))
+
+    def stop(self):
+        return max([super().stop()] + [other.stop() for other in self.others], key=abs)
+
+    def close(self):
+        for other in self.others:
+            other.close()
+        super().close()
 
 
 class Answer:

@@ -13,9 +13,9 @@ SUITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "contract
 QUICK = ("lines", "JSON-RPC", "survives", "scopes", "batch")  # parts of names of cases
 
 
-def contract(runner, url, wanted=""):
+def contract(runner, url, wanted="", nodes=1):
     """Its failures are shown as it prints them."""
-    environment = dict(os.environ, HATI_TEST_ENGINE_URL=url)
+    environment = dict(os.environ, HATI_TEST_ENGINE_URL=url, HATI_TEST_ENGINE_NODES=str(nodes))
     done = subprocess.run([sys.executable, SUITE, runner.build, wanted], env=environment,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     lines = done.stdout.decode(errors="replace").rstrip().split("\n")
@@ -29,6 +29,13 @@ def contract(runner, url, wanted=""):
 def the_contract_holds_on_postgresql(runner):
     with database(fsync="off") as db:
         contract(runner, db.url())
+        made = db.psql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'hati_test_%'")
+        check(int(made) > 5, "the servers stood on something else")
+
+
+def the_contract_holds_where_three_nodes_take_turns(runner):
+    with database(fsync="off") as db:
+        contract(runner, db.url(), nodes=3)
 
 
 def the_contract_holds_through_pgbouncer(runner):
@@ -62,5 +69,5 @@ def drop_schemas(url):
         postgres.psql(url, "DROP SCHEMA %s CASCADE" % name)
 
 
-CASES = [the_contract_holds_on_postgresql, the_contract_holds_through_pgbouncer,
-         the_contract_holds_on_cockroachdb]
+CASES = [the_contract_holds_on_postgresql, the_contract_holds_where_three_nodes_take_turns,
+         the_contract_holds_through_pgbouncer, the_contract_holds_on_cockroachdb]

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Queues that several nodes look after."""
+import contextlib
+import json
+import threading
+import time
+
+from case_nodes import database
+from cluster import Node, fresh_schema
+from harness import check, same
+from process import wait_until
+from workload import JSON
+
+
+@contextlib.contextmanager
+def nodes_of(db, count):
+    schema, nodes = fresh_schema(), []
+    try:
+        for _ in range(count):
+            nodes.append(Node(db.url(), schema))
+        yield nodes
+    finally:
+        for node in nodes:
+            node.close()
+
+
+def make_queue(node, name, **options):
+    same(node.request("PUT", "/broker/queues/" + name, json.dumps(dict(options, type="hdd")),
+                      JSON).status, 201, name)
+
+
+def receive(node, queue, most=100, wait_ms=0):
+    answer = node.request("POST", "/broker/queues/%s/receive?max=%d&wait=%d" % (
+        queue, most, wait_ms), "")
+    same(answer.status, 200, "receive")
+    return answer.json()["messages"]
+
+
+def ack(node, queue, message):
+    return node.request("DELETE", "/broker/queues/%s/messages/%s" % (
+        queue, message["receipt"])).status
+
+
+def a_publish_on_one_node_reaches_who_waits_on_another(runner):
+    with database(fsync="off") as db, nodes_of(db, 2) as (first, second):
+        make_queue(first, "q")
+        waits = []
+        for number in range(20):
+            came = []
+            thread = threading.Thread(target=lambda: came.append(
+                (receive(second, "q", 1, 10000), time.monotonic())))
+            thread.start()
+            wait_until(lambda: second.request("GET", "/broker/queues/q").json()["consumers"] >= 1
+                       or came, "somebody waits")
+            published = time.monotonic()
+            same(first.request("POST", "/broker/routers/default/messages?key=q",
+                               str(number)).status, 201)
+            thread.join()
+            messages, at = came[0]
+            same([message["payload"] for message in messages], [str(number)], "what came")
+            same(ack(first, "q", messages[0]), 204, "an ACK on the other node")
+            waits.append((at - published) * 1000)
+        waits.sort()
+        runner.say("from node to node in %.0f ms, at most %.0f ms" % (waits[len(waits) // 2],
+                                                                     waits[-1]))
+
+
+def what_expires_becomes_one_dead_letter_each(runner):
+    count = 300
+    with database(fsync="off") as db, nodes_of(db, 3) as nodes:
+        make_queue(nodes[0], "dead")
+        make_queue(nodes[1], "short", ttl=700, **{"dead-letter": "dead"})
+        for number in range(count):
+            same(nodes[number % 3].request(
+                "POST", "/broker/routers/default/messages?key=short", str(number)).status, 201)
+        came, end = [], time.monotonic() + 30
+        while len(came) < count and time.monotonic() < end:
+            for message in receive(nodes[len(came) % 3], "dead", 50, 500):
+                came.append(message["payload"])
+                same(ack(nodes[1], "dead", message), 204)
+        same(sorted(map(int, came)), list(range(count)), "dead letters")
+        same(receive(nodes[2], "dead", 50, 500), [], "and no more")
+        same(receive(nodes[2], "short"), [], "the queue is empty")
+
+
+def consumers_of_all_nodes_share_a_queue(runner):
+    """Nothing comes to two, nothing is left."""
+    count = 1500
+    with database(fsync="off") as db, nodes_of(db, 3) as nodes:
+        make_queue(nodes[0], "shared")
+        for at in range(0, count, 500):
+            answer = nodes[at // 500].rpc("Broker.PublishMany", {
+                "router": "default", "messages": [{"key": "shared", "payload": str(i)}
+                                                  for i in range(at, at + 500)]})
+            check("result" in answer, repr(answer)[:300])
+        came, failures = [], []
+
+        def consume(node):
+            try:
+                while messages := receive(node, "shared", 7, 300):
+                    for message in messages:
+                        came.append(int(message["payload"]))
+                        same(message["attempt"], 1, "attempt")
+                        same(ack(node, "shared", message), 204, "ack")
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=consume, args=(nodes[i % 3],)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        same(sorted(came), list(range(count)), "each once")
+
+
+def a_definition_is_known_to_every_node_at_once(runner):
+    with database(fsync="off") as db, nodes_of(db, 3) as nodes:
+        for number in range(30):
+            name = "q%d" % number
+            here, there, third = (nodes[(number + i) % 3] for i in range(3))
+            make_queue(here, name)
+            same(there.request("POST", "/broker/routers/default/messages?key=" + name,
+                               "x").json()["queues"], 1, "a publish behind the definition")
+            same(len(receive(third, name)), 1, "a receive")
+            same(there.request("DELETE", "/broker/queues/" + name).status, 204)
+            same(third.request("POST", "/broker/queues/%s/receive" % name, "").status, 404,
+                 "a receive behind the deletion")
+            same(here.request("POST", "/broker/routers/default/messages?key=" + name,
+                              "x").json()["queues"], 0, "a publish behind the deletion")
+
+
+CASES = [a_publish_on_one_node_reaches_who_waits_on_another,
+         what_expires_becomes_one_dead_letter_each, consumers_of_all_nodes_share_a_queue,
+         a_definition_is_known_to_every_node_at_once]
