@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import subprocess
 import threading
 
 import cluster
@@ -15,6 +16,7 @@ import process
 import workload
 from harness import Failure, check, same
 from postgres import Postgres, psql
+from wire import Wire
 
 
 def the_checker_finds_planted_faults(runner):
@@ -73,6 +75,30 @@ def pgbouncer_passes_on(runner):
     bouncer = pgbouncer.Pgbouncer(database).start()
     same(psql(bouncer.url(), "SELECT 1"), "1")
     bouncer.close()
+    database.close()
+
+
+def a_wire_breaks_and_falls_silent(runner):
+    database = Postgres(fsync="off").start()
+    wire = Wire(database.address, database.port, runner.seed)
+    url = wire.url(database)
+    same(psql(url, "SELECT 1"), "1")
+
+    def fails(patience=60):
+        try:
+            psql(url, "SELECT 1", patience=patience)
+        except (Failure, subprocess.TimeoutExpired):
+            return True
+        return False
+
+    wire.lose_answers = 1
+    check(fails(), "an answer came")
+    wire.lose_answers = 0
+    wire.freeze()
+    check(fails(0.5), "an answer came over a silent wire")
+    wire.thaw()
+    same(psql(url, "SELECT 1"), "1")
+    wire.close()
     database.close()
 
 
@@ -221,7 +247,7 @@ def the_clients_find_what_is_wrong(runner):
 
 
 CASES = [the_checker_finds_planted_faults, a_database_ends_and_comes_back,
-         a_synchronous_standby_takes_over, a_replica_lags, pgbouncer_passes_on,
+         a_synchronous_standby_takes_over, a_replica_lags, pgbouncer_passes_on, a_wire_breaks_and_falls_silent,
          haproxy_leaves_out_who_drains,
          the_clients_find_nothing_wrong_with_one_node_on_lmdb,
          the_clients_find_what_is_wrong, a_member_of_the_network_is_cut_off_and_healed]
