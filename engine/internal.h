@@ -123,8 +123,11 @@ struct engine {
     struct receivers *receivers;
     struct due *due;
     struct node *node;
-    bool stopping;
-    int64_t clock_offset_ms; /* the database's wall clock less ours, as last heard */
+    /* closing */
+    bool stopping, leaving;
+    int64_t stop_by_ms;
+    unsigned pools;                  /* still open */
+    _Atomic int64_t clock_offset_ms; /* the database's wall clock less ours, as last heard */
 };
 
 /* Any thread: ERR_PENDING, ERR_OUT_OF_MEMORY, or ERR_UNAVAILABLE behind the end. */
@@ -168,17 +171,17 @@ int64_t engine_backoff_ms(unsigned attempt);
 void engine_later(struct engine *engine, int64_t delay_ms, void (*run)(void *context),
                   void *context);
 
-/* The position word of this database behind a WAL_POSITION (or HLC_POSITION) step. */
+/* Puts the position word of this database, as the step (WAL_POSITION, HLC_POSITION,
+ * REPLAY_POSITION) told it. */
 void engine_put_position(struct engine *engine, const struct request *request, unsigned step,
                          struct position *position);
 /* Adds the step that asks where the database is; false where the position does not ask. */
 bool engine_ask_position(struct engine *engine, struct request *request,
                          const struct position *position);
-
-/* Keys up to KEY_DIRECT_MAX bytes stand in the index as they are, longer ones as their first
- * KEY_PREFIX bytes and a SHA-256 of the whole, and whole in long_key: PostgreSQL takes no index row
- * over about 2700 bytes. */
-#define KEY_DIRECT_MAX 2000U
-#define KEY_PREFIX 1968U
+/* Behind engine_put_position: the primary has at least what `want` names. */
+bool engine_position_holds(const struct engine *engine, const struct position *position);
+/* A replica that has replayed so far has what `want` names. */
+bool engine_replica_has(const struct engine *engine, int64_t replayed,
+                        const struct position *position);
 
 #endif
