@@ -21,7 +21,8 @@
 struct server {
     struct config config;
     struct core core;
-    struct datadir *datadir;
+    struct datadir *datadir; /* NULL: an engine in its place */
+    char advertise[256];
     struct line_server *line;
     struct http_server *http;
     unsigned tcp_port, rpc_port;
@@ -120,8 +121,47 @@ static enum err open_broker(struct server *server, char *ret_why) {
     return broker_open(&options, &server->core.broker, ret_why, WHY_BYTES);
 }
 
+/* Under what other nodes reach this one: as configured, else this machine's name. */
+static void put_advertise(struct server *server) {
+    const struct config *config = &server->config;
+    char host[200] = "localhost";
+    if (!config->advertise && gethostname(host, sizeof host - 1))
+        snprintf(host, sizeof host, "localhost");
+    if (config->advertise)
+        snprintf(server->advertise, sizeof server->advertise, "%s", config->advertise);
+    else
+        snprintf(server->advertise, sizeof server->advertise, "%s:%u", host, config->rpc_port);
+}
+
+/* Keys and queues in a database: nothing is stored here. */
+static enum err open_engine(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    put_advertise(server);
+    struct engine_options options = {
+        .url = config->engine,
+        .read_url = config->engine_read,
+        .schema = config->engine_schema,
+        .connections = config->engine_connections,
+        .timeout_ms = config->engine_timeout_ms,
+        .prepare = config->engine_prepare,
+        .advertise = server->advertise,
+        .version = HATI_VERSION,
+        .payload_limit_bytes = config->payload_limit_bytes,
+        .fatal = note_fatal,
+    };
+    enum err err = engine_open(&options, &server->core.engine, ret_why, WHY_BYTES);
+    if (err)
+        return err;
+    struct kv_options keys = {.remote = engine_kv(server->core.engine)};
+    struct broker_options broker = {.remote = engine_broker(server->core.engine)};
+    err = kv_open(&keys, &server->core.kv, ret_why, WHY_BYTES);
+    return err ? err : broker_open(&broker, &server->core.broker, ret_why, WHY_BYTES);
+}
+
 /* Stores that share the datadir are all open before it replays. */
 static enum err open_stores(struct server *server, char *ret_why) {
+    if (server->config.engine)
+        return open_engine(server, ret_why);
     enum err err = open_datadir(server, ret_why);
     if (!err)
         err = open_kv(server, ret_why);
@@ -135,6 +175,8 @@ static enum err open_stores(struct server *server, char *ret_why) {
 }
 
 static void close_stores(struct server *server) {
+    engine_close(server->core.engine);
+    server->core.engine = NULL;
     if (server->datadir)
         datadir_stop(server->datadir);
     broker_close(server->core.broker);
@@ -183,7 +225,10 @@ static void print_reach(const struct server *server) {
     if (config->rpc)
         printf("  http   curl localhost:%u/status   (JSON-RPC at /rpc, keys at /api/default/)\n",
                server->rpc_port);
-    printf("  data   %s\n", config->data_dir);
+    if (config->engine)
+        printf("  data   in a database, schema %s\n", config->engine_schema);
+    else
+        printf("  data   %s\n", config->data_dir);
     if (!server->core.auth && !config->no_auth)
         printf("  Only callers on this machine are served: no credentials are configured\n"
                "  (--jwt-secret-file or --jwt-key-file; --no-auth serves everybody).\n");
