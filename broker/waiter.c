@@ -212,9 +212,11 @@ void broker_receive_free(struct broker_receive *receive) {
 
 void broker_receive_stop(struct broker *broker, struct broker_receive *receive) {
     struct effects effects;
-    struct queue *queue = receive->at;
-    if (broker->remote)
+    if (broker->remote) { /* it may be under way: nothing of it is looked at here */
         broker->remote->receive_stop(broker->remote->context, receive);
+        return;
+    }
+    struct queue *queue = receive->at;
     if (!queue)
         return;
     queue_ref(queue);
