@@ -247,8 +247,7 @@ def the_clients_find_what_is_wrong(runner):
 
 
 CASES = [the_checker_finds_planted_faults, a_database_ends_and_comes_back,
-         a_synchronous_standby_takes_over, a_replica_lags, pgbouncer_passes_on, a_wire_breaks_and_falls_silent,
-         haproxy_leaves_out_who_drains,
-         the_clients_find_nothing_wrong_with_one_node_on_lmdb,
-         the_clients_find_what_is_wrong, a_member_of_the_network_is_cut_off_and_healed]
-
+         a_synchronous_standby_takes_over, a_replica_lags, pgbouncer_passes_on,
+         a_wire_breaks_and_falls_silent, haproxy_leaves_out_who_drains,
+         a_member_of_the_network_is_cut_off_and_healed,
+         the_clients_find_nothing_wrong_with_one_node_on_lmdb, the_clients_find_what_is_wrong]
