@@ -310,9 +310,8 @@ void settle_undo(struct broker *broker, struct broker_op *op);
 void settle_finish(struct broker *broker, struct broker_op *op);
 
 /* topology.c */
-struct queue *topology_find_queue(struct broker *broker,
-                                  struct slice name);                     /* referenced, or NULL */
-struct queue *topology_find_queue_id(struct broker *broker, uint32_t id); /* likewise */
+struct queue *broker_find_queue(struct broker *broker, struct slice name); /* referenced, or NULL */
+struct queue *broker_find_queue_id(struct broker *broker, uint32_t id);    /* likewise */
 enum err topology_open(struct broker *broker) MUST_USE;
 void topology_close(struct broker *broker);
 enum err topology_stage(struct broker *broker, struct broker_op *op,

@@ -102,7 +102,7 @@ void move_run(struct queue *queue, struct message *moves) {
         moves = message->next;
         job = job ? job : job_new(queue);
         struct queue *target =
-            queue->dead_letter_len ? topology_find_queue(broker, queue->options.dead_letter) : NULL;
+            queue->dead_letter_len ? broker_find_queue(broker, queue->options.dead_letter) : NULL;
         if (target && !has_body(queue, message)) {
             queue_unref(target);
             put_back(queue, message, clock_now_ms(broker));
@@ -173,7 +173,7 @@ static void collect(struct move_job *job) {
         struct queue *target = NULL;
         if (readable) {
             body_read(message->body, &parts);
-            target = parts.from.len ? topology_find_queue(queue->broker, parts.from) : NULL;
+            target = parts.from.len ? broker_find_queue(queue->broker, parts.from) : NULL;
         }
         if (!target || !add(job, message, target, true)) {
             pthread_mutex_lock(&queue->lock); /* the applier may be looking at it */
@@ -233,7 +233,7 @@ void move_finish(struct move_job *job, bool safe) {
 }
 
 enum err redrive_run(struct broker *broker, struct broker_write *write) {
-    struct queue *queue = topology_find_queue(broker, write->ops[0].queue);
+    struct queue *queue = broker_find_queue(broker, write->ops[0].queue);
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
     struct move_job *job = job_new(queue);

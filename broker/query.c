@@ -144,7 +144,7 @@ static void read_stats_locked(struct queue *queue, int64_t now_ms,
 
 enum err broker_get_queue(struct broker *broker, struct slice name, int64_t now_ms,
                           struct arena *arena, struct broker_queue_info *ret_info) {
-    struct queue *queue = topology_find_queue(broker, name);
+    struct queue *queue = broker_find_queue(broker, name);
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
     pthread_mutex_lock(&queue->lock);
@@ -299,7 +299,7 @@ enum err broker_peek(struct broker *broker, struct slice name, struct broker_cur
                      unsigned limit, struct arena *arena, struct broker_delivery **ret_deliveries,
                      unsigned *ret_count, bool *ret_more) {
     struct peek peek = {.arena = arena, .limit = limit};
-    struct queue *queue = topology_find_queue(broker, name);
+    struct queue *queue = broker_find_queue(broker, name);
     enum err err = queue ? OK : ERR_QUEUE_NOT_EXIST;
     *ret_more = false;
     if (err)

@@ -47,7 +47,7 @@ static enum err stage_locked(struct broker_stage *stage, struct broker_op *op,
 enum err settle_stage(struct broker *broker, struct broker_op *op, int64_t now_ms,
                       struct broker_stage *on_stack, struct journal_block *block) {
     op->stage = NULL;
-    struct queue *queue = topology_find_queue(broker, op->queue);
+    struct queue *queue = broker_find_queue(broker, op->queue);
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
     if (queue_is_hdd(queue) && !block) {

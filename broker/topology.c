@@ -13,7 +13,7 @@ static struct slice id_slice(const uint32_t *id) {
     return slice_make(id, sizeof *id);
 }
 
-struct queue *topology_find_queue(struct broker *broker, struct slice name) {
+struct queue *broker_find_queue(struct broker *broker, struct slice name) {
     pthread_rwlock_rdlock(&broker->topology);
     struct queue *queue = names_get(&broker->queues, name);
     if (queue)
@@ -22,7 +22,7 @@ struct queue *topology_find_queue(struct broker *broker, struct slice name) {
     return queue;
 }
 
-struct queue *topology_find_queue_id(struct broker *broker, uint32_t id) {
+struct queue *broker_find_queue_id(struct broker *broker, uint32_t id) {
     pthread_rwlock_rdlock(&broker->topology);
     struct queue *queue = names_get(&broker->queues_by_id, id_slice(&id));
     if (queue)

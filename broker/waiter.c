@@ -131,8 +131,7 @@ static enum err begin(struct broker *broker, struct broker_receive *receive) {
     receive->deliveries = NULL;
     receive->state = WAITER_NONE;
     receive->err = OK;
-    receive->at =
-        consumer ? queue_ref(consumer->queue) : topology_find_queue(broker, receive->queue);
+    receive->at = consumer ? queue_ref(consumer->queue) : broker_find_queue(broker, receive->queue);
     if (!receive->at)
         return ERR_QUEUE_NOT_EXIST;
     if (receive->at_once && queue_is_hdd(receive->at))
@@ -254,7 +253,7 @@ enum err broker_consumer_open(struct broker *broker, struct slice name, unsigned
                               struct broker_consumer *ret_consumer) {
     if (broker->remote)
         return broker->remote->consumer_open(broker->remote->context, name, prefetch, ret_consumer);
-    struct queue *queue = topology_find_queue(broker, name);
+    struct queue *queue = broker_find_queue(broker, name);
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
     *ret_consumer = (struct broker_consumer){.queue = queue, .prefetch = prefetch, .open = true};
