@@ -166,6 +166,10 @@ const struct sql sql_queues[] = {
              " AND m.lease = r.lease",
      .why = "Which deliveries of this node's consumers are still leased: others may have been"
             " acknowledged on another node."},
+    {.name = "ready_of",
+     .text = "SELECT r.queue FROM unnest($1::int8[]) AS r(queue), LATERAL (SELECT 1"
+             " FROM {s}.msg{m} AS m WHERE m.queue = r.queue AND m.due = 0 LIMIT 1) AS x",
+     .why = "Which of many queues have something: one step in an index for each, nothing locked."},
     {.name = "messages_ready",
      .text = "UPDATE {s}.msg{m} AS m SET due = 0, lease = 0 FROM unnest($1::int8[], $2::int8[],"
              " $3::int8[]) AS r(queue, place, seq)"
