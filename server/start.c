@@ -269,8 +269,6 @@ int command_start(int argc, char **argv) {
     char why[WHY_BYTES] = "out of memory";
     if (config_read(argc, argv, &server.config, why, sizeof why))
         return refuse(why);
-    if (server.config.engine)
-        return refuse("engine: this version does not serve from a database");
     log_set_level(server.config.log_level);
     prctl(PR_SET_DUMPABLE, 0); /* no core file, no ptrace: secrets are in memory */
     op_init();
