@@ -97,9 +97,20 @@ enum err engine_ask_report(struct engine *engine, struct engine_report *report) 
 /* Another node says that a queue has something new: a hint, nothing more. Any thread. */
 void engine_poke(struct engine *engine, struct slice queue_id_text);
 
-/* Reads every entry of a hulykvs schema of the same database, and writes it to hdd. Blocks. A run
- * that was cut short may be repeated. */
-enum err engine_import_hulykvs(const struct engine_options *options, const char *from_schema,
-                               uint64_t *ret_entries, char *ret_why, size_t why_bytes) MUST_USE;
+/* What is taken over from a hulykvs schema of the same database, table kvs(workspace, namespace,
+ * key, md5, value). */
+struct engine_import {
+    const char *from_schema;
+    bool overwrite; /* entries that hati has too; else they are kept */
+    void (*refused)(void *context, const char *line); /* a key that is beyond hati's limits */
+    void *context;
+    /* outcome, so far where it failed */
+    uint64_t read_count, written_count, kept_count, refused_count;
+};
+
+/* Makes the schema of the options where it is not there, then writes every entry to hdd. Blocks, on
+ * a connection of its own; other nodes may serve meanwhile. May be repeated. */
+enum err engine_import_hulykvs(const struct engine_options *options, struct engine_import *import,
+                               char *ret_why, size_t why_bytes) MUST_USE;
 
 #endif

@@ -10,6 +10,8 @@ int command_start(int argc, char **argv);
 int command_token(int argc, char **argv);
 /* 0 where a server with this configuration answers on this machine. */
 int command_healthcheck(int argc, char **argv);
+/* Takes entries over from another system's tables in the engine's database. */
+int command_import(int argc, char **argv);
 /* Lines of the options of `hati token`, for help. */
 void command_token_print_help(void);
 

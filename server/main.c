@@ -12,6 +12,10 @@ static int print_help(int argc, char **argv) {
         "  hati start [flags]         serve\n"
         "  hati token [flags]         sign a development token and print it\n"
         "  hati healthcheck [flags]   0 where the server of these flags answers\n"
+        "  hati import --from-hulykvs [SCHEMA] [--overwrite] [flags]\n"
+        "                             take the entries of a hulykvs schema (hulykvs) of the "
+        "engine's\n"
+        "                             database over; what hati has is kept, or overwritten\n"
         "  hati version               print the version\n"
         "  hati help                  this text\n\n"
         "Flags of start. Each --some-flag is also HATI_SOME_FLAG in the environment, and a line\n"
@@ -34,9 +38,9 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"start", command_start},   {"token", command_token},     {"healthcheck", command_healthcheck},
-    {"version", print_version}, {"--version", print_version}, {"help", print_help},
-    {"--help", print_help},     {"-h", print_help},
+    {"start", command_start},   {"token", command_token},   {"healthcheck", command_healthcheck},
+    {"import", command_import}, {"version", print_version}, {"--version", print_version},
+    {"help", print_help},       {"--help", print_help},     {"-h", print_help},
 };
 
 int main(int argc, char **argv) {
