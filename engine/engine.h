@@ -8,6 +8,8 @@
 #ifndef HATI_ENGINE_ENGINE_H
 #define HATI_ENGINE_ENGINE_H
 
+#include <stdio.h>
+
 #include "broker/remote.h"
 #include "kv/remote.h"
 
@@ -112,5 +114,8 @@ struct engine_import {
  * a connection of its own; other nodes may serve meanwhile. May be repeated. */
 enum err engine_import_hulykvs(const struct engine_options *options, struct engine_import *import,
                                char *ret_why, size_t why_bytes) MUST_USE;
+
+/* Every statement and why it is as it is, as Markdown. Any thread. */
+void engine_print_sql(FILE *to);
 
 #endif

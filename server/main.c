@@ -2,11 +2,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/engine.h"
 #include "server/commands.h"
 #include "server/config.h"
 
 static int print_help(int argc, char **argv) {
-    (void)argc, (void)argv;
+    if (argc > 0 && strcmp(argv[0], "sql") == 0) {
+        engine_print_sql(stdout);
+        return 0;
+    }
     printf(
         "hati: a key/value store and message broker for curl, browsers, JSON-RPC and nc\n\n"
         "  hati start [flags]         serve\n"
@@ -17,6 +21,7 @@ static int print_help(int argc, char **argv) {
         "engine's\n"
         "                             database over; what hati has is kept, or overwritten\n"
         "  hati version               print the version\n"
+        "  hati help sql              every statement that goes to the engine's database\n"
         "  hati help                  this text\n\n"
         "Flags of start. Each --some-flag is also HATI_SOME_FLAG in the environment, and a line\n"
         "some-flag = ... of the file. A flag stands over the environment, that over the file.\n"
