@@ -3,6 +3,7 @@
 
 #include "engine/direct.h"
 #include "engine/internal.h"
+#include "engine/keyspace.h"
 
 #define STATEMENT_MS 60000
 #define TRIES_MAX 8U
@@ -98,26 +99,13 @@ static void refuse_key(struct importer *importer, const PGresult *page, int row,
         importer->import->refused(importer->import->context, line);
 }
 
-/* A key as it stands in the index. */
-static void add_place(struct params *params, struct slice key) {
-    char place[KEY_PREFIX + HASH_SHA256_BYTES];
-    if (key.len <= KEY_DIRECT_MAX) {
-        params_add_bytea(params, key);
-        return;
-    }
-    uint8_t hash[HASH_SHA256_BYTES];
-    hash_sha256(key, hash);
-    memcpy(place, key.ptr, KEY_PREFIX);
-    memcpy(place + KEY_PREFIX, hash, sizeof hash);
-    params_add_bytea(params, slice_make(place, sizeof place));
-}
-
 /* One array of the page's good rows. */
 static void add_column(struct params *params, const PGresult *page, const bool *is_good,
                        unsigned which) {
     params_array(params, which == 0 ? PARAMS_UUID : PARAMS_BYTEA);
     for (int row = 0; row < result_rows(page); row++) {
         struct slice key = result_bytes(page, row, 2);
+        char room[KEY_STORED_MAX];
         struct uuid workspace;
         result_uuid(page, row, 0, &workspace);
         if (!is_good[row])
@@ -129,8 +117,8 @@ static void add_column(struct params *params, const PGresult *page, const bool *
         else if (which == 2)
             params_add_bytea(params, key);
         else if (which == 3)
-            add_place(params, key);
-        else if (key.len > KEY_DIRECT_MAX)
+            params_add_bytea(params, key_stored(key, room));
+        else if (key_is_long(key))
             params_add_bytea(params, key);
         else
             params_add_null(params);
