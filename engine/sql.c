@@ -59,7 +59,7 @@ char *sql_fill(const char *text, const char *schema, bool memory) {
             buf_append(&to, memory ? SLICE("_mem") : SLICE(""));
             text += 3;
         } else if (strncmp(text, "{now}", 5) == 0) {
-            buf_append(&to, SLICE("(extract(epoch FROM clock_timestamp()) * 1000)::int8"));
+            buf_append(&to, SLICE("(extract(epoch FROM statement_timestamp()) * 1000)::int8"));
             text += 5;
         } else {
             buf_append_char(&to, *text++);

@@ -8,8 +8,9 @@
 #include <stddef.h>
 
 /* One statement. In the text `{s}` is the quoted schema; `{m}` makes two statements of one: nothing
- * on hdd's tables, `_mem` on those of memory; `{now}` is the database's clock in milliseconds, an
- * int8. Parameters and results are binary; every `$n` has a cast. */
+ * on hdd's tables, `_mem` on those of memory; `{now}` is the database's clock at the
+ * statement's begin in milliseconds, an int8. Parameters and results are binary; every `$n` has a
+ * cast. */
 struct sql {
     const char *name; /* "keys_read" */
     const char *text;
@@ -44,7 +45,7 @@ struct sql {
     X(MESSAGES_MOVE) X(MESSAGES_TO_MEMORY) X(MESSAGES_TO_HDD) X(MESSAGES_DROP)
 #define SQL_MIGRATE(X) \
     X(VERSION_READ) X(SCHEMA_MAKE) X(LOCK_TABLE) X(VERSION_TABLE) X(VERSION_FIRST) X(LEASE_TAKE) \
-    X(LEASE_END) X(VERSION_STEP) X(TUNE_ASK) X(TUNE_SEQSCAN) X(TUNE_BITMAPSCAN) X(TUNE_SORT) \
+    X(LEASE_END) X(VERSION_STEP) X(TUNE_ASK) X(TUNE_SEQSCAN) X(TUNE_BITMAPSCAN) \
     X(TUNE_JIT) X(TUNE_KV) X(TUNE_KV_MEM) X(TUNE_MSG) X(TUNE_MSG_MEM) X(TUNE_OP) \
     X(IMPORT_READ) X(IMPORT_WRITE)
 /* clang-format on */

@@ -11,7 +11,9 @@
 
 static const char why_planner[] =
     "By index always: behind a burst into an empty table the planner's statistics say that it is"
-    " empty, and it would read and sort all of it.";
+    " empty, and it would read all of it. Sorting stays: without it rows that are locked in the "
+    "order"
+    " of their keys would be found by reading the whole index in that order.";
 static const char why_vacuum[] =
     "Rows come and go: what is dead is taken away before reads step over much of it.";
 
@@ -69,11 +71,6 @@ const struct sql sql_migrate[] = {
      DEFINITION},
     {.name = "tune_bitmapscan",
      .text = PLANNER("enable_bitmapscan"),
-     .why = why_planner,
-     .postgres_alone = true,
-     DEFINITION},
-    {.name = "tune_sort",
-     .text = PLANNER("enable_sort"),
      .why = why_planner,
      .postgres_alone = true,
      DEFINITION},

@@ -17,7 +17,9 @@ static const char head[] =
     "  the session: a pooler may give each transaction another one.\n"
     "- Parameters and results are binary; each `$n` has a cast where it stands first.\n"
     "- Keys, names and payloads are `bytea`, compared bytewise on both. Times are milliseconds of\n"
-    "  the database's clock in an `int8`; no node's clock decides anything.\n"
+    "  the database's clock in an `int8`; no node's clock decides anything. It is the statement's\n"
+    "  time: `clock_timestamp()` is another for each row, and no bound of an index can be made of\n"
+    "  it; `now()` is the transaction's.\n"
     "- Rows are locked in the order of their keys, or by `SKIP LOCKED`. Where CockroachDB's locks\n"
     "  are a best effort its serializable isolation decides, as a 40001 that is tried again.\n"
     "- Storage `memory` has tables of its own, their names ending in `_mem`; a statement on both "
@@ -46,7 +48,7 @@ static void print_text(FILE *to, const char *text) {
                 {"{m}", ""},
                 {"{d}", "hati"},
                 {"{f}", "hulykvs"},
-                {"{now}", "(extract(epoch FROM clock_timestamp()) * 1000)::int8"}};
+                {"{now}", "(extract(epoch FROM statement_timestamp()) * 1000)::int8"}};
     while (*text) {
         size_t i = 0;
         while (i < sizeof gaps / sizeof *gaps &&

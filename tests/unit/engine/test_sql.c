@@ -35,7 +35,7 @@ static void memory_has_tables_of_its_own(void **state) {
 static void the_clock_is_the_databases_in_milliseconds(void **state) {
     (void)state;
     expect_filled("SELECT {now}", "h", false,
-                  "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8");
+                  "SELECT (extract(epoch FROM statement_timestamp()) * 1000)::int8");
 }
 
 static void other_braces_stay_and_an_empty_text_is_empty(void **state) {
