@@ -146,6 +146,8 @@ struct node *node_new(struct engine *engine);
 void node_free(struct node *node);
 void node_tick(struct node *node, int64_t now_ms);
 void node_report(struct node *node, struct work *work);
+/* Nodes that were heard of lately, this one too. */
+unsigned node_live_count(const struct node *node);
 /* Says to other nodes, by and by, that a queue has something new. */
 void node_poke_others(struct node *node, int64_t queue_id);
 /* Leaves the registry; done is called. */

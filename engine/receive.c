@@ -466,17 +466,13 @@ struct receivers *receivers_new(struct engine *engine) {
     return receivers;
 }
 
-static void free_timer(uv_handle_t *handle) {
-    free(handle);
-}
-
-/* Behind the pool: no statement is on its way. */
+/* Behind the pool and the loop: no statement is on its way, the timer is closed. */
 void receivers_free(struct receivers *receivers) {
     if (!receivers)
         return;
     receivers_drain(receivers);
     consumers_free(receivers);
-    uv_close((uv_handle_t *)receivers->timer, free_timer);
+    free(receivers->timer);
     heap_done(&receivers->ends);
     heap_done(&receivers->polls);
     free(receivers);
