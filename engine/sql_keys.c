@@ -80,7 +80,8 @@ const struct sql sql_keys[] = {
      .why = "Reads the whole index: seconds with many millions of keys."},
     {.name = "keys_sweep",
      .text = "WITH d AS MATERIALIZED (SELECT t.ws, t.ns, t.key FROM {s}.kv{m} AS t"
-             " WHERE t.expires > 0 AND t.expires <= {now} ORDER BY t.expires LIMIT 500"
+             " WHERE t.expires > 0 AND t.expires <= $1::int8"
+             " AND t.expires <= {now} ORDER BY t.expires LIMIT 500"
              " FOR UPDATE SKIP LOCKED)"
              " DELETE FROM {s}.kv{m} AS t USING d"
              " WHERE t.ws = d.ws AND t.ns = d.ns AND t.key = d.key",

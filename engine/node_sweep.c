@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* What is over is taken away: by any node, a small batch at a time, the more seldom by each the
+ * more nodes there are. */
+#include "engine/node_inside.h"
+
+#include "base/hash.h"
+
+#define TURN_MS 300    /* between two sweeps of all nodes together, about */
+#define BATCH_ROWS 500 /* of a sweep's statement: so many, then there is more */
+#define OP_KEPT_MS 600000
+#define ORPHAN_STEPS 32U /* queues looked at in a turn */
+
+enum sweep {
+    SWEEP_KEYS,
+    SWEEP_KEYS_MEMORY,
+    SWEEP_OPS,
+    SWEEP_OPS_MEMORY,
+    SWEEP_DEDUP,
+    SWEEP_ORPHANS,
+    SWEEP_ORPHANS_MEMORY,
+    SWEEP_COUNTERS,
+    SWEEP_NODES,
+    SWEEP_COUNT
+};
+
+struct sweeps {
+    struct node *node;
+    struct request request;
+    bool busy;
+    enum sweep turn;
+    int64_t turn_ms; /* monotonic */
+    int64_t orphan_ids[KV_STORAGES];
+    unsigned orphan_steps;
+    int64_t counter_queue;
+    struct uuid counter_node;
+};
+
+static void run(struct sweeps *sweeps);
+
+static bool is_memory(enum sweep sweep) {
+    return sweep == SWEEP_KEYS_MEMORY || sweep == SWEEP_OPS_MEMORY || sweep == SWEEP_ORPHANS_MEMORY;
+}
+
+static void rest(struct sweeps *sweeps) {
+    uint32_t random;
+    hash_random(&random, sizeof random);
+    int64_t span_ms = TURN_MS * (int64_t)node_live_count(sweeps->node);
+    sweeps->turn_ms = clock_steady_ms() + span_ms / 2 + (int64_t)random % span_ms;
+    sweeps->turn = (enum sweep)((sweeps->turn + 1) % SWEEP_COUNT);
+    sweeps->busy = false;
+}
+
+static void send_step(struct sweeps *sweeps, void (*done)(struct request *request)) {
+    struct engine *engine = sweeps->node->engine;
+    sweeps->request.deadline_ms = clock_steady_ms() + engine->options.timeout_ms;
+    sweeps->request.done = done;
+    sweeps->request.context = sweeps;
+    pool_send(engine->pool, &sweeps->request);
+}
+
+static struct params *begin(struct sweeps *sweeps, enum sql_number number) {
+    request_done(&sweeps->request);
+    request_init(&sweeps->request);
+    return request_add(&sweeps->request, number, is_memory(sweeps->turn));
+}
+
+static void on_swept(struct request *request) {
+    struct sweeps *sweeps = request->context;
+    PGresult *result = request->steps[0].result;
+    bool more = request->outcome == OUTCOME_OK && atoi(PQcmdTuples(result)) >= BATCH_ROWS;
+    if (more && !sweeps->node->engine->stopping)
+        run(sweeps);
+    else
+        rest(sweeps);
+}
+
+/* ---- messages of queues that are gone ---- */
+
+static void find_orphans(struct sweeps *sweeps);
+
+static void on_orphans_swept(struct request *request) {
+    struct sweeps *sweeps = request->context;
+    PGresult *result = request->steps[0].result;
+    int64_t *id = &sweeps->orphan_ids[is_memory(sweeps->turn) ? KV_MEMORY : KV_HDD];
+    if (request->outcome == OUTCOME_OK && atoi(PQcmdTuples(result)) >= BATCH_ROWS)
+        (*id)--; /* found again */
+    if (request->outcome == OUTCOME_OK && !sweeps->node->engine->stopping)
+        find_orphans(sweeps);
+    else
+        rest(sweeps);
+}
+
+static void on_found(struct request *request) {
+    struct sweeps *sweeps = request->context;
+    int64_t *id = &sweeps->orphan_ids[is_memory(sweeps->turn) ? KV_MEMORY : KV_HDD];
+    const PGresult *result = request->steps[0].result;
+    if (request->outcome != OUTCOME_OK || result_rows(result) == 0) {
+        *id = 0; /* from the start the next time */
+        rest(sweeps);
+        return;
+    }
+    *id = result_int8(result, 0, 0);
+    if (topology_find_queue_id(sweeps->node->engine->topology, *id)) {
+        find_orphans(sweeps);
+        return;
+    }
+    params_int8(begin(sweeps, SQL_ORPHANS_SWEEP), *id);
+    send_step(sweeps, on_orphans_swept);
+}
+
+static void find_orphans(struct sweeps *sweeps) {
+    if (sweeps->orphan_steps++ == ORPHAN_STEPS) {
+        rest(sweeps);
+        return;
+    }
+    params_int8(begin(sweeps, SQL_ORPHANS_NEXT),
+                sweeps->orphan_ids[is_memory(sweeps->turn) ? KV_MEMORY : KV_HDD]);
+    send_step(sweeps, on_found);
+}
+
+/* ---- counters ---- */
+
+static void on_counters(struct request *request) {
+    struct sweeps *sweeps = request->context;
+    const PGresult *result = request->steps[0].result;
+    sweeps->counter_queue = 0;
+    sweeps->counter_node = (struct uuid){{0}};
+    if (request->outcome == OUTCOME_OK && result_rows(result) == 1) {
+        sweeps->counter_queue = result_int8(result, 0, 0);
+        result_uuid(result, 0, 1, &sweeps->counter_node);
+    }
+    rest(sweeps);
+}
+
+/* ---- a turn ---- */
+
+static void run(struct sweeps *sweeps) {
+    int64_t now_ms = engine_now_ms(sweeps->node->engine);
+    struct params *params;
+    sweeps->busy = true;
+    switch (sweeps->turn) {
+    case SWEEP_KEYS:
+    case SWEEP_KEYS_MEMORY:
+        params_int8(begin(sweeps, SQL_KEYS_SWEEP), now_ms);
+        send_step(sweeps, on_swept);
+        return;
+    case SWEEP_OPS:
+    case SWEEP_OPS_MEMORY:
+        params_int8(begin(sweeps, SQL_OP_SWEEP), now_ms - OP_KEPT_MS);
+        send_step(sweeps, on_swept);
+        return;
+    case SWEEP_DEDUP:
+        params_int8(begin(sweeps, SQL_DEDUP_SWEEP), now_ms);
+        send_step(sweeps, on_swept);
+        return;
+    case SWEEP_ORPHANS:
+    case SWEEP_ORPHANS_MEMORY:
+        sweeps->orphan_steps = 0;
+        find_orphans(sweeps);
+        return;
+    case SWEEP_COUNTERS:
+        params = begin(sweeps, SQL_COUNTERS_SWEEP);
+        params_int8(params, sweeps->counter_queue);
+        params_uuid(params, &sweeps->counter_node);
+        send_step(sweeps, on_counters);
+        return;
+    default:
+        begin(sweeps, SQL_NODES_SWEEP);
+        send_step(sweeps, on_swept);
+        return;
+    }
+}
+
+void sweeps_tick(struct sweeps *sweeps, int64_t now_ms) {
+    if (!sweeps->busy && sweeps->node->is_known && now_ms >= sweeps->turn_ms)
+        run(sweeps);
+}
+
+struct sweeps *sweeps_new(struct node *node) {
+    struct sweeps *sweeps = calloc(1, sizeof *sweeps);
+    if (!sweeps)
+        return NULL;
+    uint32_t random;
+    hash_random(&random, sizeof random);
+    sweeps->node = node;
+    sweeps->turn = (enum sweep)(random % SWEEP_COUNT);
+    request_init(&sweeps->request);
+    return sweeps;
+}
+
+void sweeps_free(struct sweeps *sweeps) {
+    if (!sweeps)
+        return;
+    request_done(&sweeps->request);
+    free(sweeps);
+}
