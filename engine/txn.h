@@ -99,6 +99,9 @@ enum err txn_messages_apply(struct txn *txn, struct broker_op *op) MUST_USE;
 void txn_messages_write_steps(struct txn *txn, struct request *request);
 /* Wakes who waits for queues that got messages, counts. */
 void txn_messages_committed(struct txn *txn, const struct request *request);
+/* The first of `count` places behind all that this node gave, for what it writes with places of its
+ * own making; in a transaction that was loaded. */
+int64_t txn_fresh_seq(struct txn *txn, unsigned count);
 /* Storage class and conflicts of one op: true where it touches tables of memory alone. */
 bool txn_messages_is_memory(struct engine *engine, const struct broker_op *op);
 
