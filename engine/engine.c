@@ -117,6 +117,10 @@ static bool is_of_memory(struct engine *engine, const struct work *work) {
     return true;
 }
 
+struct writer *engine_writer_of(struct engine *engine, const struct work *work) {
+    return engine->writers[is_of_memory(engine, work) ? KV_MEMORY : KV_HDD];
+}
+
 static void end_job_of_mail(struct work *work) {
     free(work->any);
     free(work);
@@ -132,7 +136,9 @@ static void dispatch(struct engine *engine, struct work *work) {
     case WORK_KEYS:
     case WORK_MESSAGES:
     case WORK_BATCH:
-        writer_take(engine->writers[is_of_memory(engine, work) ? KV_MEMORY : KV_HDD], work);
+        if (position_gate(engine, work))
+            break;
+        writer_take(engine_writer_of(engine, work), work);
         break;
     case WORK_JOB:
         writer_take(engine->writers[work->job->memory ? KV_MEMORY : KV_HDD], work);
@@ -405,7 +411,8 @@ static bool make_parts(struct engine *engine) {
            engine->topology && engine->receivers && engine->due && engine->node;
 }
 
-static void free_engine(struct engine *engine) {
+/* They close what they have on the loop. */
+static void free_parts(struct engine *engine) {
     node_free(engine->node);
     due_free(engine->due);
     receivers_free(engine->receivers);
@@ -413,6 +420,9 @@ static void free_engine(struct engine *engine) {
     writer_free(engine->writers[KV_HDD]);
     writer_free(engine->writers[KV_MEMORY]);
     reads_free(engine->reads);
+}
+
+static void free_engine(struct engine *engine) {
     sql_book_done(&engine->book);
     pthread_mutex_destroy(&engine->lock);
     free(engine->url);
@@ -444,6 +454,18 @@ static enum err start(struct engine *engine, char *ret_why, size_t why_bytes) {
     return pthread_create(&engine->thread, NULL, run_loop, engine) ? ERR_UNAVAILABLE : OK;
 }
 
+/* The first pull of the topology tells that calls can be served. */
+static enum err await_ready(struct engine *engine, char *ret_why, size_t why_bytes) {
+    int64_t until_ms = clock_steady_ms() + engine->options.timeout_ms;
+    struct timespec pause = {0, 2000000};
+    while (!atomic_load(&engine->ready) && clock_steady_ms() < until_ms)
+        nanosleep(&pause, NULL);
+    if (atomic_load(&engine->ready))
+        return OK;
+    snprintf(ret_why, why_bytes, "engine: the database does not answer");
+    return ERR_UNAVAILABLE;
+}
+
 enum err engine_open(const struct engine_options *options, struct engine **ret_engine,
                      char *ret_why, size_t why_bytes) {
     struct engine *engine = calloc(1, sizeof *engine);
@@ -461,6 +483,8 @@ enum err engine_open(const struct engine_options *options, struct engine **ret_e
         err = migrate_run(&engine->options, &engine->book, ret_why, why_bytes);
     if (!err)
         err = start(engine, ret_why, why_bytes);
+    if (!err)
+        err = await_ready(engine, ret_why, why_bytes);
     if (err) /* the process ends with this line: what the loop had is not taken apart */
         return err;
     *ret_engine = engine;
@@ -475,6 +499,7 @@ void engine_close(struct engine *engine) {
     pthread_mutex_unlock(&engine->lock);
     uv_async_send(&engine->mail);
     pthread_join(engine->thread, NULL);
+    free_parts(engine);
     uv_walk(&engine->loop, close_handle, NULL);
     uv_run(&engine->loop, UV_RUN_DEFAULT);
     uv_loop_close(&engine->loop);

@@ -134,6 +134,8 @@ struct engine {
 
 /* Any thread: ERR_PENDING, ERR_OUT_OF_MEMORY, or ERR_UNAVAILABLE behind the end. */
 enum err engine_post(struct engine *engine, enum work_kind kind, void *item) MUST_USE;
+/* Whose a write is. */
+struct writer *engine_writer_of(struct engine *engine, const struct work *work);
 /* The database's wall clock, as far as it is known here. Any thread. */
 int64_t engine_now_ms(const struct engine *engine);
 
@@ -184,6 +186,9 @@ bool engine_ask_position(struct engine *engine, struct request *request,
                          const struct position *position);
 /* Behind engine_put_position: the primary has at least what `want` names. */
 bool engine_position_holds(const struct engine *engine, const struct position *position);
+/* A write that carries a context: asks first whether the database has that state. True where it
+ * took the work (it then goes to its writer, or ends as ERR_UNAVAILABLE). */
+bool position_gate(struct engine *engine, struct work *work);
 /* A replica that has replayed so far has what `want` names. */
 bool engine_replica_has(const struct engine *engine, int64_t replayed,
                         const struct position *position);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/internal.h"
+#include "engine/txn_inside.h"
 
 struct place {
     uint64_t system_id;
@@ -110,4 +110,61 @@ bool engine_replica_has(const struct engine *engine, int64_t replayed,
     struct place want;
     return parse(position->want, &want) && want.system_id == identity->system_id &&
            want.timeline == identity->timeline && (int64_t)want.lsn <= replayed;
+}
+
+/* ---- writes that carry a context ---- */
+
+struct gate {
+    struct engine *engine;
+    struct work *work;
+    struct request request;
+};
+
+static void open_gate(struct gate *gate, enum err err) {
+    struct engine *engine = gate->engine;
+    struct work *work = gate->work;
+    request_done(&gate->request);
+    free(gate);
+    if (err) {
+        work_end(work, err);
+        return;
+    }
+    struct writer *writer = engine_writer_of(engine, work);
+    writer_take(writer, work);
+    writer_go_on(writer);
+}
+
+static void on_position(struct request *request) {
+    struct gate *gate = request->context;
+    struct position *position = work_position(gate->work);
+    if (request->outcome != OUTCOME_OK) {
+        open_gate(gate, ERR_UNAVAILABLE);
+        return;
+    }
+    engine_put_position(gate->engine, request, 0, position);
+    bool holds = engine_position_holds(gate->engine, position);
+    position->reached_len = 0;
+    open_gate(gate, holds ? OK : ERR_UNAVAILABLE);
+}
+
+bool position_gate(struct engine *engine, struct work *work) {
+    struct position *position = work_position(work);
+    if (!position || position->want.len == 0)
+        return false;
+    struct gate *gate = calloc(1, sizeof *gate);
+    if (!gate) {
+        work_end(work, ERR_OUT_OF_MEMORY);
+        return true;
+    }
+    gate->engine = engine;
+    gate->work = work;
+    request_init(&gate->request);
+    gate->request.done = on_position;
+    gate->request.context = gate;
+    gate->request.deadline_ms = work->deadline_ms;
+    if (engine_ask_position(engine, &gate->request, position))
+        pool_send(engine->pool, &gate->request);
+    else
+        open_gate(gate, engine_position_holds(engine, position) ? OK : ERR_UNAVAILABLE);
+    return true;
 }

@@ -113,7 +113,7 @@ enum err txn_keys_plan(struct txn *txn, struct kv_op *op) {
         key = add(txn, &op->ref);
     if (!key)
         return ERR_OUT_OF_MEMORY;
-    bool blind = op->action == KV_SET && op->condition == KV_ALWAYS;
+    bool blind = op->action == KV_SET && op->condition == KV_ALWAYS && !op->want_existed;
     key->is_loaded |= !blind;
     key->wants_value |= op->action == KV_INCREMENT || op->condition == KV_IF_ETAG;
     keys->needs_load |= !blind;
