@@ -51,7 +51,7 @@ void due_tick(struct due *due, int64_t now_ms);
 void due_schedule(struct due *due, bool memory, int64_t at_ms);
 
 /* A write that is one REDRIVE op: carried out, ended and freed. */
-void redrive_run(struct engine *engine, struct work *work);
+void redrive_start(struct engine *engine, struct work *work);
 
 /* What becomes of a message that is in nobody's hands: decided in one place, for due.c and NACK.
  * FATE_READY and FATE_DELAYED keep its place; FATE_MOVE goes to the queue `target` with the reason;

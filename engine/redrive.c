@@ -177,7 +177,7 @@ static void begin(void *context) {
     send_step(redrive, on_locked);
 }
 
-void redrive_run(struct engine *engine, struct work *work) {
+void redrive_start(struct engine *engine, struct work *work) {
     struct redrive *redrive = calloc(1, sizeof *redrive);
     if (!redrive) {
         work_end(work, ERR_OUT_OF_MEMORY);

@@ -218,7 +218,7 @@ static void gather(struct gathering *gathering, struct work_list *list, bool job
             if (topology)
                 start_topology(writer, work);
             else
-                redrive_run(writer->engine, work);
+                redrive_start(writer->engine, work);
             if (writer->barrier)
                 return;
             at = &list->first;
