@@ -110,6 +110,27 @@ static void test_an_expired_entry_counts_as_absent_for_writes(void **state) {
     assert_false(incr.existed);
 }
 
+static void test_a_set_that_wants_to_know_is_told_whether_an_entry_was_there(void **state) {
+    struct kv_case *c = *state;
+    struct kv_op op = set_op(c, "k", "1");
+    op.want_existed = true;
+    op.ttl_ms = 1000;
+    assert_int_equal(submit_at(c, &op, NOW), OK);
+    assert_false(op.existed);
+    assert_int_equal(submit_at(c, &op, NOW), OK);
+    assert_true(op.existed);
+    assert_int_equal(submit_at(c, &op, NOW + 1000), OK);
+    assert_false(op.existed);
+    struct kv_op two[2] = {set_op(c, "new", "1"), set_op(c, "new", "2")};
+    two[0].want_existed = two[1].want_existed = true;
+    assert_int_equal(submit_many(c, two, 2, NOW, NULL), OK);
+    assert_false(two[0].existed);
+    assert_true(two[1].existed);
+    assert_true(delete_key(c, "new"));
+    assert_int_equal(submit_at(c, &two[0], NOW), OK);
+    assert_false(two[0].existed);
+}
+
 static void test_conditions(void **state) {
     struct kv_case *c = *state;
     struct kv_op op = set_op(c, "k", "1");
@@ -244,6 +265,8 @@ static void test_spaces_do_not_see_each_other(void **state) {
                                         setup, teardown),                                          \
         cmocka_unit_test_setup_teardown(test_an_expired_entry_counts_as_absent_for_writes, setup,  \
                                         teardown),                                                 \
+        cmocka_unit_test_setup_teardown(                                                           \
+            test_a_set_that_wants_to_know_is_told_whether_an_entry_was_there, setup, teardown),    \
         cmocka_unit_test_setup_teardown(test_conditions, setup, teardown),                         \
         cmocka_unit_test_setup_teardown(test_increments, setup, teardown),                         \
         cmocka_unit_test_setup_teardown(test_many_go_together_or_not_at_all, setup, teardown),     \
