@@ -122,6 +122,8 @@ static enum MHD_Result run(struct http_request *request) {
         return kvstore_run(request);
     case TARGET_READY:
         return reply_ready(request);
+    case TARGET_POKE:
+        return http_poke_run(request);
     case TARGET_STATUS:
     case TARGET_HEALTH:
         break;

@@ -47,7 +47,9 @@ struct http_server {
     pthread_cond_t idle;
     struct http_lot lot;
     struct http_watch watch;
-    int64_t idle_ms; /* between requests; 0: for ever */
+    _Atomic int64_t poke_second; /* the one that is counted */
+    _Atomic unsigned poke_count; /* pokes of it */
+    int64_t idle_ms;             /* between requests; 0: for ever */
 };
 
 struct http_connection {
@@ -155,9 +157,10 @@ enum MHD_Result http_reply_options(struct http_request *request);
 bool http_add_header(struct MHD_Response *response, const char *name, const char *value);
 
 /* Serve their routes once the body is there. */
-enum MHD_Result rest_run(struct http_request *request);     /* rest.c */
-enum MHD_Result http_rpc_run(struct http_request *request); /* http_rpc.c */
-enum MHD_Result kvstore_run(struct http_request *request);  /* kvstore.c */
+enum MHD_Result rest_run(struct http_request *request);      /* rest.c */
+enum MHD_Result http_rpc_run(struct http_request *request);  /* http_rpc.c */
+enum MHD_Result kvstore_run(struct http_request *request);   /* kvstore.c */
+enum MHD_Result http_poke_run(struct http_request *request); /* http_poke.c */
 /* How /kv-store tells a failure. (kvstore.c) */
 void kvstore_append_error(struct buf *to, const struct http_request *request, enum err err,
                           const char *detail);

@@ -37,6 +37,7 @@ static const struct {
     {"/status", HTTP_GET | HTTP_HEAD, TARGET_STATUS},
     {"/healthz", HTTP_GET | HTTP_HEAD, TARGET_HEALTH},
     {"/readyz", HTTP_GET | HTTP_HEAD, TARGET_READY},
+    {"/internal/poke", HTTP_POST, TARGET_POKE},
 };
 
 static struct route routes[ROUTES_MAX];

@@ -25,7 +25,8 @@ enum http_target {
     TARGET_KVSTORE, /* what stands below /kv-store */
     TARGET_STATUS,  /* from here on open to all */
     TARGET_HEALTH,
-    TARGET_READY
+    TARGET_READY,
+    TARGET_POKE /* another node of the engine says that a queue has something new */
 };
 
 /* What of /kv-store; a key or the number of a shard is the part. */

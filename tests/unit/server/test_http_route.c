@@ -101,6 +101,8 @@ static void test_own_routes_have_their_targets(void **state) {
     assert_int_equal(match.target, TARGET_HEALTH);
     assert_string_equal(find(HTTP_HEAD, "/readyz"), "");
     assert_int_equal(match.target, TARGET_READY);
+    assert_string_equal(find(HTTP_POST, "/internal/poke"), "");
+    assert_int_equal(match.target, TARGET_POKE);
 }
 
 static void test_method_names_are_exact(void **state) {
