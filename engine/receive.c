@@ -466,13 +466,17 @@ struct receivers *receivers_new(struct engine *engine) {
     return receivers;
 }
 
-/* Behind the pool and the loop: no statement is on its way, the timer is closed. */
+static void free_timer(uv_handle_t *timer) {
+    free(timer);
+}
+
+/* Behind the pool: no statement is on its way. The loop runs once more, to close the timer. */
 void receivers_free(struct receivers *receivers) {
     if (!receivers)
         return;
     receivers_drain(receivers);
     consumers_free(receivers);
-    free(receivers->timer);
+    uv_close((uv_handle_t *)receivers->timer, free_timer);
     heap_done(&receivers->ends);
     heap_done(&receivers->polls);
     free(receivers);
