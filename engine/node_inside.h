@@ -50,7 +50,7 @@ void report_take(struct report *report, struct work *work);
 
 /* ---- node_poke.c ---- */
 struct pokes *pokes_new(struct engine *engine);
-/* Behind the loop: its handles are closed. */
+/* The loop goes round once more: connections are closed there. */
 void pokes_free(struct pokes *pokes);
 /* Other live nodes, as the registry has them now: begin, each, end. */
 void pokes_begin_peers(struct pokes *pokes);

@@ -19,6 +19,7 @@ struct peer {
     struct pokes *pokes;
     struct peer *next;
     char address[256];
+    bool is_over;  /* freed once nothing of it is open */
     bool is_named; /* in the registry, as it was read last */
     enum peer_state state;
     int64_t not_before_ms;
@@ -49,6 +50,8 @@ static void on_closed(uv_handle_t *handle) {
     struct peer *peer = handle->data;
     peer->state = PEER_AWAY;
     peer->not_before_ms = clock_steady_ms() + RECONNECT_MS;
+    if (peer->is_over)
+        free(peer);
 }
 
 static void hang_up(struct peer *peer) {
@@ -84,6 +87,11 @@ static void on_connected(uv_connect_t *connect, int status) {
 
 static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found) {
     struct peer *peer = lookup->data;
+    if (peer->is_over) {
+        uv_freeaddrinfo(found);
+        free(peer);
+        return;
+    }
     peer->state = PEER_AWAY;
     peer->not_before_ms = clock_steady_ms() + RECONNECT_MS;
     if (status == 0 && !peer->pokes->engine->stopping &&
@@ -253,7 +261,13 @@ void pokes_free(struct pokes *pokes) {
     while (pokes && pokes->peers) {
         struct peer *peer = pokes->peers;
         pokes->peers = peer->next;
-        free(peer);
+        peer->is_over = true;
+        if (peer->state == PEER_AWAY)
+            free(peer);
+        else if (peer->state == PEER_ASKED)
+            uv_cancel((uv_req_t *)&peer->lookup);
+        else
+            hang_up(peer);
     }
     free(pokes);
 }

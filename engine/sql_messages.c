@@ -38,9 +38,10 @@ const struct sql sql_messages[] = {
              " JOIN unnest($1::int8[], $2::int8[], $3::int8[]) WITH ORDINALITY"
              " AS u (queue, place, seq, n)"
              " ON m.queue = u.queue AND m.place = u.place AND m.seq = u.seq"
+             " WHERE m.lease <> 0 AND m.due > {now}"
              " ORDER BY m.queue, m.place, m.seq FOR UPDATE OF m",
      .why = "By primary key, in one order, so that two transactions wait for each other in one"
-            " direction alone."},
+            " direction alone. A receipt that is no longer good locks nothing that others take."},
     {.name = "messages_update",
      .text = "UPDATE {s}.msg{m} AS m SET lease = u.lease,"
              " due = CASE WHEN u.after > 0 THEN {now} + u.after ELSE 0 END"

@@ -70,13 +70,12 @@ const struct sql sql_queues[] = {
          " WHERE p.total <= $5::int8 OR p.total = p.weight ORDER BY p.place, p.seq",
      .why = "A page of ready messages by index, cut where it weighs too much."},
     {.name = "queue_counts",
-     .text =
-         "SELECT count(*) FILTER (WHERE m.due <= {now} AND (m.expires = 0 OR m.expires > {now})),"
-         " count(*) FILTER (WHERE m.due > {now} AND m.lease <> 0),"
-         " count(*) FILTER (WHERE m.due > {now} AND m.lease = 0),"
-         " coalesce(min(m.published) FILTER (WHERE m.due <= {now}"
-         " AND (m.expires = 0 OR m.expires > {now})), 0)::int8, {now}"
-         " FROM {s}.msg{m} AS m WHERE m.queue = $1::int8",
+     .text = "SELECT count(*) FILTER (WHERE m.due = 0 AND (m.expires = 0 OR m.expires > {now})),"
+             " count(*) FILTER (WHERE m.lease <> 0),"
+             " count(*) FILTER (WHERE m.due > 0 AND m.lease = 0),"
+             " coalesce(min(m.published) FILTER (WHERE m.due = 0"
+             " AND (m.expires = 0 OR m.expires > {now})), 0)::int8, {now}"
+             " FROM {s}.msg{m} AS m WHERE m.queue = $1::int8",
      .why = "Counts one queue's rows, from its part of the primary key; FILTER is of both."},
     {.name = "message_count",
      .text = "SELECT (SELECT count(*) FROM (SELECT 1 FROM {s}.kv{m} LIMIT 1000001) AS k),"
