@@ -4,6 +4,8 @@
  *
  *   bind ──> may it? ──> commit job ──> stage each op ──> published ──> finish each
  *                                         └─ one fails: all are taken back
+ *
+ * Where an engine has keys and queues, it is given the ops as they are: one transaction of it.
  */
 #include <stdio.h>
 
@@ -16,14 +18,12 @@
 
 struct batch_item {
     enum args_op_kind kind;
-    union {
-        struct kv_op key;
-        struct broker_op message;
-    };
+    struct engine_item op;
 };
 
 struct batch {
     struct commit_job job;
+    struct engine_batch far; /* in place of the job */
     struct call *call;
     struct batch_item *items;
     unsigned count, key_count;
@@ -42,8 +42,8 @@ static struct batch *batch_of(struct commit_job *job) {
 }
 
 static uint64_t size_of_item(const struct batch *batch, struct batch_item *item) {
-    return is_of_key(item->kind) ? kv_stage_size(&item->key)
-                                 : broker_stage_size(batch->call->core->broker, &item->message);
+    return is_of_key(item->kind) ? kv_stage_size(&item->op.key)
+                                 : broker_stage_size(batch->call->core->broker, &item->op.message);
 }
 
 static uint64_t size_of_job(const struct commit_job *job) {
@@ -64,8 +64,9 @@ static enum err fail_at(struct batch *batch, unsigned index, enum err err) {
 static enum err prepare_keys(struct batch *batch, struct journal_block *block) {
     for (unsigned i = 0; i < batch->count; i++) {
         const struct batch_item *item = &batch->items[i];
-        enum err err =
-            is_of_key(item->kind) ? kv_stage_prepare(batch->call->core->kv, &item->key, block) : OK;
+        enum err err = is_of_key(item->kind)
+                           ? kv_stage_prepare(batch->call->core->kv, &item->op.key, block)
+                           : OK;
         if (err)
             return fail_at(batch, i, err);
     }
@@ -75,7 +76,7 @@ static enum err prepare_keys(struct batch *batch, struct journal_block *block) {
 static void undo_messages(struct batch *batch, unsigned count) {
     while (count-- > 0)
         if (!is_of_key(batch->items[count].kind))
-            broker_stage_undo(batch->call->core->broker, &batch->items[count].message);
+            broker_stage_undo(batch->call->core->broker, &batch->items[count].op.message);
 }
 
 static enum err stage_all(struct batch *batch, struct kv_stage *stage,
@@ -83,9 +84,10 @@ static enum err stage_all(struct batch *batch, struct kv_stage *stage,
     const struct call *call = batch->call;
     for (unsigned i = 0; i < batch->count; i++) {
         struct batch_item *item = &batch->items[i];
-        enum err err = is_of_key(item->kind) ? kv_stage_op(stage, &item->key)
-                                             : broker_stage_op(call->core->broker, &item->message,
-                                                               call->now_ms, block);
+        enum err err =
+            is_of_key(item->kind)
+                ? kv_stage_op(stage, &item->op.key)
+                : broker_stage_op(call->core->broker, &item->op.message, call->now_ms, block);
         if (err) {
             undo_messages(batch, i);
             return fail_at(batch, i, err);
@@ -113,7 +115,7 @@ static void prepare(void *context, struct commit_job *job, struct journal_block 
 }
 
 static char *write_key_result(char *to, const struct batch_item *item) {
-    const struct kv_op *op = &item->key;
+    const struct kv_op *op = &item->op.key;
     int len = 0;
     switch (item->kind) {
     case BATCH_SET:
@@ -137,7 +139,7 @@ static void write_results(struct batch *batch) {
         const struct batch_item *item = &batch->items[i];
         if (i)
             *at++ = ',';
-        at = item->kind == BATCH_PUBLISH ? broker_write_published(at, &item->message)
+        at = item->kind == BATCH_PUBLISH ? broker_write_published(at, &item->op.message)
                                          : write_key_result(at, item);
     }
     at = stpcpy(at, "]}");
@@ -150,13 +152,9 @@ static void tell(struct batch *batch) {
     call->wake(call);
 }
 
-static void finish(struct commit_job *job) {
-    struct batch *batch = batch_of(job);
+static void answer(struct batch *batch) {
     struct call *call = batch->call;
     if (!batch->err) {
-        for (unsigned i = 0; i < batch->count; i++)
-            if (!is_of_key(batch->items[i].kind))
-                broker_stage_finish(call->core->broker, &batch->items[i].message);
         write_results(batch);
     } else if (batch->failed_index < batch->count) {
         snprintf(batch->detail, sizeof batch->detail, "ops[%u]: %s", batch->failed_index,
@@ -166,6 +164,14 @@ static void finish(struct commit_job *job) {
         call->reply.index = batch->failed_index;
     }
     tell(batch);
+}
+
+static void finish(struct commit_job *job) {
+    struct batch *batch = batch_of(job);
+    for (unsigned i = 0; i < batch->count && !batch->err; i++)
+        if (!is_of_key(batch->items[i].kind))
+            broker_stage_finish(batch->call->core->broker, &batch->items[i].op.message);
+    answer(batch);
 }
 
 static void refuse(struct commit_job *job, enum err err) {
@@ -264,17 +270,43 @@ static struct batch *make_batch(struct call *call) {
         const struct args_op *op = &args->ops[i];
         size_t id_len = op->message.id.len ? op->message.id.len : BROKER_ID_BYTES;
         items[i].kind = op->kind;
+        items[i].op.is_key = is_of_key(op->kind);
         if (is_of_key(op->kind)) {
-            items[i].key = key_op_of(call, op);
+            items[i].op.key = key_op_of(call, op);
             batch->key_count++;
             room_bytes += KEY_RESULT_BYTES;
         } else {
-            items[i].message = message_op_of(op);
+            items[i].op.message = message_op_of(op);
             room_bytes += BROKER_PUBLISHED_BYTES(id_len) + 1;
         }
     }
     batch->results = arena_alloc(call->arena, room_bytes);
     return batch->results ? batch : NULL;
+}
+
+static void far_done(struct engine_batch *far) {
+    struct batch *batch = far->context;
+    batch->err = far->err;
+    batch->failed_index = far->failed_index;
+    answer(batch);
+}
+
+static enum err submit_far(struct call *call, struct batch *batch) {
+    struct engine_item **items = arena_alloc(call->arena, sizeof(*items) * batch->count);
+    if (!items)
+        return ERR_OUT_OF_MEMORY;
+    for (unsigned i = 0; i < batch->count; i++)
+        items[i] = &batch->items[i].op;
+    batch->far = (struct engine_batch){
+        .items = items,
+        .count = batch->count,
+        .now_ms = call->now_ms,
+        .done = far_done,
+        .context = batch,
+        .position = &call->position,
+    };
+    engine_submit_batch(call->core->engine, &batch->far);
+    return ERR_PENDING;
 }
 
 enum err op_storage_batch(struct call *call) {
@@ -289,13 +321,15 @@ enum err op_storage_batch(struct call *call) {
         call->reply.text = SLICE("{\"results\":[]}");
         return OK;
     }
-    if (!call->core->committer)
+    if (!call->core->engine && !call->core->committer)
         return call_fail(call, ERR_UNAVAILABLE, "there is no hdd storage");
     if (call->broker.at_once)
         return ERR_WOULD_WAIT;
     struct batch *batch = make_batch(call);
     if (!batch)
         return ERR_OUT_OF_MEMORY;
+    if (call->core->engine)
+        return submit_far(call, batch);
     commit_submit(call->core->committer, &batch->job);
     return ERR_PENDING;
 }

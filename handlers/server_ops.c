@@ -14,14 +14,18 @@ enum err op_server_ping(struct call *call) {
     return OK;
 }
 
-static void append_storage(struct buf *to, struct core *core, enum kv_storage storage,
-                           const char *name) {
-    struct kv_stats stats;
-    kv_stats(core->kv, storage, &stats);
+/* What the stores tell: at once where they are here, else in an engine's report. */
+struct figures {
+    struct kv_stats kv[KV_STORAGES];
+    struct broker_stats broker;
+    const struct engine_report *report; /* NULL: the stores are here */
+};
+
+static void append_storage(struct buf *to, const struct kv_stats *stats, const char *name) {
     buf_printf(to, "\"%s\":{\"keys\":%llu,\"bytes\":%llu,\"shards\":[", name,
-               (unsigned long long)stats.keys, (unsigned long long)stats.bytes);
-    for (unsigned i = 0; i < stats.shard_count; i++)
-        buf_printf(to, "%s%llu", i ? "," : "", (unsigned long long)stats.shard_keys[i]);
+               (unsigned long long)stats->keys, (unsigned long long)stats->bytes);
+    for (unsigned i = 0; i < stats->shard_count; i++)
+        buf_printf(to, "%s%llu", i ? "," : "", (unsigned long long)stats->shard_keys[i]);
     buf_printf(to, "]}");
 }
 
@@ -58,22 +62,42 @@ static void append_queues(struct buf *to, struct call *call) {
     buf_append_char(to, ']');
 }
 
-static void append_broker(struct buf *to, struct call *call) {
-    struct core *core = call->core;
-    struct broker_stats stats = {0};
-    if (core->broker)
-        broker_stats(core->broker, &stats);
+static void append_broker(struct buf *to, struct call *call, const struct figures *figures) {
+    struct broker *broker = call->core->broker;
+    const struct broker_stats *stats = &figures->broker;
     buf_printf(to, ",\"broker\":{\"routers\":%llu,\"queues\":%llu,\"messages\":%llu",
-               (unsigned long long)stats.routers, (unsigned long long)stats.queues,
-               (unsigned long long)stats.messages);
+               (unsigned long long)stats->routers, (unsigned long long)stats->queues,
+               (unsigned long long)stats->messages);
     buf_printf(to, ",\"published\":%llu,\"delivered\":%llu,\"acked\":%llu",
-               (unsigned long long)stats.published, (unsigned long long)stats.delivered,
-               (unsigned long long)stats.acked);
-    buf_printf(to, ",\"unroutable\":%llu,\"bytes\":%llu", (unsigned long long)stats.unroutable,
-               (unsigned long long)stats.bytes);
-    if (core->broker && stats.queues <= EACH_MAX)
+               (unsigned long long)stats->published, (unsigned long long)stats->delivered,
+               (unsigned long long)stats->acked);
+    buf_printf(to, ",\"unroutable\":%llu,\"bytes\":%llu", (unsigned long long)stats->unroutable,
+               (unsigned long long)stats->bytes);
+    if (broker && !broker_is_remote(broker) && stats->queues <= EACH_MAX)
         append_queues(to, call);
     buf_append_char(to, '}');
+}
+
+static void append_node(struct buf *to, const struct engine_node *node) {
+    buf_append(to, SLICE("{\"id\":"));
+    text_append_json(to, slice_of_cstr(node->id));
+    buf_append(to, SLICE(",\"address\":"));
+    text_append_json(to, slice_of_cstr(node->address));
+    buf_append(to, SLICE(",\"version\":"));
+    text_append_json(to, slice_of_cstr(node->version));
+    buf_printf(to, ",\"started\":%lld,\"heartbeat\":%lld,\"alive\":%s}",
+               (long long)node->started_ms, (long long)node->heartbeat_ms,
+               node->alive ? "true" : "false");
+}
+
+static void append_nodes(struct buf *to, const struct engine_report *report) {
+    buf_append(to, SLICE(",\"nodes\":["));
+    for (unsigned i = 0; i < report->node_count; i++) {
+        if (i)
+            buf_append_char(to, ',');
+        append_node(to, &report->nodes[i]);
+    }
+    buf_append_char(to, ']');
 }
 
 static void append_tokens(struct buf *to, struct core *core) {
@@ -85,22 +109,52 @@ static void append_tokens(struct buf *to, struct core *core) {
                (unsigned long long)misses);
 }
 
-enum err op_server_stats(struct call *call) {
+static enum err keep_stats(struct call *call, const struct figures *figures) {
     struct core *core = call->core;
     struct buf text;
     buf_init(&text, STATS_BYTES_MAX);
     buf_printf(&text, "{\"version\":\"%s\",\"uptime\":%lld,\"storage\":{", HATI_VERSION,
                (long long)(call->now_ms - core->started_ms));
-    append_storage(&text, core, KV_MEMORY, "memory");
+    append_storage(&text, &figures->kv[KV_MEMORY], "memory");
     buf_append_char(&text, ',');
-    append_storage(&text, core, KV_HDD, "hdd");
+    append_storage(&text, &figures->kv[KV_HDD], "hdd");
     buf_append_char(&text, '}');
     append_doors(&text, core);
-    append_broker(&text, call);
+    append_broker(&text, call, figures);
     append_tokens(&text, core);
+    if (figures->report)
+        append_nodes(&text, figures->report);
     buf_append_char(&text, '}');
     call->reply.text =
         text.failed ? (struct slice){NULL, 0} : arena_copy(call->arena, buf_slice(&text));
     buf_done(&text);
     return call->reply.text.ptr ? OK : ERR_OUT_OF_MEMORY;
+}
+
+static void report_done(struct engine_report *report) {
+    struct call *call = report->context;
+    struct figures figures = {.broker = report->broker, .report = report};
+    memcpy(figures.kv, report->kv, sizeof figures.kv);
+    call->err = report->err ? report->err : keep_stats(call, &figures);
+    call->wake(call);
+}
+
+static enum err ask_engine(struct call *call) {
+    struct engine_report *report = arena_alloc(call->arena, sizeof *report);
+    if (!report)
+        return ERR_OUT_OF_MEMORY;
+    *report = (struct engine_report){.arena = call->arena, .done = report_done, .context = call};
+    return engine_ask_report(call->core->engine, report);
+}
+
+enum err op_server_stats(struct call *call) {
+    struct core *core = call->core;
+    struct figures figures = {0};
+    if (core->engine)
+        return ask_engine(call);
+    kv_stats(core->kv, KV_MEMORY, &figures.kv[KV_MEMORY]);
+    kv_stats(core->kv, KV_HDD, &figures.kv[KV_HDD]);
+    if (core->broker)
+        broker_stats(core->broker, &figures.broker);
+    return keep_stats(call, &figures);
 }
