@@ -117,10 +117,6 @@ static bool is_of_memory(struct engine *engine, const struct work *work) {
     return true;
 }
 
-struct writer *engine_writer_of(struct engine *engine, const struct work *work) {
-    return engine->writers[is_of_memory(engine, work) ? KV_MEMORY : KV_HDD];
-}
-
 static void end_job_of_mail(struct work *work) {
     free(work->any);
     free(work);
@@ -136,9 +132,7 @@ static void dispatch(struct engine *engine, struct work *work) {
     case WORK_KEYS:
     case WORK_MESSAGES:
     case WORK_BATCH:
-        if (position_gate(engine, work))
-            break;
-        writer_take(engine_writer_of(engine, work), work);
+        writer_take(engine->writers[is_of_memory(engine, work) ? KV_MEMORY : KV_HDD], work);
         break;
     case WORK_JOB:
         writer_take(engine->writers[work->job->memory ? KV_MEMORY : KV_HDD], work);
@@ -151,6 +145,9 @@ static void dispatch(struct engine *engine, struct work *work) {
         break;
     case WORK_QUERY:
         query_run(engine, work);
+        break;
+    case WORK_GATE:
+        position_run_gate(engine, work);
         break;
     case WORK_REPORT:
         node_report(engine->node, work);

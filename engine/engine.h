@@ -71,6 +71,18 @@ struct engine_batch {
 /* Any thread; done comes, perhaps before this returns. */
 void engine_submit_batch(struct engine *engine, struct engine_batch *batch);
 
+/* A causal context of a call other than a read of keys, which looks itself: whether the database
+ * has the state that position->want names. */
+struct engine_gate {
+    struct position *position;
+    void (*done)(struct engine_gate *gate); /* on the engine's thread; must not block */
+    void *context;
+    enum err err; /* ERR_UNAVAILABLE: it has not */
+};
+
+/* ERR_PENDING, then done; else gate->err. Any thread. */
+enum err engine_pass_gate(struct engine *engine, struct engine_gate *gate) MUST_USE;
+
 struct engine_node {
     char id[37];
     char address[256];

@@ -37,6 +37,7 @@ enum work_kind {
     WORK_GIVE_BACK,
     WORK_CONSUMER_CLOSE,
     WORK_QUERY,
+    WORK_GATE, /* an engine_gate */
     WORK_REPORT,
     WORK_POKE,
     WORK_DRAIN
@@ -59,6 +60,7 @@ struct work {
         struct engine_batch *batch;
         struct txn_job *job;
         struct broker_query *query;
+        struct engine_gate *gate;
         struct engine_report *report;
         void *any;
     };
@@ -134,8 +136,6 @@ struct engine {
 
 /* Any thread: ERR_PENDING, ERR_OUT_OF_MEMORY, or ERR_UNAVAILABLE behind the end. */
 enum err engine_post(struct engine *engine, enum work_kind kind, void *item) MUST_USE;
-/* Whose a write is. */
-struct writer *engine_writer_of(struct engine *engine, const struct work *work);
 /* The database's wall clock, as far as it is known here. Any thread. */
 int64_t engine_now_ms(const struct engine *engine);
 
@@ -186,9 +186,8 @@ bool engine_ask_position(struct engine *engine, struct request *request,
                          const struct position *position);
 /* Behind engine_put_position: the primary has at least what `want` names. */
 bool engine_position_holds(const struct engine *engine, const struct position *position);
-/* A write that carries a context: asks first whether the database has that state. True where it
- * took the work (it then goes to its writer, or ends as ERR_UNAVAILABLE). */
-bool position_gate(struct engine *engine, struct work *work);
+/* WORK_GATE. */
+void position_run_gate(struct engine *engine, struct work *work);
 /* A replica that has replayed so far has what `want` names. */
 bool engine_replica_has(const struct engine *engine, int64_t replayed,
                         const struct position *position);

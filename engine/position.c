@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/txn_inside.h"
+#include "engine/internal.h"
 
 struct place {
     uint64_t system_id;
@@ -112,59 +112,58 @@ bool engine_replica_has(const struct engine *engine, int64_t replayed,
            want.timeline == identity->timeline && (int64_t)want.lsn <= replayed;
 }
 
-/* ---- writes that carry a context ---- */
+/* ---- what else carries a context than reads of keys ---- */
 
-struct gate {
+struct question {
+    struct engine_gate *gate;
     struct engine *engine;
-    struct work *work;
     struct request request;
 };
 
-static void open_gate(struct gate *gate, enum err err) {
-    struct engine *engine = gate->engine;
-    struct work *work = gate->work;
-    request_done(&gate->request);
-    free(gate);
-    if (err) {
-        work_end(work, err);
-        return;
-    }
-    struct writer *writer = engine_writer_of(engine, work);
-    writer_take(writer, work);
-    writer_go_on(writer);
+static void end_question(struct question *question, enum err err) {
+    struct engine_gate *gate = question->gate;
+    request_done(&question->request);
+    free(question);
+    gate->position->reached_len = 0;
+    gate->err = err;
+    gate->done(gate);
 }
 
 static void on_position(struct request *request) {
-    struct gate *gate = request->context;
-    struct position *position = work_position(gate->work);
-    if (request->outcome != OUTCOME_OK) {
-        open_gate(gate, ERR_UNAVAILABLE);
-        return;
+    struct question *question = request->context;
+    struct position *position = question->gate->position;
+    bool holds = false;
+    if (request->outcome == OUTCOME_OK) {
+        engine_put_position(question->engine, request, 0, position);
+        holds = engine_position_holds(question->engine, position);
     }
-    engine_put_position(gate->engine, request, 0, position);
-    bool holds = engine_position_holds(gate->engine, position);
-    position->reached_len = 0;
-    open_gate(gate, holds ? OK : ERR_UNAVAILABLE);
+    end_question(question, holds ? OK : ERR_UNAVAILABLE);
 }
 
-bool position_gate(struct engine *engine, struct work *work) {
-    struct position *position = work_position(work);
-    if (!position || position->want.len == 0)
-        return false;
-    struct gate *gate = calloc(1, sizeof *gate);
-    if (!gate) {
-        work_end(work, ERR_OUT_OF_MEMORY);
-        return true;
+void position_run_gate(struct engine *engine, struct work *work) {
+    struct engine_gate *gate = work->gate;
+    struct question *question = calloc(1, sizeof *question);
+    int64_t deadline_ms = work->deadline_ms;
+    free(work);
+    if (!question) {
+        gate->err = ERR_OUT_OF_MEMORY;
+        gate->done(gate);
+        return;
     }
-    gate->engine = engine;
-    gate->work = work;
-    request_init(&gate->request);
-    gate->request.done = on_position;
-    gate->request.context = gate;
-    gate->request.deadline_ms = work->deadline_ms;
-    if (engine_ask_position(engine, &gate->request, position))
-        pool_send(engine->pool, &gate->request);
+    question->gate = gate;
+    question->engine = engine;
+    request_init(&question->request);
+    question->request.done = on_position;
+    question->request.context = question;
+    question->request.deadline_ms = deadline_ms;
+    if (engine_ask_position(engine, &question->request, gate->position))
+        pool_send(engine->pool, &question->request);
     else
-        open_gate(gate, engine_position_holds(engine, position) ? OK : ERR_UNAVAILABLE);
-    return true;
+        end_question(question,
+                     engine_position_holds(engine, gate->position) ? OK : ERR_UNAVAILABLE);
+}
+
+enum err engine_pass_gate(struct engine *engine, struct engine_gate *gate) {
+    enum err err = engine_post(engine, WORK_GATE, gate);
+    return err == ERR_PENDING ? err : (gate->err = err);
 }

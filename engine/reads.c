@@ -130,7 +130,10 @@ static enum err check_position(const struct flight *flight, struct position *pos
     if (!position || !flight->position_step)
         return OK;
     engine_put_position(engine, &flight->request, flight->position_step, position);
-    return flight->on_replica || engine_position_holds(engine, position) ? OK : ERR_UNAVAILABLE;
+    if (flight->on_replica || engine_position_holds(engine, position))
+        return OK;
+    position->reached_len = 0;
+    return ERR_UNAVAILABLE;
 }
 
 static void answer_all(struct flight *flight) {
@@ -369,8 +372,10 @@ static enum err take_single(struct single *single) {
     struct position *position = work->list->position;
     if (position && single->position_step) {
         engine_put_position(single->engine, request, single->position_step, position);
-        if (!engine_position_holds(single->engine, position))
+        if (!engine_position_holds(single->engine, position)) {
+            position->reached_len = 0;
             return ERR_UNAVAILABLE;
+        }
     }
     return take_page(work->list, request->steps[0].result, request->steps[1].result);
 }

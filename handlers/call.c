@@ -65,7 +65,7 @@ static enum err authorise(const struct call *call) {
 enum err call_run(struct call *call) {
     enum err err = authorise(call);
     if (!err && call->position.want.len)
-        err = position_check(call);
+        err = position_check_first(call); /* ERR_PENDING: it runs the operation later */
     if (!err)
         err = call->op->run(call);
     if (err != ERR_PENDING) /* a pending call may be finished and gone by now */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #define REVISION_DIGITS_MAX 20U
+#define NOT_REACHED "the causal context asks for a state not reached here"
 
 static bool is_word_char(char c) {
     bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -36,7 +37,33 @@ enum err position_check(struct call *call) {
     if (call->position.want.len == 0 || kv_is_remote(kv) ||
         is_reached_here(kv, call->position.want))
         return OK;
-    return call_fail(call, ERR_UNAVAILABLE, "the causal context asks for a state not reached here");
+    return call_fail(call, ERR_UNAVAILABLE, NOT_REACHED);
+}
+
+static void gate_passed(struct engine_gate *gate) {
+    struct call *call = gate->context;
+    enum err err = gate->err ? call_fail(call, gate->err, NOT_REACHED) : call->op->run(call);
+    if (err == ERR_PENDING)
+        return;
+    call->err = err;
+    call->wake(call);
+}
+
+/* Reads of keys look at it themselves: a replica may answer them. */
+static bool looks_itself(const struct call *call) {
+    return (call->op->flags & (OP_WRITE | OP_BROKER | OP_WAITS)) == 0;
+}
+
+enum err position_check_first(struct call *call) {
+    struct engine *engine = call->core->engine;
+    enum err err = position_check(call);
+    if (err || !engine || looks_itself(call))
+        return err;
+    struct engine_gate *gate = arena_alloc(call->arena, sizeof *gate);
+    if (!gate)
+        return ERR_OUT_OF_MEMORY;
+    *gate = (struct engine_gate){.position = &call->position, .done = gate_passed, .context = call};
+    return engine_pass_gate(engine, gate);
 }
 
 struct slice call_position(const struct call *call, char room[POSITION_MAX]) {

@@ -16,6 +16,9 @@ bool position_is_word(struct slice word);
  * not come as far as call->position.want says. OK where it is empty, or an engine judges. Any
  * thread; never waits. */
 enum err position_check(struct call *call) MUST_USE;
+/* The same for call_run: where an engine has to be asked, ERR_PENDING, and the operation is run
+ * from its thread. */
+enum err position_check_first(struct call *call) MUST_USE;
 
 /* A state that has everything a finished call saw or did: its word, in the call or in `room`. What
  * the call wanted where that is not known; empty where it wanted nothing either. */
