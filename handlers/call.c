@@ -62,15 +62,18 @@ static enum err authorise(const struct call *call) {
     return err;
 }
 
-enum err call_run(struct call *call) {
-    enum err err = authorise(call);
-    if (!err && call->position.want.len)
-        err = position_check_first(call); /* ERR_PENDING: it runs the operation later */
+enum err call_run_allowed(struct call *call) {
+    enum err err = call->position.want.len ? position_check_first(call) : OK;
     if (!err)
         err = call->op->run(call);
     if (err != ERR_PENDING) /* a pending call may be finished and gone by now */
         call->err = err;
     return err;
+}
+
+enum err call_run(struct call *call) {
+    enum err err = authorise(call);
+    return err ? (call->err = err) : call_run_allowed(call);
 }
 
 enum err call_fail(struct call *call, enum err err, const char *format, ...) {

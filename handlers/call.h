@@ -97,6 +97,8 @@ void call_set_op(struct call *call, const struct op *op);
 /* Authorises and runs. OK, ERR_PENDING (wake comes, perhaps before this returns), or the failure,
  * which is in call->err too. Any thread; never blocks. Arguments must be bound (bind_finish). */
 enum err call_run(struct call *call) MUST_USE;
+/* The same for a door that authorised it in its own way. */
+enum err call_run_allowed(struct call *call) MUST_USE;
 
 /* After the answer of a call was sent, or could not be (its caller hung up): messages it holds are
  * let go of, or given back to their queue. Any thread; once for every call that was run; does

@@ -283,10 +283,9 @@ static enum MHD_Result ask_first(struct http_request *request) {
     call->wake = on_asked;
     call->context = request;
     http_request_begin_work(request);
-    enum err err = call->op->run(call);
+    enum err err = call_run_allowed(call);
     if (err == ERR_PENDING)
         return http_request_park(request, begin);
-    call->err = err;
     http_request_settle(request);
     return begin(request);
 }
