@@ -69,6 +69,8 @@ enum err position_check_first(struct call *call) {
 struct slice call_position(const struct call *call, char room[POSITION_MAX]) {
     const struct position *position = &call->position;
     struct kv *kv = call->core->kv;
+    if (call->err == ERR_UNAVAILABLE) /* an engine that is behind tells where it is */
+        return position->want;
     if (kv_is_remote(kv))
         return position->reached_len ? position_reached(position) : position->want;
     if (position->want.len && !is_reached_here(kv, position->want))

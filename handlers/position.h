@@ -20,8 +20,8 @@ enum err position_check(struct call *call) MUST_USE;
  * from its thread. */
 enum err position_check_first(struct call *call) MUST_USE;
 
-/* A state that has everything a finished call saw or did: its word, in the call or in `room`. What
- * the call wanted where that is not known; empty where it wanted nothing either. */
+/* A state that has everything a finished call wanted, saw or did: its word, in the call or in
+ * `room`. What it wanted where nothing else is known; empty where it wanted nothing either. */
 struct slice call_position(const struct call *call, char room[POSITION_MAX]);
 
 #endif

@@ -100,6 +100,8 @@ static void test_words_of_an_engine_are_the_engines_to_judge(void **state) {
     memcpy(call.position.reached, "p17", 3);
     call.position.reached_len = 3;
     expect_position("p17");
+    call.err = ERR_UNAVAILABLE;
+    expect_position("r5");
 }
 
 static void test_words_are_plain(void **state) {
