@@ -145,6 +145,13 @@ static const struct {
     {"POST", QUEUE "/messages/abc/extend?lease=1000", ""},
     {"POST", QUEUE "/ack", "{\"receipts\":[\"abc\"]}"},
     {"GET", QUEUE "/stream", ""},
+    {"GET", "/kv-store/keys/a", ""},
+    {"PUT", "/kv-store/keys/a", "{\"value\":\"1\"}"},
+    {"DELETE", "/kv-store/keys/a", "{}"},
+    {"GET", "/kv-store/key-count", ""},
+    {"GET", "/kv-store/shards", ""},
+    {"GET", "/kv-store/shards/0", ""},
+    {"PUT", "/kv-store/view-change", "{\"view\":[\"a:1\",\"b:2\"],\"repl-factor\":1}"},
     {"POST", "/rpc", RPC("Storage.Get", "[\"hdd\",\"a\"]")},
     {"POST", "/rpc", RPC("Storage.GetMany", "[\"hdd\",[\"a\"]]")},
     {"POST", "/rpc", RPC("Broker.ListQueue", "[]")},
@@ -162,7 +169,7 @@ static void every_route_is_answered_at_its_deadline(void **state) {
         if (is_head)
             hear_text(fd, "\r\n\r\n");
         int status = is_head ? atoi(answer + 9) : hear_answer(fd);
-        if (status != 503 && !strstr(answer, "\"error\""))
+        if (status != 503)
             fail_msg("%s %s: %s", routes[i].method, routes[i].path, answer);
         remote_await(1);
         if (i % 2)
@@ -180,12 +187,19 @@ static void every_route_may_be_left_while_it_is_parked(void **state) {
         send_request(fd, routes[i].method, routes[i].path, routes[i].body);
         remote_await(1);
         reset(fd);
+        while (atomic_load(&core.doors[DOOR_HTTP].connections)) { /* some take several steps */
+            remote_come_back_all();
+            sched_yield();
+        }
         remote_come_back_all();
     }
 }
 
+static _Atomic bool stopped;
+
 static void *stop_door(void *context) {
     http_server_stop(context);
+    atomic_store(&stopped, true);
     return NULL;
 }
 
@@ -193,13 +207,17 @@ static void every_route_that_is_parked_is_waited_for_by_a_drain(void **state) {
     int fds[ROUTES];
     pthread_t thread;
     (void)state;
+    atomic_store(&stopped, false);
     for (unsigned i = 0; i < ROUTES; i++) {
         fds[i] = dial();
         send_request(fds[i], routes[i].method, routes[i].path, routes[i].body);
     }
     remote_await(ROUTES);
     assert_int_equal(pthread_create(&thread, NULL, stop_door, server), 0);
-    remote_come_back_all();
+    while (!atomic_load(&stopped)) { /* some take several steps */
+        remote_come_back_all();
+        sched_yield();
+    }
     pthread_join(thread, NULL);
     for (unsigned i = 0; i < ROUTES; i++) {
         hear_text(fds[i], "HTTP/1.1 ");
@@ -250,6 +268,20 @@ static void keys_are_written_read_and_listed(void **state) {
     }
     send_request(fd, "GET", "/api/m", ""); /* page by page */
     hear_text(fd, "\"count\":2100");
+    close(fd);
+}
+
+static void shards_are_counted_and_changed(void **state) {
+    int fd = dial();
+    (void)state;
+    expect(fd, "PUT", "/kv-store/keys/a", "{\"value\":\"1\"}", 201, "Added");
+    expect(fd, "PUT", "/kv-store/keys/a", "{\"value\":\"2\"}", 200, "Updated");
+    expect(fd, "GET", "/kv-store/keys/a", "", 200, "\"value\":\"2\"");
+    expect(fd, "GET", "/kv-store/key-count", "", 200, "\"key-count\":1");
+    expect(fd, "PUT", "/kv-store/view-change", "{\"view\":[\"a:1\",\"b:2\"],\"repl-factor\":1}",
+           200, "successful");
+    expect(fd, "GET", "/kv-store/shards", "", 200, "\"shards\":[1,2]");
+    expect(fd, "DELETE", "/kv-store/keys/a", "{}", 200, "Deleted");
     close(fd);
 }
 
@@ -316,6 +348,7 @@ int main(void) {
         THREADED(a_stream_of_no_queue_is_not_found),
         THREADED(a_stream_sends_what_comes),
         THREADED(keys_are_written_read_and_listed),
+        THREADED(shards_are_counted_and_changed),
         THREADED(messages_go_all_their_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
