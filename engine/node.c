@@ -6,7 +6,9 @@
 
 #define BEAT_MS 5000
 #define BEAT_RETRY_MS 1000
-#define FLUSH_MS 2000
+#define FLUSH_MIN_MS 200 /* growing with the nodes: the database sees as many writes of all */
+#define FLUSH_STEP_MS 50
+#define FLUSH_MAX_MS 2000
 #define FLUSH_MAX 500U /* queues, and routers, of one statement */
 
 /* ---- sums ---- */
@@ -194,6 +196,13 @@ static void mark_router(void *context, struct trouter *router) {
             router->counters_changed = true;
 }
 
+static int64_t flush_pause_ms(const struct node *node) {
+    int64_t pause_ms = FLUSH_STEP_MS * (int64_t)node_live_count(node);
+    return pause_ms < FLUSH_MIN_MS   ? FLUSH_MIN_MS
+           : pause_ms > FLUSH_MAX_MS ? FLUSH_MAX_MS
+                                     : pause_ms;
+}
+
 static void on_flushed(struct request *request) {
     struct node *node = request->context;
     struct topology *topology = node->engine->topology;
@@ -205,7 +214,7 @@ static void on_flushed(struct request *request) {
     if (request->outcome != OUTCOME_OK)
         topology_each_router(topology, mark_router, node);
     bool full = node->flushed_count == FLUSH_MAX;
-    node->flush_ms = clock_steady_ms() + (full ? 0 : FLUSH_MS);
+    node->flush_ms = clock_steady_ms() + (full ? 0 : flush_pause_ms(node));
     node->flushing = false;
 }
 
@@ -238,7 +247,7 @@ void node_tick(struct node *node, int64_t now_ms) {
     if (!node->beating && now_ms >= node->beat_ms)
         beat(node);
     if (!node->flushing && now_ms >= node->flush_ms && !flush(node))
-        node->flush_ms = now_ms + FLUSH_MS;
+        node->flush_ms = now_ms + FLUSH_STEP_MS;
     sweeps_tick(node->sweeps, now_ms);
 }
 
