@@ -62,10 +62,11 @@ enum row_change { ROW_STAYS, ROW_DELETED, ROW_UPDATED, ROW_MOVED };
 struct row {
     struct row *next; /* of the bucket */
     struct row *all;
-    int64_t queue, place, seq;
+    int64_t queue, place, seq, receipt_lease;
     bool memory;
-    bool found;
-    int64_t due, lease, attempt, expires; /* loaded, and as changed here */
+    /* loaded, and as changed here */
+    int64_t lease; /* 0: the receipt is not good (any more) */
+    int64_t due, attempt, expires;
     enum row_change change;
     int64_t after; /* ROW_UPDATED: due so long from now; 0: ready */
     enum broker_reason reason;

@@ -34,14 +34,15 @@ const struct sql sql_messages[] = {
             " goes to; seq is made of the database's clock, so that what is published behind"
             " another's answer comes behind it, whichever node it came by."},
     {.name = "messages_lock",
-     .text = "SELECT u.n, m.due, m.lease, m.attempt, m.expires FROM {s}.msg{m} AS m"
-             " JOIN unnest($1::int8[], $2::int8[], $3::int8[]) WITH ORDINALITY"
-             " AS u (queue, place, seq, n)"
+     .text = "SELECT u.n, m.due, m.attempt, m.expires FROM {s}.msg{m} AS m"
+             " JOIN unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) WITH ORDINALITY"
+             " AS u (queue, place, seq, lease, n)"
              " ON m.queue = u.queue AND m.place = u.place AND m.seq = u.seq"
-             " WHERE m.lease <> 0 AND m.due > {now}"
+             " WHERE m.lease = u.lease AND m.lease <> 0 AND m.due > {now}"
              " ORDER BY m.queue, m.place, m.seq FOR UPDATE OF m",
      .why = "By primary key, in one order, so that two transactions wait for each other in one"
-            " direction alone. A receipt that is no longer good locks nothing that others take."},
+            " direction alone; of receipts that are no longer good nothing is locked, for a"
+            " receive passes over what is."},
     {.name = "messages_update",
      .text = "UPDATE {s}.msg{m} AS m SET lease = u.lease,"
              " due = CASE WHEN u.after > 0 THEN {now} + u.after ELSE 0 END"

@@ -14,8 +14,9 @@ static struct row *row_of(struct txn *txn, const struct tqueue *queue,
     struct txn_messages *messages = txn->messages;
     struct row **bucket = &messages->row_buckets[bucket_of(receipt->seq)];
     for (struct row *row = *bucket; row; row = row->next)
-        if (row->seq == receipt->seq && row->place == receipt->place && row->queue == queue->id) {
-            messages->looks = true; /* two receipts of one message */
+        if (row->seq == receipt->seq && row->place == receipt->place && row->queue == queue->id &&
+            row->receipt_lease == receipt->lease) {
+            messages->looks = true; /* twice */
             return row;
         }
     struct row *row = arena_alloc(&txn->arena, sizeof *row);
@@ -25,6 +26,7 @@ static struct row *row_of(struct txn *txn, const struct tqueue *queue,
                         .queue = queue->id,
                         .place = receipt->place,
                         .seq = receipt->seq,
+                        .receipt_lease = receipt->lease,
                         .memory = queue->options.storage == BROKER_MEMORY};
     *bucket = row;
     *messages->last_row = row;
@@ -71,7 +73,16 @@ enum err settle_plan(struct txn *txn, struct planned *planned) {
 /* ---- loading ---- */
 
 static int64_t place_column(const struct row *row, int column) {
-    return column == 0 ? row->queue : column == 1 ? row->place : row->seq;
+    switch (column) {
+    case 0:
+        return row->queue;
+    case 1:
+        return row->place;
+    case 2:
+        return row->seq;
+    default:
+        return row->receipt_lease;
+    }
 }
 
 void settle_load_steps(struct txn *txn, struct request *request) {
@@ -81,7 +92,7 @@ void settle_load_steps(struct txn *txn, struct request *request) {
             continue;
         struct params *params = request_add(request, SQL_MESSAGES_LOCK, memory);
         messages->row_step[memory] = request->step_count;
-        for (int column = 0; column < 3; column++) {
+        for (int column = 0; column < 4; column++) {
             params_array(params, PARAMS_INT8);
             for (const struct row *row = messages->rows; row; row = row->all)
                 if (row->memory == memory)
@@ -108,11 +119,10 @@ enum err settle_loaded(struct txn *txn, const struct request *request) {
             if (n < 1 || n > count)
                 continue;
             struct row *row = by_index[n - 1];
-            row->found = true;
+            row->lease = row->receipt_lease;
             row->due = result_int8(result, i, 1);
-            row->lease = result_int8(result, i, 2);
-            row->attempt = result_int8(result, i, 3);
-            row->expires = result_int8(result, i, 4);
+            row->attempt = result_int8(result, i, 2);
+            row->expires = result_int8(result, i, 3);
         }
     }
     return OK;
@@ -120,10 +130,9 @@ enum err settle_loaded(struct txn *txn, const struct request *request) {
 
 /* ---- applying ---- */
 
-static bool is_good(const struct txn *txn, const struct planned *planned) {
-    const struct row *row = planned->row;
-    return row->found && row->lease == planned->receipt.lease && row->lease != 0 &&
-           row->due > txn->now_ms;
+/* Found under its lease, and nothing here ended that before. */
+static bool is_good(const struct txn *txn, const struct row *row) {
+    return row->lease != 0 && row->due > txn->now_ms;
 }
 
 static enum err nack(struct txn *txn, struct planned *planned) {
@@ -181,7 +190,7 @@ static enum err settle(struct txn *txn, struct planned *planned) {
         return ERR_RECEIPT_INVALID;
     if (txn->is_blind)
         return ack_blindly(txn, planned);
-    if (!is_good(txn, planned))
+    if (!is_good(txn, row))
         return ERR_RECEIPT_INVALID;
     txn_save(txn, row, sizeof *row);
     txn_save(txn, planned, sizeof *planned);
@@ -271,8 +280,7 @@ static void write_acks(struct txn *txn, struct request *request, bool memory) {
     for (int column = 0; column < 4; column++) {
         params_array(params, PARAMS_INT8);
         for (unsigned i = 0; i < count; i++)
-            params_add_int8(params, column == 3 ? acks[i]->receipt.lease
-                                                : place_column(acks[i]->row, column));
+            params_add_int8(params, place_column(acks[i]->row, column));
         params_array_end(params);
     }
 }
