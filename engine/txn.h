@@ -97,7 +97,8 @@ void txn_messages_load_steps(struct txn *txn, struct request *request);
 enum err txn_messages_loaded(struct txn *txn, const struct request *request) MUST_USE;
 enum err txn_messages_apply(struct txn *txn, struct broker_op *op) MUST_USE;
 void txn_messages_write_steps(struct txn *txn, struct request *request);
-/* Wakes who waits for queues that got messages, counts. */
+/* Wakes who waits for queues that got messages, counts. NULL: it is committed, but what the
+ * database answered was lost. */
 void txn_messages_committed(struct txn *txn, const struct request *request);
 /* The first of `count` places behind all that this node gave, for what it writes with places of its
  * own making; in a transaction that was loaded. */

@@ -90,10 +90,9 @@ static void not_done(struct txn *txn) {
 static void committed(struct txn *txn, bool known) {
     struct request *request = &txn->request;
     struct work *work;
-    if (known) {
+    if (known)
         txn_keys_committed(txn, request);
-        txn_messages_committed(txn, request);
-    }
+    txn_messages_committed(txn, known ? request : NULL);
     while ((work = work_list_take(&txn->works))) {
         struct position *position = work_position(work);
         if (position && position->ask && txn->position_step && known)

@@ -410,6 +410,9 @@ static void take_acks(struct txn_messages *messages, const struct request *reque
 
 void settle_committed(struct txn *txn, const struct request *request) {
     struct txn_messages *messages = txn->messages;
+    for (struct flush *flush = messages->flushes; !request && flush; flush = flush->next)
+        if (flush->by)
+            flush->by->op->err = ERR_TIMEOUT; /* how many there were is not known */
     for (int memory = 0; memory < 2; memory++) {
         take_acks(messages, request, memory);
         const PGresult *gone = messages_result(request, messages->flush_step[memory]);
