@@ -27,7 +27,8 @@ struct load_options options = {.dialect = &dialect_hati,
                                .storage = "memory",
                                .queue = "q",
                                .router = "default",
-                               .port = 4242,
+                               .ports = {4242},
+                               .port_count = 1,
                                .connections = 50,
                                .depth = 1,
                                .seconds = 3,
@@ -371,6 +372,16 @@ static void read_dialect(const char *text) {
         load_die("no such dialect");
 }
 
+static void read_ports(const char *text) {
+    options.port_count = 0;
+    for (char *end; options.port_count < LOAD_PORTS_MAX; text = end + 1) {
+        options.ports[options.port_count++] = (unsigned)strtoul(text, &end, 10);
+        if (*end != ',')
+            return;
+    }
+    load_die("ports");
+}
+
 static void read_option(const char *name, const char *text) {
     unsigned long number = strtoul(text, NULL, 10);
     if (strcmp(name, "--dialect") == 0)
@@ -384,7 +395,7 @@ static void read_option(const char *name, const char *text) {
     else if (strcmp(name, "--key") == 0)
         options.key = text;
     else if (strcmp(name, "--port") == 0)
-        options.port = (unsigned)number;
+        read_ports(text);
     else if (strcmp(name, "--connections") == 0)
         options.connections = (unsigned)number;
     else if (strcmp(name, "--depth") == 0)
@@ -424,11 +435,12 @@ int main(int argc, char **argv) {
     if (argc % 2 == 0 || !options.connections || !options.depth || options.depth > LOAD_DEPTH_MAX ||
         !options.samples || !options.standing || options.payload_bytes < LOAD_NUMBER_BYTES ||
         options.messages >= NUMBERS_MAX) {
-        fprintf(stderr, "broker_load [--dialect hati|hati-push|beanstalk|redis|nats|jetstream] "
-                        "[--mode turns|publish|flow|latency|drain] [--port N] [--connections N] "
-                        "[--depth N] [--seconds S] [--messages N] [--payload-bytes N] "
-                        "[--standing N] [--pid N] [--samples N] "
-                        "[--storage memory|hdd] [--router R] [--key K]\n");
+        fprintf(stderr,
+                "broker_load [--dialect hati|hati-push|beanstalk|redis|nats|jetstream] "
+                "[--mode turns|publish|flow|latency|drain] [--port N,...] [--connections N] "
+                "[--depth N] [--seconds S] [--messages N] [--payload-bytes N] "
+                "[--standing N] [--pid N] [--samples N] "
+                "[--storage memory|hdd] [--router R] [--key K]\n");
         return 2;
     }
     seen = calloc(NUMBERS_MAX / 8, 1);

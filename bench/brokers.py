@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import tempfile
 
-from harness import BUILD, Hati, free_port, load, note, pinned, results, settings, stop, wait_for
+from measure import BUILD, Hati, free_port, load, note, pinned, results, settings, stop, wait_for
 
 ECHO = "(bare echo, as many round trips)"
 WAYS = [(1, 1), (1, 32), (50, 1), (50, 32)]  # connections, messages in flight on each

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Load for the line protocol (and for bench/echo.c): one thread, epoll, each connection keeps
- * `depth` requests in flight. Prints requests per second and how long a round of them took. */
+ * `depth` requests in flight; connections take turns on the ports (one or several nodes). Prints
+ * requests per second and how long a round of them took. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,13 +22,16 @@
 #define KEY_BYTES 16
 #define BUCKETS 200000 /* of a microsecond */
 #define READ_BYTES 262144
+#define PORTS_MAX 16
 
-enum mode { MODE_GET, MODE_SET, MODE_FILL, MODE_ECHO };
+enum mode { MODE_GET, MODE_SET, MODE_FILL, MODE_ECHO, MODE_INCR, MODES };
+static const char *const mode_names[MODES] = {"get", "set", "fill", "echo", "incr"};
 
 static struct options {
     const char *host;
     const char *socket_path;
-    unsigned port;
+    unsigned ports[PORTS_MAX];
+    unsigned port_count;
     unsigned connections;
     unsigned depth;
     double seconds;
@@ -35,7 +39,7 @@ static struct options {
     const char *type;
     unsigned long keys;
     size_t value_bytes;
-} options = {"127.0.0.1", NULL, 4242, 50, 1, 5, MODE_GET, "memory", 100000, 100};
+} options = {"127.0.0.1", NULL, {4242}, 1, 50, 1, 5, MODE_GET, "memory", 100000, 100};
 
 struct peer {
     int fd;
@@ -87,7 +91,11 @@ static char *append_key(char *to) {
 static char *append_request(char *to) {
     bool set = options.mode == MODE_SET || options.mode == MODE_FILL;
     size_t type_bytes = strlen(options.type);
-    to = append(to, set ? "SET " : "GET ", 4);
+    to = append(to,
+                set                         ? "SET "
+                : options.mode == MODE_INCR ? "INCR "
+                                            : "GET ",
+                options.mode == MODE_INCR ? 5 : 4);
     to = append(to, options.type, type_bytes);
     to = append(to, set ? " 0 " : " ", set ? 3 : 1);
     to = append_key(to);
@@ -164,8 +172,8 @@ static void hear(struct peer *peer) {
         end_round(peer);
 }
 
-static int dial(void) {
-    struct sockaddr_in tcp = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
+static int dial(unsigned port) {
+    struct sockaddr_in tcp = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     struct sockaddr *to = (struct sockaddr *)&tcp;
     socklen_t to_bytes = sizeof tcp;
@@ -215,24 +223,32 @@ static void run(struct peer *peers) {
         }
     }
     double took_s = (double)(clock_steady_ns() - started_ns) / 1e9;
-    static const char *const names[] = {"get", "set", "fill", "echo"};
     printf("{\"mode\":\"%s\",\"type\":\"%s\",\"connections\":%u,\"depth\":%u,\"keys\":%lu,"
            "\"value_bytes\":%zu,\"seconds\":%.2f,\"requests\":%llu,\"per_second\":%.0f,"
            "\"median_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f,\"errors\":%llu}\n",
-           names[options.mode], options.type, options.connections, options.depth, options.keys,
+           mode_names[options.mode], options.type, options.connections, options.depth, options.keys,
            options.value_bytes, took_s, (unsigned long long)requests, (double)requests / took_s,
            percentile_us(0.5), percentile_us(0.99), percentile_us(1), (unsigned long long)errors);
 }
 
+static void read_ports(const char *text) {
+    options.port_count = 0;
+    for (char *end; options.port_count < PORTS_MAX; text = end + 1) {
+        options.ports[options.port_count++] = (unsigned)strtoul(text, &end, 10);
+        if (*end != ',')
+            return;
+    }
+    die("ports");
+}
+
 static void read_option(const char *name, const char *text) {
-    static const char *const modes[] = {"get", "set", "fill", "echo"};
     unsigned long number = strtoul(text, NULL, 10);
     if (strcmp(name, "--host") == 0)
         options.host = text;
     else if (strcmp(name, "--socket") == 0)
         options.socket_path = text;
     else if (strcmp(name, "--port") == 0)
-        options.port = (unsigned)number;
+        read_ports(text);
     else if (strcmp(name, "--connections") == 0)
         options.connections = (unsigned)number;
     else if (strcmp(name, "--depth") == 0)
@@ -246,8 +262,8 @@ static void read_option(const char *name, const char *text) {
     else if (strcmp(name, "--value-bytes") == 0)
         options.value_bytes = number;
     else if (strcmp(name, "--mode") == 0)
-        for (unsigned i = 0; i < 4; i++)
-            options.mode = strcmp(text, modes[i]) == 0 ? (enum mode)i : options.mode;
+        for (unsigned i = 0; i < MODES; i++)
+            options.mode = strcmp(text, mode_names[i]) == 0 ? (enum mode)i : options.mode;
     else
         die(name);
 }
@@ -256,9 +272,10 @@ int main(int argc, char **argv) {
     for (int i = 1; i + 1 < argc; i += 2)
         read_option(argv[i], argv[i + 1]);
     if (argc % 2 == 0 || !options.keys || !options.connections || !options.depth) {
-        fprintf(stderr, "line_load [--host A] [--port N] [--socket PATH] [--connections N] "
-                        "[--depth N] [--seconds S] [--mode get|set|fill|echo] [--type memory|hdd] "
-                        "[--keys N] [--value-bytes N]\n");
+        fprintf(stderr,
+                "line_load [--host A] [--port N,...] [--socket PATH] [--connections N] "
+                "[--depth N] [--seconds S] [--mode get|set|fill|echo|incr] [--type memory|hdd] "
+                "[--keys N] [--value-bytes N]\n");
         return 2;
     }
     value = malloc(options.value_bytes + 1);
@@ -266,7 +283,7 @@ int main(int argc, char **argv) {
     epoll_fd = epoll_create1(0);
     struct peer *peers = calloc(options.connections, sizeof *peers);
     for (unsigned i = 0; i < options.connections; i++) {
-        peers[i].fd = dial();
+        peers[i].fd = dial(options.ports[i % options.port_count]);
         peers[i].at_start = true;
         peers[i].bytes = malloc(options.depth * (options.value_bytes + 128));
         watch(&peers[i], false, EPOLL_CTL_ADD);

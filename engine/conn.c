@@ -56,11 +56,11 @@ void conn_end(struct conn *conn, const char *why) {
     struct request *request = conn->request;
     bool was_up = conn->state >= CONN_IDLE;
     unwatch(conn);
+    if (!was_up) /* the words may be the connection's own */
+        pool_note_failure(conn->pool, why);
     if (conn->pg)
         PQfinish(conn->pg);
     conn->pg = NULL;
-    if (!was_up)
-        pool_note_failure(conn->pool, why);
     bool own = request == &conn->own;
     request_done(&conn->own);
     struct pool *pool = conn->pool;

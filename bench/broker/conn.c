@@ -81,7 +81,7 @@ static void watch(struct conn *conn, bool wants_out, int how) {
 
 struct conn *conn_open(unsigned index, bool consumes) {
     struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)options.port),
+                             .sin_port = htons((uint16_t)options.ports[index % options.port_count]),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
     struct conn *conn = calloc(1, sizeof *conn);

@@ -10,6 +10,7 @@
 
 #define LOAD_NUMBER_BYTES 20 /* a payload begins with its number, this many digits */
 #define LOAD_DEPTH_MAX 1024
+#define LOAD_PORTS_MAX 16
 
 struct conn;
 
@@ -39,9 +40,10 @@ struct load_options {
     const char *mode;
     const char *storage; /* hati: of the queue */
     const char *queue;
-    const char *router; /* hati */
-    const char *key;    /* hati: routing key; NULL: the queue's name */
-    unsigned port;
+    const char *router;             /* hati */
+    const char *key;                /* hati: routing key; NULL: the queue's name */
+    unsigned ports[LOAD_PORTS_MAX]; /* connections take turns on them */
+    unsigned port_count;
     unsigned connections;
     unsigned depth;
     double seconds;

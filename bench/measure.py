@@ -14,7 +14,7 @@ import types
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(HERE, "..", "build")
 settings = types.SimpleNamespace(rounds=3, seconds=4, sustained=30, broker_seconds=2,
-                                 standing=1000000)
+                                 standing=1000000, engine_keys=[10000, 100000, 1000000])
 results = []
 started = []
 
