@@ -13,6 +13,7 @@
 #define SPREAD_MS 20 /* for each other node, behind what this one did not bring about */
 #define DUE_STEP 2U  /* steps of the locking request */
 #define EXPIRED_STEP 3U
+#define ROUNDS_MAX 100U    /* of what came due while no node ran, before this one serves */
 #define WRONG_PAUSE_MS 200 /* the database is away, or others were first */
 
 /* The messages of one storage class. */
@@ -20,6 +21,7 @@ struct lane {
     struct due *due;
     bool memory;
     bool busy;
+    unsigned rounds;       /* transactions since the start; ROUNDS_MAX: nothing of before is left */
     int64_t next_ms;       /* wall clock of the database: something falls due; INT64_MAX: unknown */
     int64_t scheduled_ms;  /* the latest that this node brought about */
     int64_t look_ms;       /* monotonic: looked at then in any case */
@@ -185,9 +187,11 @@ static void on_looked(struct request *request) {
         next_ms = expires_ms;
     engine->clock_offset_ms = now_ms - clock_wall_ms();
     if (next_ms < now_ms) {
+        lane->rounds += lane->rounds < ROUNDS_MAX;
         carry_out(lane);
         return;
     }
+    lane->rounds = ROUNDS_MAX;
     unsigned nodes = node_live_count(engine->node);
     if (next_ms != INT64_MAX && next_ms > lane->scheduled_ms && nodes > 1)
         next_ms += SPREAD_MS + jitter(SPREAD_MS * (int64_t)nodes);
@@ -219,6 +223,10 @@ void due_tick(struct due *due, int64_t now_ms) {
             (wall_ms > lane->next_ms || now_ms >= lane->look_ms))
             look(lane);
     }
+}
+
+bool due_is_settled(const struct due *due) {
+    return due->lanes[KV_MEMORY].rounds == ROUNDS_MAX && due->lanes[KV_HDD].rounds == ROUNDS_MAX;
 }
 
 struct due *due_new(struct engine *engine) {

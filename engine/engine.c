@@ -195,8 +195,9 @@ static void on_mail(uv_async_t *mail) {
 static void on_tick(uv_timer_t *ticker) {
     struct engine *engine = ticker->data;
     int64_t now_ms = clock_steady_ms();
-    atomic_store(&engine->ready,
-                 pool_is_up(engine->pool) && topology_version(engine->topology) >= 0);
+    atomic_store(&engine->ready, pool_is_up(engine->pool) &&
+                                     topology_version(engine->topology) >= 0 &&
+                                     due_is_settled(engine->due));
     for (unsigned storage = 0; storage < KV_STORAGES; storage++)
         writer_tick(engine->writers[storage], now_ms);
     reads_tick(engine->reads, now_ms);

@@ -47,6 +47,8 @@ void receivers_consumer_close(void *context, struct broker_consumer *consumer);
 struct due *due_new(struct engine *engine);
 void due_free(struct due *due);
 void due_tick(struct due *due, int64_t now_ms);
+/* What came due while no node ran was seen to; but for very much of it. */
+bool due_is_settled(const struct due *due);
 /* Something of this storage falls due at that time (database's wall clock). */
 void due_schedule(struct due *due, bool memory, int64_t at_ms);
 
