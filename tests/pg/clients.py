@@ -54,8 +54,12 @@ class Http:
 
 
 def outcome_of(answer):
-    """What is said by others than hati (the load balancer's 502, 503, 504) says nothing."""
+    """Of the load balancer's own answers 503 means that no node got the request; its 502 and 504
+    say nothing."""
     told = answer.headers.get("Hati-Outcome")
     if answer.status < 500 and answer.status not in (408, 429):
         return DONE
-    return NOT_APPLIED if told == "not-applied" or answer.status == 429 else UNKNOWN
+    is_of_a_node = "X-Request-Id" in answer.headers
+    if told == "not-applied" or answer.status == 429 or answer.status == 503 and not is_of_a_node:
+        return NOT_APPLIED
+    return UNKNOWN

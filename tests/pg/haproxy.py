@@ -19,13 +19,15 @@ defaults
     retries 2
     option redispatch 1
     retry-on conn-failure
-    default-server inter 300ms fastinter 100ms downinter 300ms fall 2 rise 1 on-marked-down shutdown-sessions
+    default-server inter 300ms fastinter 100ms downinter 300ms fall 2 rise 1
 frontend http
     mode http
     bind %(address)s:%(http)d
     default_backend http
 backend http
     mode http
+    # What a node has begun it ends, up or down: 503 says that no node got the request.
+    timeout server 8s
     balance roundrobin
     option http-keep-alive
     option httpchk GET /readyz
@@ -38,6 +40,7 @@ frontend lines
 backend lines
     mode tcp
     balance leastconn
+    default-server on-marked-down shutdown-sessions
     # The line door has no answer of its own to "may you have new connections".
     option httpchk GET /readyz
     http-check expect status 200
