@@ -151,13 +151,12 @@ class Session:
     """One that carries its causal context from node to node."""
 
     def __init__(self, nodes):
-        self.nodes, self.turn, self.context = nodes, 0, None
+        self.nodes, self.turn, self.context = nodes, 0, "{}"
 
     def ask(self, method, path, body=None):
         node = self.nodes[self.turn % len(self.nodes)]
         self.turn += 1
-        headers = {"Causal-Context": self.context} if self.context else {}
-        answer = node.request(method, path, body, headers)
+        answer = node.request(method, path, body, {"Causal-Context": self.context})
         told = answer.headers["Causal-Context"]
         check(told, "%s %s has no Causal-Context" % (method, path))
         check("hati" in json.loads(told), "a context is %r" % told)
