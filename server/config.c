@@ -361,18 +361,22 @@ static enum err read_names(const struct reader *reader, const struct other_name 
 }
 
 /* ADDRESS may have a port, or is at PORT. */
-static enum err read_names_with_view(const struct reader *reader) {
+static enum err read_address(const struct reader *reader) {
     const char *address = getenv("ADDRESS");
     char text[CONFIG_SELF_BYTES];
-    enum err err =
-        read_names(reader, names_with_view, sizeof names_with_view / sizeof names_with_view[0]);
-    if (err || !address || !address[0])
-        return err;
+    if (!address || !address[0])
+        return OK;
     if (!config_value_address(address))
         snprintf(text, sizeof text, "%s", address);
     else
         snprintf(text, sizeof text, "%s:%u", address, reader->config->rpc_port);
     return put(reader, find_option(SLICE("advertise")), text, "by ADDRESS in the environment, ");
+}
+
+static enum err read_names_with_view(const struct reader *reader) {
+    enum err err =
+        read_names(reader, names_with_view, sizeof names_with_view / sizeof names_with_view[0]);
+    return err ? err : read_address(reader);
 }
 
 static enum err read_environment(const struct reader *reader) {
@@ -523,6 +527,8 @@ enum err config_read(int argc, char **argv, struct config *ret_config, char *ret
         err = read_environment(&reader);
     if (!err)
         err = each_flag(&reader, argc, argv, NULL);
+    if (!err && config.engine && !config.advertise) /* nodes of an engine are found by it too */
+        err = read_address(&reader);
     if (!err)
         err = check_whole(&reader);
     if (err) {
