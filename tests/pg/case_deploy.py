@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 
