@@ -7,6 +7,7 @@ Sides take turns, settings.rounds times, and the best of each counts: what else 
 makes a figure lower, never higher."""
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -25,35 +26,35 @@ SCHEMA = "bench"
 FIRST = 1000000000000000  # pgbench's keys: numbers of 16 digits, as bytes; as long as hati's
 WORKSPACE = "11111111-2222-3333-4444-555555555555"
 NAMESPACE = "default"
-NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::int8"
-REVISION = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
-ONE = "ARRAY['%s'::uuid], ARRAY['%s'::bytea], ARRAY[:key::bytea]" % (WORKSPACE, NAMESPACE)
-UPSERT = (" ON CONFLICT (ws, ns, key) DO UPDATE SET value = excluded.value, ctype = excluded.ctype,"
-          " expires = excluded.expires, rev = GREATEST(t.rev + 1, excluded.rev)")
-
-# The plain statement of a client of PostgreSQL, and what hati sends (docs/sql.md), for one key.
-STATEMENTS = {
-    "GET": {
-        "plain": "SELECT value FROM {t} WHERE ws = '%s' AND ns = '%s' AND key = :key::bytea;"
-                 % (WORKSPACE, NAMESPACE),
-        "keys_read": "SELECT u.i, t.rev, CASE WHEN t.expires = 0 THEN 0 ELSE t.expires - %s END,"
-                     " t.value, t.ctype FROM unnest(%s, ARRAY[0::int8]) AS u(ws, ns, key, i)"
-                     " JOIN {t} AS t ON t.ws = u.ws AND t.ns = u.ns AND t.key = u.key"
-                     " WHERE t.expires = 0 OR t.expires > %s;" % (NOW, ONE, NOW),
-    },
-    "SET": {
-        "plain": "INSERT INTO {t} AS t (ws, ns, key, value, ctype, rev, expires) VALUES ('%s', '%s',"
-                 " :key::bytea, :value::bytea, '', 1, 0) ON CONFLICT (ws, ns, key) DO UPDATE SET"
-                 " value = excluded.value, rev = t.rev + 1;" % (WORKSPACE, NAMESPACE),
-        "keys_upsert": "INSERT INTO {t} AS t (ws, ns, key, long_key, value, ctype, rev, expires)"
-                       " SELECT u.ws, u.ns, u.key, u.long_key, u.value, u.ctype, %s + u.bump,"
-                       " CASE WHEN u.ttl = 0 THEN 0 ELSE %s + u.ttl END FROM unnest(%s,"
-                       " ARRAY[NULL::bytea], ARRAY[:value::bytea], ARRAY[''::bytea],"
-                       " ARRAY[0::int8], ARRAY[0::int8])"
-                       " AS u(ws, ns, key, long_key, value, ctype, ttl, bump)%s"
-                       " RETURNING t.ws, t.ns, t.key, t.rev;" % (REVISION, NOW, ONE, UPSERT),
-    },
+ONE_KEY = ["ARRAY['%s'::uuid]" % WORKSPACE, "ARRAY['%s'::bytea]" % NAMESPACE,
+           "ARRAY[:key::bytea]"]
+EMPTY, ZERO = "ARRAY[''::bytea]", "ARRAY[0::int8]"
+PLAIN = {
+    "GET": "SELECT value FROM {t} WHERE ws = '%s' AND ns = '%s' AND key = :key::bytea"
+           % (WORKSPACE, NAMESPACE),
+    "SET": "INSERT INTO {t} AS t (ws, ns, key, value, ctype, rev, expires) VALUES ('%s', '%s',"
+           " :key::bytea, :value::bytea, '', 1, 0) ON CONFLICT (ws, ns, key) DO UPDATE SET"
+           " value = excluded.value, rev = t.rev + 1" % (WORKSPACE, NAMESPACE),
 }
+OURS = {
+    "GET": ("keys_read", ONE_KEY + [ZERO]),
+    "SET": ("keys_upsert", ONE_KEY + ["ARRAY[NULL::bytea]", "ARRAY[:value::bytea]", EMPTY, ZERO,
+                                      ZERO]),
+}
+
+
+def statement(what, how, table):
+    """What pgbench repeats: what a client of PostgreSQL would say (plain), or the very statement of
+    hati, for one key."""
+    table = "%s.%s" % (SCHEMA, table)
+    if how == "plain":
+        return PLAIN[what].format(t=table)
+    name, values = OURS[what]
+    listed = run([os.path.join(BUILD, "hati"), "help", "sql"])
+    text = re.search("### %s\n.*?```sql\n(.*?)\n```" % name, listed, re.S).group(1)
+    for i, value in enumerate(values):
+        text = re.sub(r"\$%d::\w+\[\]" % (i + 1), lambda _: value, text)
+    return text.replace("hati.kv", table)
 
 
 class Database:
@@ -80,9 +81,8 @@ class Database:
     def pgbench(self, what, how, table="kv", keys=KEYS, connections=CONNECTIONS):
         path = os.path.join(self.scripts, "script")
         with open(path, "w", encoding="utf-8") as file:
-            file.write("\\set key random(%d, %d)\n%s\n"
-                       % (FIRST, FIRST + keys - 1,
-                          STATEMENTS[what][how].format(t="%s.%s" % (SCHEMA, table))))
+            file.write("\\set key random(%d, %d)\n%s;\n"
+                       % (FIRST, FIRST + keys - 1, statement(what, how, table)))
         done = run(["pgbench", "-n", "-M", "prepared", "-c", connections, "-j", 1, "-T",
                     settings.seconds, "-D", "value=" + "v" * 100, "-f", path,
                     "-h", "127.0.0.1", "-p", self.server.port, "-U", postgres.USER,
@@ -146,12 +146,18 @@ def messages(nodes, mode, storage, depth=1, connections=CONNECTIONS, dialect="ha
 
 
 def http(node, mode, kind="hdd"):
-    """One thread that asks for the same keys as the lines' load."""
+    """One thread; its requests, for 5000 of the keys, are made before: the load is not measured."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write("local body = string.rep('v', 100)\nrequest = function()\n return wrk.format("
-                     "'%s', string.format('/api/default/key:%%012d?type=%s', math.random(0, %d)),"
-                     " nil, %s)\nend\n" % ("GET" if mode == "get" else "PUT", kind, KEYS - 1,
-                                           "nil" if mode == "get" else "body"))
+        script.write("local made, at = {}, 0\n"
+                     "init = function()\n"
+                     " local body = %s\n"
+                     " for i = 1, 5000 do\n"
+                     "  local key = string.format('key:%%012d?type=%s', math.random(0, %d))\n"
+                     "  made[i] = wrk.format('%s', '/api/default/' .. key, nil, body)\n"
+                     " end\nend\n"
+                     "request = function()\n at = at %% 5000 + 1\n return made[at]\nend\n"
+                     % ("nil" if mode == "get" else "string.rep('v', 100)", kind, KEYS - 1,
+                        "GET" if mode == "get" else "PUT"))
         script.flush()
         out = run(["wrk", "-t1", "-c", CONNECTIONS, "-d", "%ds" % settings.seconds, "-s",
                    script.name, "http://127.0.0.1:%d" % node.http])
@@ -169,10 +175,10 @@ def best(*measures):
 def compare_with_pgbench(database, node):
     for kind, table in (("hdd", "kv"), ("memory", "kv_mem")):
         database.fill(KEYS, table)
-        for what, mode, statement in (("GET", "get", "keys_read"), ("SET", "set", "keys_upsert")):
+        for what, mode in (("GET", "get"), ("SET", "set")):
             plain, same, web, line, deep = best(
                 lambda: database.pgbench(what, "plain", table),
-                lambda: database.pgbench(what, statement, table),
+                lambda: database.pgbench(what, "ours", table),
                 lambda: http(node, mode, kind),
                 lambda: lines([node], mode, kind),
                 lambda: lines([node], mode, kind, 32))
@@ -182,7 +188,7 @@ def compare_with_pgbench(database, node):
                      against, "pgbench's best", "0.7", passed=figure >= 0.7 * against)
             note("engine: lines %s %s, 32 in flight on each" % (what, kind), deep)
             note("engine: pgbench, %s plain, %s" % (what, kind), plain)
-            note("engine: pgbench, %s %s, %s" % (what, statement, kind), same)
+            note("engine: pgbench, %s %s, %s" % (what, OURS[what][0], kind), same)
 
 
 def compare_node_counts(database):
@@ -198,6 +204,8 @@ def compare_node_counts(database):
     ones, threes, sames = best(lambda: lines(nodes[:1], "incr", keys=1),
                                lambda: lines(nodes[:3], "incr", keys=1),
                                lambda: lines(nodes[:3], "incr"))
+    one_row, = best(lambda: database.pgbench("SET", "plain", keys=1))
+    note("engine: pgbench, SET plain of one key", one_row)
     note("engine: INCR of one key, 1 node", ones)
     note("engine: INCR of one key from 3 nodes", threes, ones, "1 node")
     note("engine: INCR of %d keys from 3 nodes" % KEYS, sames)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Says to other nodes that a queue has something new: one small HTTP request to each, at most once
- * in 20 ms for a queue, on connections that stay open. Nobody waits for an answer, and where one is
- * lost the queue is looked at a little later. */
+ * in 20 ms for a queue (with more than 20 nodes, as many ms as there are: a node tells a thousand
+ * in a second, and no more), on connections that stay open. Nobody waits for an answer, and where
+ * one is lost the queue is looked at a little later. */
 #include "engine/node_inside.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define SPAN_MS 20
+#define SPAN_MS 20        /* at least */
 #define PENDING_MAX 256U  /* queues of one span; more of them are found by polling */
 #define PEERS_MAX 256U    /* nodes that are told */
 #define UNSENT_MAX 65536U /* bytes that a node does not take: it is not told more */
@@ -182,6 +183,11 @@ static void flush(struct pokes *pokes, int64_t now_ms) {
     pokes->sent_ms = now_ms;
 }
 
+static bool is_span_over(const struct pokes *pokes, int64_t now_ms) {
+    int64_t span_ms = pokes->named_count > SPAN_MS ? pokes->named_count : SPAN_MS;
+    return now_ms >= pokes->sent_ms + span_ms;
+}
+
 void pokes_add(struct pokes *pokes, int64_t queue_id) {
     if (pokes->named_count == 0 || pokes->engine->stopping)
         return;
@@ -192,12 +198,12 @@ void pokes_add(struct pokes *pokes, int64_t queue_id) {
         return;
     pokes->pending[pokes->pending_count++] = queue_id;
     int64_t now_ms = clock_steady_ms();
-    if (now_ms >= pokes->sent_ms + SPAN_MS)
+    if (is_span_over(pokes, now_ms))
         flush(pokes, now_ms);
 }
 
 void pokes_tick(struct pokes *pokes, int64_t now_ms) {
-    if (pokes->pending_count && now_ms >= pokes->sent_ms + SPAN_MS)
+    if (pokes->pending_count && is_span_over(pokes, now_ms))
         flush(pokes, now_ms);
 }
 

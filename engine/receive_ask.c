@@ -424,10 +424,18 @@ static void poll_one(struct receivers *receivers, struct rqueue *at, struct poll
     (*poll)->queues[(*poll)->count++] = at;
 }
 
+/* Soon enough to come along with a look that is about to go out: those that met once stay together,
+ * so that a node's idle queues cost it a look a second and not one each. */
+static bool comes_along(const struct rqueue *at, struct poll *const *polls, int64_t now_ms) {
+    const struct poll *poll = polls[rqueue_is_memory(at) ? KV_MEMORY : KV_HDD];
+    return poll && poll->count < POLL_MAX && at->poll_ms <= now_ms + at->backoff_ms / 4;
+}
+
 void receivers_poll(struct receivers *receivers, int64_t now_ms) {
     struct poll *polls[KV_STORAGES] = {NULL};
     struct rqueue *at;
-    while ((at = heap_top(&receivers->polls)) && at->poll_ms <= now_ms) {
+    while ((at = heap_top(&receivers->polls)) &&
+           (at->poll_ms <= now_ms || comes_along(at, polls, now_ms))) {
         heap_remove(&receivers->polls, at);
         poll_one(receivers, at, polls);
     }
