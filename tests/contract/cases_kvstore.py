@@ -429,7 +429,10 @@ def the_view_is_configured_as_key_value_stores():
         same(ask(server, "GET", "/shards/1")[1]["replicas"], ["node-1.example:443"])
     finally:
         server.close()
-    server = Server(env={"PORT": "x", "ADDRESS": "#", "REPL_FACTOR": "x"})
+    unused = {"PORT": "x", "REPL_FACTOR": "x"}
+    if not Server.engine:  # where nodes of an engine register by it
+        unused["ADDRESS"] = "#"
+    server = Server(env=unused)
     server.close()
     for env in ({"VIEW": "a"}, {"VIEW": "a:1,"}, {"VIEW": "a:1,a:1"}, {"VIEW": "a:1",
                 "REPL_FACTOR": "2"}, {"VIEW": "a:1", "REPL_FACTOR": "0"},

@@ -46,11 +46,12 @@ class Wire:
                 near.close()
                 continue
             far.settimeout(None)
+            for sock in (near, far):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = (near, far)
             with self.lock:
                 self.pairs.add(pair)
             for source, sink, is_answer in ((near, far, False), (far, near, True)):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self.carry, args=(pair, source, sink, is_answer),
                                  daemon=True).start()
 
