@@ -117,9 +117,19 @@ static bool is_of_memory(struct engine *engine, const struct work *work) {
     return true;
 }
 
-static void end_job_of_mail(struct work *work) {
+static void free_poke(struct work *work) {
     free(work->any);
     free(work);
+}
+
+static void take_poke(struct engine *engine, int64_t id) {
+    if (id == POKE_TOPOLOGY) {
+        topology_look_soon(engine->topology);
+        return;
+    }
+    struct tqueue *queue = topology_find_queue_id(engine->topology, id);
+    if (queue)
+        receivers_wake(engine->receivers, queue);
 }
 
 static void dispatch(struct engine *engine, struct work *work) {
@@ -152,13 +162,10 @@ static void dispatch(struct engine *engine, struct work *work) {
     case WORK_REPORT:
         node_report(engine->node, work);
         break;
-    case WORK_POKE: {
-        struct tqueue *queue = topology_find_queue_id(engine->topology, *(int64_t *)work->any);
-        if (queue)
-            receivers_wake(engine->receivers, queue);
-        end_job_of_mail(work);
+    case WORK_POKE:
+        take_poke(engine, *(int64_t *)work->any);
+        free_poke(work);
         break;
-    }
     case WORK_DRAIN:
         receivers_drain(engine->receivers);
         free(work);

@@ -154,6 +154,7 @@ void node_report(struct node *node, struct work *work);
 unsigned node_live_count(const struct node *node);
 /* Says to other nodes, by and by, that a queue has something new. */
 void node_poke_others(struct node *node, int64_t queue_id);
+#define POKE_TOPOLOGY 0 /* in place of a queue's id: routers, queues or bindings were changed */
 /* Leaves the registry; done is called. */
 void node_leave(struct node *node, void (*done)(struct engine *engine));
 

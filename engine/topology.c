@@ -538,6 +538,10 @@ void topology_tick(struct topology *topology, int64_t now_ms) {
     }
 }
 
+void topology_look_soon(struct topology *topology) {
+    topology->tick_ms = 0;
+}
+
 /* ---- beginning and end ---- */
 
 struct topology *topology_new(struct engine *engine) {

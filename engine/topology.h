@@ -50,6 +50,9 @@ void topology_note_version(struct topology *topology, int64_t version);
 /* Pulls once a second, so that waits of this node hear of changes. */
 void topology_tick(struct topology *topology, int64_t now_ms);
 
+/* Another node changed something: looks soon. */
+void topology_look_soon(struct topology *topology);
+
 /* By name or id; NULL: not known (as of the cache's version). */
 struct tqueue *topology_find_queue(struct topology *topology, struct slice name);
 struct tqueue *topology_find_queue_id(struct topology *topology, int64_t id);

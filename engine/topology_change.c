@@ -256,12 +256,14 @@ static void job_done(struct txn_job *job, enum err err) {
     struct change *change = job->context;
     bool stale = change->stale;
     change->stale = false;
-    if (!err)
+    if (!err) {
+        node_poke_others(change->engine->node, POKE_TOPOLOGY);
         topology_pull(change->topology, change->deadline_ms, on_seen, change);
-    else if (stale)
+    } else if (stale) {
         topology_pull(change->topology, change->deadline_ms, on_pulled, change);
-    else
+    } else {
         end(change, err);
+    }
 }
 
 static void decide_and_go(struct change *change) {
