@@ -30,17 +30,20 @@ struct engine_options {
     const char *advertise;       /* host:port under which other nodes reach this one's HTTP door */
     const char *version;
     uint64_t payload_limit_bytes;
-    void (*fatal)(const char *why); /* this node must not go on (the schema is newer); once */
 };
 
-/* Starts the loop, connects, migrates. Blocks, for the timeout at most. On failure (the database
- * cannot be reached, or its schema is newer than this node) writes one clear line to ret_why. */
+/* Connects, brings the schema to what this node knows, starts the loop, and waits until it serves.
+ * Blocks: for the timeout to connect and again to serve, in between for what the schema takes
+ * (three minutes at most). On failure (the database cannot be reached, or its schema is newer than
+ * this node) writes one clear line to ret_why; the process is to end then, not all is taken apart.
+ */
 enum err engine_open(const struct engine_options *options, struct engine **ret_engine,
                      char *ret_why, size_t why_bytes) MUST_USE;
 /* What kv_open and broker_open take; live as long as the engine. */
 const struct kv_remote *engine_kv(struct engine *engine);
 const struct broker_remote *engine_broker(struct engine *engine);
-/* Finishes what was submitted (within the timeout), leaves the registry, ends the loop. Blocks. */
+/* Finishes what was submitted (within the timeout), leaves the registry (within the timeout again),
+ * ends the loop. Blocks. NULL is fine. */
 void engine_close(struct engine *engine);
 
 /* One op of a transaction over keys and queues. */

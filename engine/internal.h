@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the engine share.
  *
- *   engine.c   loop, mailbox, opening and closing      pool.c conn.c  libpq on the loop
- *   reads.c    reads that wait together, listings      txn.c          writes that wait together
- *   txn_keys.c      what a transaction does to keys    txn_messages.c what it does to messages
- *   topology.c      routers, queues, bindings, cached; changed by one version number
- *   receive.c       who waits for messages             due.c   leases and delays that end, expiry
- *   queries.c       questions                          node.c  registry, counters, pokes, sweeps
- *   migrate.c       the schema                         sql_*.c every statement
+ *   engine.c         loop, mailbox, opening and closing
+ *   pool.c conn.c    libpq on the loop             direct.c    libpq that blocks, for a start
+ *   params.c         its parameters and results    keyspace.c  how a key stands in an index
+ *   reads.c          reads that wait together      position.c  causal contexts
+ *   txn*.c           writes that wait together: txn.c gathers, txn_run.c carries out,
+ *                    txn_work.c knows the kinds, txn_keys.c keys, txn_messages.c txn_publish.c
+ *                    txn_settle.c messages
+ *   topology*.c      routers, queues, bindings, cached; changed by one version number
+ *   receive*.c       who waits for messages        consumer.c  subscriptions
+ *   due.c redrive.c  what happens by time          moves.c fate.c receipt.c  to which messages
+ *   queries.c        questions                     node*.c     registry, counters, pokes, sweeps
+ *   migrate.c migrations.c  the schema             import.c    entries of hulykvs
+ *   sql*.c           every statement
  *
  * Everything runs on the engine's thread unless it says otherwise: nothing is locked but the
  * mailbox. */
@@ -107,7 +113,7 @@ struct engine {
     struct sql_book book;
     uv_loop_t loop;
     uv_async_t mail;
-    uv_timer_t ticker; /* 50 ms: deadlines of what waits */
+    uv_timer_t ticker; /* 10 ms: deadlines of what waits, and what happens by time */
     pthread_t thread;
     struct pool *pool;
     struct pool *replicas; /* NULL: none */
@@ -161,8 +167,10 @@ void node_leave(struct node *node, void (*done)(struct engine *engine));
 /* queries.c: WORK_QUERY. */
 void query_run(struct engine *engine, struct work *work);
 
-/* migrate.c: brings the schema to what this node knows, with any number of nodes at it. Blocks for
- * the time at most; on a connection of its own. ERR_CONFLICT: it is newer. Any thread. */
+/* migrate.c: brings the schema to what this node knows, with any number of nodes at it. Blocks, on
+ * a connection of its own: for the options' timeout to connect, each time that is lost, and for
+ * three minutes for all steps, or for the node that makes them. ERR_CONFLICT: it is newer;
+ * ERR_UNAVAILABLE; ret_why is filled then. Any thread. */
 enum err migrate_run(const struct engine_options *options, const struct sql_book *book,
                      char *ret_why, size_t why_bytes) MUST_USE;
 

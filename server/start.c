@@ -147,7 +147,6 @@ static enum err open_engine(struct server *server, char *ret_why) {
         .advertise = server->advertise,
         .version = HATI_VERSION,
         .payload_limit_bytes = config->payload_limit_bytes,
-        .fatal = note_fatal,
     };
     enum err err = engine_open(&options, &server->core.engine, ret_why, WHY_BYTES);
     if (err)
