@@ -52,6 +52,15 @@ static bool watch(struct conn *conn, int events) {
 
 /* ---- ending ---- */
 
+/* What was answered is not to be believed. */
+static void be_in_doubt(struct request *request) {
+    request->outcome = OUTCOME_LOST;
+    for (unsigned i = 0; i < request->step_count; i++) {
+        PQclear(request->steps[i].result);
+        request->steps[i].result = NULL;
+    }
+}
+
 void conn_end(struct conn *conn, const char *why) {
     struct request *request = conn->request;
     bool was_up = conn->state >= CONN_IDLE;
@@ -61,11 +70,13 @@ void conn_end(struct conn *conn, const char *why) {
     if (conn->pg)
         PQfinish(conn->pg);
     conn->pg = NULL;
-    bool own = request == &conn->own;
+    bool own = request == &conn->own, doubtful = conn->doubtful;
     request_done(&conn->own);
     struct pool *pool = conn->pool;
     pool_forget(conn);
     if (request && !own) {
+        if (doubtful)
+            be_in_doubt(request);
         request->outcome = OUTCOME_LOST;
         request->conn = NULL;
         request->done(request);
@@ -375,8 +386,8 @@ static void answered(struct conn *conn) {
         return;
     }
     request->conn = NULL;
-    if (conn->doubtful && request->outcome == OUTCOME_OK)
-        request->outcome = OUTCOME_LOST;
+    if (conn->doubtful) /* a refusal may stand behind the commit that is in doubt */
+        be_in_doubt(request);
     if (in_transaction && request->outcome == OUTCOME_OK && request->keeps_conn) {
         conn->state = CONN_KEPT;
         request->conn = conn;

@@ -12,8 +12,11 @@
 
 #define TICK_MS 10
 #define CONNECT_MS 3000
+#define STOP_MS 4000 /* behind the last call's deadline: what became of its commit is asked then   \
+                      */
 #define BACKOFF_FIRST_MS 5
 #define BACKOFF_MAX_MS 200
+#define ATTEMPT_MS 500 /* with what is nearly late, too: else a busy database answered nothing */
 
 /* ---- errors ---- */
 
@@ -45,6 +48,33 @@ int64_t engine_backoff_ms(unsigned attempt) {
         most *= 2;
     hash_random(&random, sizeof random);
     return 1 + random % (most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS);
+}
+
+/* ---- works ---- */
+
+void work_list_take_late(struct work_list *list, int64_t now_ms, struct work_list *ret_late) {
+    struct work **at = &list->first;
+    while (*at) {
+        struct work *work = *at;
+        if (work->deadline_ms > now_ms) {
+            at = &work->next;
+            continue;
+        }
+        *at = work->next;
+        work_list_add(ret_late, work);
+    }
+    list->last = at;
+}
+
+int64_t work_list_answer_by(const struct work_list *list, int64_t now_ms) {
+    int64_t soonest_ms = INT64_MAX, last_ms = 0;
+    for (const struct work *work = list->first; work; work = work->next) {
+        soonest_ms = work->deadline_ms < soonest_ms ? work->deadline_ms : soonest_ms;
+        last_ms = work->deadline_ms > last_ms ? work->deadline_ms : last_ms;
+    }
+    if (soonest_ms < now_ms + ATTEMPT_MS)
+        soonest_ms = now_ms + ATTEMPT_MS;
+    return soonest_ms < last_ms ? soonest_ms : last_ms;
 }
 
 /* ---- later ---- */
@@ -239,7 +269,7 @@ static bool is_idle(const struct engine *engine) {
 static void begin_closing(struct engine *engine) {
     if (!engine->stopping) {
         engine->stopping = true;
-        engine->stop_by_ms = clock_steady_ms() + engine->options.timeout_ms;
+        engine->stop_by_ms = clock_steady_ms() + engine->options.timeout_ms + STOP_MS;
         receivers_drain(engine->receivers);
     }
     if (engine->leaving || (!is_idle(engine) && clock_steady_ms() < engine->stop_by_ms))

@@ -99,6 +99,12 @@ static inline struct work *work_list_take(struct work_list *list) {
     return work;
 }
 
+/* Takes what is late out of the list, into `ret_late` (added to it). */
+void work_list_take_late(struct work_list *list, int64_t now_ms, struct work_list *ret_late);
+/* By when the database has to have answered for all of the list: as the one says that has waited
+ * longest, but that an attempt always has a little time. The list is not empty. */
+int64_t work_list_answer_by(const struct work_list *list, int64_t now_ms);
+
 struct reads;
 struct topology;
 struct receivers;

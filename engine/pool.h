@@ -32,7 +32,8 @@ enum outcome {
     OUTCOME_OK,
     OUTCOME_NOT_SENT, /* nothing of it reached the server: no connection in time */
     OUTCOME_REFUSED,  /* the server said so, with sqlstate; an open transaction is rolled back */
-    OUTCOME_LOST      /* the connection ended, or the deadline passed, behind sending: unknown */
+    OUTCOME_LOST      /* the connection ended, or the deadline passed, behind sending: unknown, but
+                         for steps that have a result */
 };
 
 struct request {

@@ -24,7 +24,6 @@ struct flight {
     int64_t give_up_ms; /* on the replica */
     unsigned position_step;
     unsigned attempt;
-    int64_t deadline_ms;
 };
 
 struct reads {
@@ -166,8 +165,22 @@ static void answer_all(struct flight *flight) {
 
 static void send_flight(struct flight *flight);
 
+static void end_late(struct work_list *list, int64_t now_ms) {
+    struct work_list late;
+    struct work *work;
+    work_list_init(&late);
+    work_list_take_late(list, now_ms, &late);
+    while ((work = work_list_take(&late)))
+        end_read(work, ERR_UNAVAILABLE);
+}
+
 static void again(void *context) {
-    send_flight(context);
+    struct flight *flight = context;
+    end_late(&flight->works, clock_steady_ms());
+    if (flight->works.first)
+        send_flight(flight);
+    else
+        end_flight(flight, OK);
 }
 
 static void on_read(struct request *request) {
@@ -175,7 +188,7 @@ static void on_read(struct request *request) {
     bool transient = request->outcome != OUTCOME_REFUSED || engine_is_transient(request->sqlstate);
     if (request->outcome == OUTCOME_OK)
         answer_all(flight);
-    else if (!transient || clock_steady_ms() >= flight->deadline_ms)
+    else if (!transient)
         end_flight(flight, engine_err_of(request, false));
     else
         engine_later(flight->reads->engine, engine_backoff_ms(++flight->attempt), again, flight);
@@ -244,7 +257,9 @@ static void send_flight(struct flight *flight) {
         request_add(request, SQL_REPLAY_POSITION, false);
     else if (!add_position(flight))
         flight->position_step = 0;
-    request->deadline_ms = flight->on_replica ? flight->give_up_ms : flight->deadline_ms;
+    request->deadline_ms = flight->on_replica
+                               ? flight->give_up_ms
+                               : work_list_answer_by(&flight->works, clock_steady_ms());
     request->done = flight->on_replica ? on_replica : on_read;
     request->context = flight;
     pool_send(flight->on_replica ? engine->replicas : engine->pool, request);
@@ -264,30 +279,28 @@ static struct flight *flight_new(struct reads *reads, bool memory) {
     return flight;
 }
 
-static void take(struct flight *flight, struct work *work) {
-    work_list_add(&flight->works, work);
-    if (work->deadline_ms > flight->deadline_ms)
-        flight->deadline_ms = work->deadline_ms;
-}
-
 static void start_flight(struct reads *reads, struct work_list *waiting, bool memory) {
     struct flight *flight = flight_new(reads, memory);
-    if (!flight)
+    if (!flight) {
+        end_read(work_list_take(waiting), ERR_OUT_OF_MEMORY);
         return;
+    }
     for (unsigned count = 0; waiting->first;) {
         count += waiting->first->read->key_count;
         if (flight->works.first && count > KEYS_MAX)
             break;
-        take(flight, work_list_take(waiting));
+        work_list_add(&flight->works, work_list_take(waiting));
     }
     send_flight(flight);
 }
 
 static void start_on_replica(struct reads *reads) {
     struct flight *flight = flight_new(reads, false);
-    if (!flight)
+    if (!flight) {
+        end_read(work_list_take(&reads->causal), ERR_OUT_OF_MEMORY);
         return;
-    take(flight, work_list_take(&reads->causal));
+    }
+    work_list_add(&flight->works, work_list_take(&reads->causal));
     flight->on_replica = true;
     flight->give_up_ms = clock_steady_ms() + REPLICA_WAIT_MS;
     send_flight(flight);
@@ -472,6 +485,10 @@ void reads_take(struct reads *reads, struct work *work) {
 
 /* Behind the mailbox: what came together goes together. */
 void reads_tick(struct reads *reads, int64_t now_ms) {
-    (void)now_ms;
+    struct work_list *lists[] = {&reads->waiting[KV_MEMORY], &reads->waiting[KV_HDD],
+                                 &reads->causal};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        if (lists[i]->first && lists[i]->first->deadline_ms <= now_ms)
+            end_late(lists[i], now_ms);
     go_on(reads);
 }

@@ -305,20 +305,14 @@ void writer_add_job(struct writer *writer, struct txn_job *job) {
     writer_go_on(writer);
 }
 
-/* What waits too long behind others was not begun. */
+/* What waits too long behind others was not begun. They wait in the order in which they came: the
+ * first is the first to be late. */
 void writer_tick(struct writer *writer, int64_t now_ms) {
     struct work_list late;
-    work_list_init(&late);
-    for (struct work **at = &writer->waiting.first; *at;) {
-        struct work *work = *at;
-        if (work->deadline_ms > now_ms) {
-            at = &work->next;
-            continue;
-        }
-        unhang(&writer->waiting, at);
-        work_list_add(&late, work);
-    }
     struct work *work;
+    work_list_init(&late);
+    if (writer->waiting.first && writer->waiting.first->deadline_ms <= now_ms)
+        work_list_take_late(&writer->waiting, now_ms, &late);
     while ((work = work_list_take(&late)))
         work_end(work, ERR_UNAVAILABLE);
     writer_go_on(writer);

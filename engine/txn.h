@@ -3,12 +3,12 @@
  * carried out in order against it (one after the other, each seeing those before), and all that
  * changed is written, committed and answered together.
  *
- *   waiting ──plan──> load: BEGIN, op row, SELECT … FOR UPDATE ──> apply each ──> write, COMMIT ──>
+ *   waiting ──plan──> load: BEGIN, SELECT … FOR UPDATE, op row ──> apply each ──> write, COMMIT ──>
  *   finish each. Where nothing needs loading: BEGIN, op row, write, COMMIT in one round trip.
  *
- * Each transaction has a row of its own in table op, added first. When the connection is lost
- * behind COMMIT, that row tells: adding it again from another connection waits for the first to
- * end, and then either finds it (it was done) or stands in its way for good (it was not).
+ * Each transaction has a row of its own in table op, added before it writes. When the connection is
+ * lost behind COMMIT, that row tells: adding it again from another connection waits for the first
+ * to end, and then either finds it (it was done) or stands in its way for good (it was not).
  *
  * A part (keys, messages) takes part by the functions below, in this order:
  *   plan of each op ──> load_steps ──> loaded ──> apply of each op ──> write_steps ──> committed
@@ -63,9 +63,11 @@ struct txn {
     /* txn.c's and txn_run.c's */
     struct txn *next;
     unsigned attempt;
-    bool pulled; /* the topology was, for this transaction */
-    int64_t deadline_ms;
-    struct undo *undo;                   /* not NULL while a batch is applied */
+    bool pulled;          /* the topology was, for this transaction */
+    int64_t deadline_ms;  /* of its last work */
+    int64_t answer_by_ms; /* of this attempt */
+    struct undo *undo;    /* not NULL while a batch is applied */
+    unsigned op_step;
     unsigned commit_step, position_step; /* 0: none */
 };
 

@@ -51,6 +51,8 @@ struct txn_keys {
     bool flush, needs_load;
     struct blind *blinds;
     unsigned load_step[KV_STORAGES], upsert_step[KV_STORAGES]; /* + 1; 0: none */
+    struct key **upserts[KV_STORAGES];                         /* in order */
+    unsigned upsert_count[KV_STORAGES];
     enum kv_storage flush_storage;
 };
 
@@ -450,6 +452,8 @@ static void write_upserts(struct txn *txn, struct request *request, bool memory)
     if (!list)
         return;
     txn->keys->upsert_step[memory ? KV_MEMORY : KV_HDD] = request->step_count + 1;
+    txn->keys->upserts[memory ? KV_MEMORY : KV_HDD] = list;
+    txn->keys->upsert_count[memory ? KV_MEMORY : KV_HDD] = count;
     struct params *params = request_add(request, SQL_KEYS_UPSERT, memory);
     add_names(params, list, count);
     add_long_keys(params, list, count);
@@ -513,19 +517,16 @@ void txn_keys_write_steps(struct txn *txn, struct request *request) {
 
 /* ---- behind the commit ---- */
 
-static void take_revision(struct txn *txn, const PGresult *result, int row, bool memory) {
-    struct slice stored = result_bytes(result, row, 2);
-    struct kv_ref ref = {memory ? KV_MEMORY : KV_HDD, {{0}}, result_bytes(result, row, 1), stored};
+static void take_revision(const struct txn_keys *keys, const PGresult *result, int row,
+                          enum kv_storage storage) {
+    struct kv_ref ref = {.storage = storage, .ns = result_bytes(result, row, 1)};
+    struct key looked_for = {.ref = &ref, .stored = result_bytes(result, row, 2)};
+    const struct key *at = &looked_for;
     result_uuid(result, row, 0, &ref.workspace);
-    struct key *key = find(txn->keys, &ref);
-    if (!key) /* a long key: found by what is stored */
-        for (key = txn->keys->first; key; key = key->all)
-            if (key->memory == memory && slice_equal(key->stored, stored) &&
-                slice_equal(key->ref->ns, ref.ns) &&
-                memcmp(&key->ref->workspace, &ref.workspace, sizeof ref.workspace) == 0)
-                break;
-    if (key)
-        key->state.rev = result_int8(result, row, 3);
+    struct key **found = bsearch(&at, keys->upserts[storage], keys->upsert_count[storage],
+                                 sizeof(struct key *), compare);
+    if (found)
+        (*found)->state.rev = result_int8(result, row, 3);
 }
 
 /* Of several writes of one key in a transaction each has a revision of its own. */
@@ -535,7 +536,7 @@ void txn_keys_committed(struct txn *txn, const struct request *request) {
         unsigned step = keys->upsert_step[storage];
         const PGresult *result = step ? request->steps[step - 1].result : NULL;
         for (int row = 0; row < result_rows(result); row++)
-            take_revision(txn, result, row, storage == KV_MEMORY);
+            take_revision(keys, result, row, (enum kv_storage)storage);
     }
     for (const struct blind *blind = keys->blinds; blind; blind = blind->next)
         blind->op->revision =

@@ -104,6 +104,17 @@ static void committed(struct txn *txn, bool known) {
 
 /* ---- writing ---- */
 
+/* A commit is refused for sure where others were first; what else is said of it, and 40003
+ * wherever, may mean that it was done. */
+static bool is_ambiguous(const struct txn *txn) {
+    const struct request *request = &txn->request;
+    const char *state = request->sqlstate;
+    if (!strcmp(state, "40003"))
+        return true;
+    return request->failed_step == txn->commit_step && strcmp(state, "40001") != 0 &&
+           strcmp(state, "40P01") != 0 && strncmp(state, "23", 2) != 0;
+}
+
 static void on_written(struct request *request) {
     struct txn *txn = request->context;
     switch (request->outcome) {
@@ -113,6 +124,8 @@ static void on_written(struct request *request) {
     case OUTCOME_REFUSED:
         if (request->failed_step > txn->commit_step)
             committed(txn, true); /* only the position was not told */
+        else if (is_ambiguous(txn))
+            resolve(txn);
         else
             not_done(txn);
         return;
@@ -120,15 +133,17 @@ static void on_written(struct request *request) {
         end_all(txn, ERR_UNAVAILABLE);
         return;
     case OUTCOME_LOST:
-        resolve(txn);
+        if (request->steps[txn->commit_step].result) /* it ended behind the answer */
+            committed(txn, true);
+        else
+            resolve(txn);
         return;
     }
 }
 
-static void add_begin(struct txn *txn) {
-    struct request *request = &txn->request;
-    request_add(request, SQL_BEGIN, false);
-    params_uuid(request_add(request, SQL_OP_ADD, txn->memory), &txn->op_id);
+static void add_op(struct txn *txn) {
+    txn->op_step = txn->request.step_count;
+    params_uuid(request_add(&txn->request, SQL_OP_ADD, txn->memory), &txn->op_id);
 }
 
 static bool add_position(struct txn *txn) {
@@ -145,7 +160,7 @@ static void send_request(struct txn *txn, void (*done)(struct request *), struct
     struct request *request = &txn->request;
     request->conn = conn;
     request->keeps_conn = keeps;
-    request->deadline_ms = txn->deadline_ms;
+    request->deadline_ms = txn->answer_by_ms;
     request->done = done;
     request->context = txn;
     pool_send(txn->engine->pool, request);
@@ -179,8 +194,10 @@ static void apply_and_write(struct txn *txn) {
     struct request *request = &txn->request;
     request_done(request);
     request_init(request);
-    if (txn->is_blind)
-        add_begin(txn);
+    if (txn->is_blind) {
+        request_add(request, SQL_BEGIN, false);
+        add_op(txn);
+    }
     unsigned before = request->step_count;
     add_writes(txn);
     if (request->step_count == before) {
@@ -202,7 +219,7 @@ static void apply_and_write(struct txn *txn) {
 
 static enum err take_loaded(struct txn *txn) {
     const struct request *request = &txn->request;
-    const PGresult *op = request->steps[1].result;
+    const PGresult *op = request->steps[txn->op_step].result;
     txn->now_ms = result_int8(op, 0, 0);
     txn->now_us = result_int8(op, 0, 1);
     txn->engine->clock_offset_ms = txn->now_ms - clock_wall_ms();
@@ -236,14 +253,17 @@ static void on_loaded(struct request *request) {
         end_all(txn, err);
 }
 
+/* The clock is asked behind the locks: a revision is then more than those of whoever had the key
+ * before, though its row may be gone. */
 static void send_load(struct txn *txn) {
     struct request *request = &txn->request;
-    add_begin(txn);
+    request_add(request, SQL_BEGIN, false);
     txn_keys_load_steps(txn, request);
     txn_messages_load_steps(txn, request);
     for (struct work *work = txn->works.first; work; work = work->next)
         if (work_is_job(work) && work->job->load)
             work->job->load(work->job, txn, request);
+    add_op(txn);
     send_request(txn, on_loaded, NULL, true);
 }
 
@@ -273,7 +293,7 @@ static void on_resolved(struct request *request) {
         pause_and_again(txn);
         return;
     }
-    if (clock_steady_ms() >= txn->deadline_ms + TXN_RESOLVE_MS)
+    if (clock_steady_ms() >= txn->answer_by_ms + TXN_RESOLVE_MS)
         end_all(txn, ERR_TIMEOUT);
     else
         engine_later(txn->engine, engine_backoff_ms(++txn->attempt), resolve_again, txn);
@@ -284,7 +304,7 @@ static void resolve(struct txn *txn) {
     request_done(request);
     request_init(request);
     params_uuid(request_add(request, SQL_OP_FENCE, txn->memory), &txn->op_id);
-    request->deadline_ms = txn->deadline_ms + TXN_RESOLVE_MS;
+    request->deadline_ms = txn->answer_by_ms + TXN_RESOLVE_MS;
     request->done = on_resolved;
     request->context = txn;
     pool_send(txn->engine->pool, request);
@@ -309,11 +329,25 @@ static enum err plan(struct txn *txn) {
     return err;
 }
 
+/* Each has a time of its own, whatever it goes with. */
+static void end_late_works(struct txn *txn) {
+    int64_t now_ms = clock_steady_ms();
+    struct work_list late;
+    struct work *work;
+    work_list_init(&late);
+    work_list_take_late(&txn->works, now_ms, &late);
+    while ((work = work_list_take(&late)))
+        work_end(work, ERR_UNAVAILABLE);
+    if (txn->works.first)
+        txn->answer_by_ms = work_list_answer_by(&txn->works, now_ms);
+}
+
 void txn_begin(struct txn *txn) {
     request_done(&txn->request);
     request_init(&txn->request);
-    if (is_late(txn)) {
-        end_all(txn, ERR_UNAVAILABLE);
+    end_late_works(txn);
+    if (!txn->works.first) {
+        writer_end_txn(txn);
         return;
     }
     enum err err = plan(txn);

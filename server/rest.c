@@ -43,7 +43,7 @@ static enum MHD_Result reply_stored(struct http_request *request) {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     bool good = response && add_etag(response, reply->etag) &&
-                add_u64(response, "Hati-Revision", reply->revision);
+                (!reply->revision || add_u64(response, "Hati-Revision", reply->revision));
     return finish_response(request,
                            request->call.args.if_absent ? MHD_HTTP_CREATED : MHD_HTTP_NO_CONTENT,
                            response, good);

@@ -9,7 +9,7 @@ from harness import check, same
 from postgres import DATABASE
 from process import wait_until
 from wire import Wire
-from workload import Load
+from workload import Load, key_path
 
 
 @contextlib.contextmanager
@@ -73,6 +73,89 @@ def transactions_are_serializable(runner):
         check(counts["unknown"] + counts["not applied"] == 0, "clients heard of it: %s" % counts)
 
 
-CASES = [answers_of_the_database_are_lost,
+COMMITTED = b"C\0\0\0\x0bCOMMIT\0"  # as the protocol has it: kind, length, tag
+
+
+def refusal(state):
+    fields = b"SERROR\0VERROR\0C" + state.encode() + b"\0Mplanted\0\0"
+    return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+
+
+def a_commit_of_which_the_database_does_not_know_is_carried_out_once(runner):
+    """CockroachDB says 40003 where it cannot tell; nothing may be written again for it."""
+    with database(fsync="off") as db, wire_to(db, runner.seed) as wire:
+        node = Node(wire.url(db), fresh_schema())
+        try:
+            same(node.request("POST", key_path("count") + "?op=incr&by=1").body, b"1")
+            for state in ("40003", "XX000"):
+                changed = []
+
+                def change(data, state=state, changed=changed):
+                    if COMMITTED not in data or len(changed) == 3:
+                        return data, False
+                    changed.append(state)
+                    return data.replace(COMMITTED, refusal(state)), False
+
+                wire.change = change
+                before = int(node.request("GET", key_path("count")).body)
+                answer = node.request("POST", key_path("count") + "?op=incr&by=1")
+                same((answer.status, int(answer.body)), (200, before + 1), state)
+                wire.change = None
+                same(int(node.request("GET", key_path("count")).body), before + 1, state)
+                check(changed, "no commit was changed")
+        finally:
+            node.close()
+
+
+def an_answered_commit_is_believed_though_the_connection_ends_behind_it(runner):
+    """Only so the revision of a write that looked at nothing is known."""
+    with database(fsync="off") as db, wire_to(db, runner.seed) as wire:
+        node = Node(wire.url(db), fresh_schema())
+        try:
+            cuts = []
+
+            def change(data):
+                at = data.find(COMMITTED)
+                if at < 0 or cuts:
+                    return data, False
+                cuts.append(at)
+                return data[:at + len(COMMITTED)], True
+
+            wire.change = change
+            answer = node.request("PUT", "/api/a/b", "1")
+            same(answer.status, 204)
+            check(cuts, "nothing was cut")
+            same(answer.headers["Hati-Revision"],
+                 node.request("GET", "/api/a/b").headers["Hati-Revision"], "revision")
+        finally:
+            node.close()
+
+
+def a_revision_that_was_lost_is_not_made_up(runner):
+    with database(fsync="off") as db, wire_to(db, runner.seed) as wire:
+        node = Node(wire.url(db), fresh_schema())
+        try:
+            cuts = []
+
+            def change(data):
+                at = data.find(COMMITTED)
+                if at < 0 or cuts:
+                    return data, False
+                cuts.append(at)
+                return b"", True
+
+            wire.change = change
+            answer = node.request("PUT", "/api/a/b", "1")
+            same((answer.status, len(cuts)), (204, 1))
+            same(answer.headers.get("Hati-Revision"), None, "revision")
+            check(node.request("GET", "/api/a/b").headers["Hati-Revision"], "a read tells")
+        finally:
+            node.close()
+
+
+CASES = [a_commit_of_which_the_database_does_not_know_is_carried_out_once,
+         an_answered_commit_is_believed_though_the_connection_ends_behind_it,
+         a_revision_that_was_lost_is_not_made_up,
+         answers_of_the_database_are_lost,
          a_database_that_falls_silent_costs_no_more_than_the_deadline,
          transactions_are_serializable]

@@ -10,13 +10,15 @@ CHUNK = 65536
 
 class Wire:
     """lose_requests, lose_answers: how probable it is for each piece that it vanishes, and the
-    connection with it. frozen: pieces wait until thaw()."""
+    connection with it. frozen: pieces wait until thaw(). change(piece of an answer) gives what is
+    carried in its place; (bytes, True) where the connection is to end behind it."""
 
     def __init__(self, address, port, seed):
         self.target = (address, port)
         self.random = random.Random(seed)
         self.lose_requests = self.lose_answers = 0.0
         self.losses = 0
+        self.change = None
         self.open = threading.Event()
         self.open.set()
         self.pairs, self.lock = set(), threading.Lock()
@@ -62,7 +64,10 @@ class Wire:
                 if self.random.random() < (self.lose_answers if is_answer else self.lose_requests):
                     self.losses += 1
                     return
+                data, ends = self.change(data) if self.change and is_answer else (data, False)
                 sink.sendall(data)
+                if ends:
+                    return
         except OSError:
             pass
         finally:
