@@ -34,6 +34,7 @@ struct dedup_id {
     struct dedup_id *next; /* of the bucket */
     struct dedup_id *all;
     int64_t queue, window_ms;
+    bool memory;
     uint8_t hash[HASH_MD5_BYTES];
     int64_t until; /* loaded; 0: none */
     bool added;
@@ -108,14 +109,14 @@ struct txn_messages {
     struct flush *flushes;
     struct dedup_id *ids, **last_id;
     struct dedup_id *id_buckets[BUCKETS];
-    unsigned id_count;
+    unsigned id_count[2]; /* hdd, memory */
     struct row *rows, **last_row;
     struct row *row_buckets[BUCKETS];
     unsigned row_count[2]; /* hdd, memory */
     bool looks;            /* some op is to see its row before it is written */
     struct copy *copies, **last_copy;
     /* steps + 1 of the request; 0: none */
-    unsigned room_step[2], head_step[2], id_step, row_step[2];
+    unsigned room_step[2], head_step[2], id_step[2], row_step[2];
     unsigned flush_step[2], ack_step[2], add_step[2];
     struct planned **acks[2]; /* blind ones, in the order they are sent */
     unsigned ack_count[2];
@@ -139,7 +140,7 @@ void publish_load_steps(struct txn *txn, struct request *request);
 enum err publish_loaded(struct txn *txn, const struct request *request) MUST_USE;
 enum err publish_apply(struct txn *txn, struct planned *planned) MUST_USE;
 void publish_write_heads(struct txn *txn, struct request *request, bool memory);
-void publish_write_ids(struct txn *txn, struct request *request);
+void publish_write_ids(struct txn *txn, struct request *request, bool memory);
 void publish_write_copies(struct txn *txn, struct request *request, bool memory);
 
 /* txn_settle.c */

@@ -75,7 +75,15 @@ static const char *const first[] = {
     NULL,
 };
 
+static const char *const second[] = {
+    "CREATE UNLOGGED TABLE IF NOT EXISTS {s}.dedup_mem (queue int8 NOT NULL, hash bytea NOT NULL,"
+    " until int8 NOT NULL, PRIMARY KEY (queue, hash))",
+    "CREATE INDEX IF NOT EXISTS dedup_mem_until ON {s}.dedup_mem (until)",
+    NULL,
+};
+
 const struct migration migrations[] = {
     {first, "keys, messages, routers, queues, nodes"},
+    {second, "ids of memory queues apart"},
 };
 const unsigned migration_count = sizeof migrations / sizeof *migrations;

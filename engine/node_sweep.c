@@ -16,6 +16,7 @@ enum sweep {
     SWEEP_OPS,
     SWEEP_OPS_MEMORY,
     SWEEP_DEDUP,
+    SWEEP_DEDUP_MEMORY,
     SWEEP_ORPHANS,
     SWEEP_ORPHANS_MEMORY,
     SWEEP_COUNTERS,
@@ -38,7 +39,8 @@ struct sweeps {
 static void run(struct sweeps *sweeps);
 
 static bool is_memory(enum sweep sweep) {
-    return sweep == SWEEP_KEYS_MEMORY || sweep == SWEEP_OPS_MEMORY || sweep == SWEEP_ORPHANS_MEMORY;
+    return sweep == SWEEP_KEYS_MEMORY || sweep == SWEEP_OPS_MEMORY || sweep == SWEEP_DEDUP_MEMORY ||
+           sweep == SWEEP_ORPHANS_MEMORY;
 }
 
 static void rest(struct sweeps *sweeps) {
@@ -150,6 +152,7 @@ static void run(struct sweeps *sweeps) {
         send_step(sweeps, on_swept);
         return;
     case SWEEP_DEDUP:
+    case SWEEP_DEDUP_MEMORY:
         params_int8(begin(sweeps, SQL_DEDUP_SWEEP), now_ms);
         send_step(sweeps, on_swept);
         return;

@@ -93,12 +93,15 @@ const struct sql sql_messages[] = {
      .why = "Behind the lock, in a statement of its own: its snapshot has what those before"
             " committed. Costs what the limit allows."},
     {.name = "dedup_read",
-     .text = "SELECT u.n, d.until FROM {s}.dedup AS d"
+     .text = "SELECT u.n, d.until FROM {s}.dedup{m} AS d"
              " JOIN unnest($1::int8[], $2::bytea[]) WITH ORDINALITY AS u (queue, hash, n)"
              " ON d.queue = u.queue AND d.hash = u.hash",
-     .why = "By primary key; nothing is locked, for two who add the same id collide in its key."},
+     .why =
+         "By primary key; nothing is locked, for two who add the same id collide in its key. Ids of"
+         " memory queues go with their messages when the database crashes: what is published"
+         " again then is queued again."},
     {.name = "dedup_add",
-     .text = "INSERT INTO {s}.dedup (queue, hash, until) SELECT u.queue, u.hash, {now} + u.span"
+     .text = "INSERT INTO {s}.dedup{m} (queue, hash, until) SELECT u.queue, u.hash, {now} + u.span"
              " FROM unnest($1::int8[], $2::bytea[], $3::int8[]) AS u (queue, hash, span)",
      .why = "Plain: where another node was first it fails with 23505, and the transaction starts"
             " over and sees the id."},
@@ -109,7 +112,7 @@ const struct sql sql_messages[] = {
      .why = "Ids whose window is over, before they are added anew: both must collide with another"
             " node that does the same."},
     {.name = "dedup_sweep",
-     .text = "WITH gone AS MATERIALIZED (SELECT d.queue, d.hash FROM {s}.dedup AS d"
+     .text = "WITH gone AS MATERIALIZED (SELECT d.queue, d.hash FROM {s}.dedup{m} AS d"
              " WHERE d.until < $1::int8 ORDER BY d.until LIMIT 500 FOR UPDATE SKIP LOCKED)"
              " DELETE FROM {s}.dedup AS d USING gone AS g"
              " WHERE d.queue = g.queue AND d.hash = g.hash",

@@ -112,9 +112,10 @@ void txn_messages_write_steps(struct txn *txn, struct request *request) {
         settle_write_rows(txn, request, memory);
         publish_write_heads(txn, request, memory);
     }
-    publish_write_ids(txn, request);
-    for (int memory = 0; memory < 2; memory++)
+    for (int memory = 0; memory < 2; memory++) {
+        publish_write_ids(txn, request, memory);
         publish_write_copies(txn, request, memory);
+    }
     if (decides_blindly(txn, request, before))
         params_int8(request_add(request, SQL_VERSION_GUARD, false), txn->messages->version);
 }

@@ -59,13 +59,15 @@ static struct dedup_id *id_of(struct txn *txn, const struct tqueue *queue, struc
     struct dedup_id *fresh = arena_alloc(&txn->arena, sizeof *fresh);
     if (!fresh)
         return NULL;
-    *fresh = (struct dedup_id){
-        .next = *bucket, .queue = queue->id, .window_ms = queue->options.dedup_window_ms};
+    *fresh = (struct dedup_id){.next = *bucket,
+                               .queue = queue->id,
+                               .memory = queue->options.storage == BROKER_MEMORY,
+                               .window_ms = queue->options.dedup_window_ms};
     memcpy(fresh->hash, hash, sizeof hash);
     *bucket = fresh;
     *messages->last_id = fresh;
     messages->last_id = &fresh->all;
-    messages->id_count++;
+    messages->id_count[fresh->memory]++;
     return fresh;
 }
 
@@ -160,15 +162,20 @@ static void load_limits(struct txn *txn, struct request *request) {
     }
 }
 
-static void add_ids(struct params *params, const struct dedup_id *ids, bool added_only) {
+static bool is_among(const struct dedup_id *id, bool memory, bool added_only) {
+    return id->memory == memory && (!added_only || id->added);
+}
+
+static void add_ids(struct params *params, const struct dedup_id *ids, bool memory,
+                    bool added_only) {
     params_array(params, PARAMS_INT8);
     for (const struct dedup_id *id = ids; id; id = id->all)
-        if (!added_only || id->added)
+        if (is_among(id, memory, added_only))
             params_add_int8(params, id->queue);
     params_array_end(params);
     params_array(params, PARAMS_BYTEA);
     for (const struct dedup_id *id = ids; id; id = id->all)
-        if (!added_only || id->added)
+        if (is_among(id, memory, added_only))
             params_add_bytea(params, slice_make(id->hash, sizeof id->hash));
     params_array_end(params);
 }
@@ -177,9 +184,11 @@ void publish_load_steps(struct txn *txn, struct request *request) {
     struct txn_messages *messages = txn->messages;
     if (messages->limits)
         load_limits(txn, request);
-    if (messages->ids) {
-        add_ids(request_add(request, SQL_DEDUP_READ, false), messages->ids, false);
-        messages->id_step = request->step_count;
+    for (int memory = 0; memory < 2; memory++) {
+        if (!messages->id_count[memory])
+            continue;
+        add_ids(request_add(request, SQL_DEDUP_READ, memory), messages->ids, memory, false);
+        messages->id_step[memory] = request->step_count;
     }
 }
 
@@ -211,6 +220,24 @@ static enum err take_heads(struct txn *txn, const PGresult *result) {
     return OK;
 }
 
+static enum err take_ids(struct txn *txn, const PGresult *seen, bool memory) {
+    const struct txn_messages *messages = txn->messages;
+    struct dedup_id **by_index =
+        arena_alloc(&txn->arena, (messages->id_count[memory] + 1) * sizeof(struct dedup_id *));
+    if (!by_index)
+        return ERR_OUT_OF_MEMORY;
+    unsigned count = 0;
+    for (struct dedup_id *id = messages->ids; id; id = id->all)
+        if (id->memory == memory)
+            by_index[count++] = id;
+    for (int i = 0; i < result_rows(seen); i++) {
+        int64_t n = result_int8(seen, i, 0);
+        if (n >= 1 && n <= count)
+            by_index[n - 1]->until = result_int8(seen, i, 1);
+    }
+    return OK;
+}
+
 enum err publish_loaded(struct txn *txn, const struct request *request) {
     struct txn_messages *messages = txn->messages;
     enum err err = OK;
@@ -225,19 +252,8 @@ enum err publish_loaded(struct txn *txn, const struct request *request) {
         }
         if (!err)
             err = take_heads(txn, messages_result(request, messages->head_step[memory]));
-    }
-    const PGresult *seen = messages_result(request, messages->id_step);
-    struct dedup_id **by_index =
-        arena_alloc(&txn->arena, (messages->id_count + 1) * sizeof(struct dedup_id *));
-    if (!by_index)
-        return ERR_OUT_OF_MEMORY;
-    unsigned count = 0;
-    for (struct dedup_id *id = messages->ids; id; id = id->all)
-        by_index[count++] = id;
-    for (int i = 0; i < result_rows(seen); i++) {
-        int64_t n = result_int8(seen, i, 0);
-        if (n >= 1 && n <= count)
-            by_index[n - 1]->until = result_int8(seen, i, 1);
+        if (!err)
+            err = take_ids(txn, messages_result(request, messages->id_step[memory]), memory);
     }
     return err;
 }
@@ -358,25 +374,25 @@ void publish_write_heads(struct txn *txn, struct request *request, bool memory) 
     }
 }
 
-void publish_write_ids(struct txn *txn, struct request *request) {
+void publish_write_ids(struct txn *txn, struct request *request, bool memory) {
     const struct dedup_id *ids = txn->messages->ids;
     bool any = false, any_over = false;
     for (const struct dedup_id *id = ids; id; id = id->all) {
-        any |= id->added;
-        any_over |= id->added && id->until;
+        any |= is_among(id, memory, true);
+        any_over |= is_among(id, memory, true) && id->until;
     }
     if (!any)
         return;
     if (any_over) {
-        struct params *drop = request_add(request, SQL_DEDUP_DROP, false);
-        add_ids(drop, ids, true);
+        struct params *drop = request_add(request, SQL_DEDUP_DROP, memory);
+        add_ids(drop, ids, memory, true);
         params_int8(drop, txn->now_ms);
     }
-    struct params *params = request_add(request, SQL_DEDUP_ADD, false);
-    add_ids(params, ids, true);
+    struct params *params = request_add(request, SQL_DEDUP_ADD, memory);
+    add_ids(params, ids, memory, true);
     params_array(params, PARAMS_INT8);
     for (const struct dedup_id *id = ids; id; id = id->all)
-        if (id->added)
+        if (is_among(id, memory, true))
             params_add_int8(params, id->window_ms);
     params_array_end(params);
 }

@@ -10,16 +10,7 @@ REASONS = {
     "another_number_of_shards_is_rebuilt_at_start": "there are no shards of LMDB",
 }
 
-COUNTED = "each node writes down what it counted by and by"
 SEVERAL = {
-    "what_reaches_nobody_is_counted": COUNTED,
-    "the_counters_of_a_queue": COUNTED,
-    "a_lease_that_ends_brings_the_message_again_in_its_old_place": COUNTED,
-    "what_was_delivered_too_often_is_a_dead_letter": COUNTED,
-    "many_are_published_at_once": COUNTED,
-    "messages_are_pushed_as_they_come": COUNTED,
-    "all_ops_are_carried_out_in_order": COUNTED,
-    "nothing_is_done_where_one_fails": COUNTED,
     "those_who_wait_are_served_in_their_order": "those who wait on one node have an order, those "
                                                 "on several have none",
 }

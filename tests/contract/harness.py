@@ -38,6 +38,7 @@ class Server:
     HATI_TEST_ENGINE_URL names one, in a schema of its own then."""
 
     binary = None
+    nodes = 1  # that take turns
     engine = os.environ.get("HATI_TEST_ENGINE_URL")
     prefix = ()  # what comes before the binary
 
@@ -242,3 +243,11 @@ def wait_until(condition, text, patience=PATIENCE):
     while not condition():
         check(time.monotonic() < end, text)
         time.sleep(0.01)
+
+
+def settles(read, wanted, what=""):
+    """At once on one node; of several each writes down by and by what it counted."""
+    end = time.monotonic() + (PATIENCE if Server.nodes > 1 else 0)
+    while (got := read()) != wanted and time.monotonic() < end:
+        time.sleep(0.05)
+    same(got, wanted, what)

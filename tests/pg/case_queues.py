@@ -131,6 +131,28 @@ def a_definition_is_known_to_every_node_at_once(runner):
                               "x").json()["queues"], 0, "a publish behind the deletion")
 
 
+def publish_with_id(node, queue, payload):
+    """Its status, once the database is there."""
+    answers = []
+    wait_until(lambda: answers.append(node.request(
+        "POST", "/broker/routers/default/messages?id=x&key=" + queue, payload)) or
+        answers[-1].status != 503, "the database is back")
+    return answers[-1].status
+
+
+def ids_of_a_memory_queue_go_with_its_messages(runner):
+    with database() as db, nodes_of(db, 2) as (first, second):
+        make_queue(first, "kept", **{"dedup-window": 600000})
+        same(first.request("PUT", "/broker/queues/lost?type=memory&dedup-window=600000").status, 201)
+        for queue in ("kept", "lost"):
+            same(publish_with_id(first, queue, "before"), 201)
+            same(publish_with_id(second, queue, "again"), 201)
+        db.restart("kill")
+        for queue, payloads in (("kept", ["before"]), ("lost", ["behind"])):
+            same(publish_with_id(second, queue, "behind"), 201)
+            same([message["payload"] for message in receive(first, queue)], payloads, queue)
+
+
 CASES = [a_publish_on_one_node_reaches_who_waits_on_another,
          what_expires_becomes_one_dead_letter_each, consumers_of_all_nodes_share_a_queue,
-         a_definition_is_known_to_every_node_at_once]
+         a_definition_is_known_to_every_node_at_once, ids_of_a_memory_queue_go_with_its_messages]
