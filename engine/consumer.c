@@ -255,11 +255,28 @@ static void send_check(struct receivers *receivers, struct check *check, bool me
     pool_send(receivers->engine->pool, &check->request);
 }
 
-static void add_leases(struct check *check, const struct consumer *consumer) {
-    for (const struct lease *lease = consumer->leases; lease && check->count < CHECK_LEASES_MAX;
-         lease = lease->next)
+/* Those behind `last` come first from now on. */
+static void rotate(struct consumer *consumer, struct lease *last) {
+    struct lease *rest = last->next, *end = rest;
+    while (end->next)
+        end = end->next;
+    end->next = consumer->leases;
+    consumer->leases->prev = end;
+    consumer->leases = rest;
+    rest->prev = NULL;
+    last->next = NULL;
+}
+
+/* As many as there is room for; the others have their turn the next time. */
+static void add_leases(struct check *check, struct consumer *consumer) {
+    struct lease *lease = consumer->leases, *last = NULL;
+    for (; lease && check->count < CHECK_LEASES_MAX; lease = lease->next) {
         check->keys[check->count++] =
             (struct key){.queue_id = lease->queue_id, .receipt = lease->receipt};
+        last = lease;
+    }
+    if (lease && last)
+        rotate(consumer, last);
 }
 
 static struct check *check_new(void) {

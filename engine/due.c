@@ -68,6 +68,8 @@ static void sleep_for(struct lane *lane, int64_t pause_ms) {
     lane->busy = false;
     lane->not_before_ms = now_ms + pause_ms;
     lane->look_ms = now_ms + LOOK_MS + jitter(LOOK_MS * (int64_t)nodes / 4);
+    if (pause_ms) /* something is left that is due */
+        lane->look_ms = lane->not_before_ms;
 }
 
 /* ---- the transaction ---- */

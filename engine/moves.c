@@ -151,6 +151,10 @@ bool moves_add_writes(struct request *request, bool memory, const struct move *m
 
 static void count_one(const struct move *move) {
     struct tqueue *queue = move->queue;
+    if (move->fate == FATE_MOVE) {
+        move->target->counted.published++;
+        move->target->counters_changed = true;
+    }
     if (!queue || move->reason == REASON_NONE)
         return;
     queue->counters_changed = true;

@@ -51,6 +51,7 @@ def what_was_delivered_too_often_is_a_dead_letter(door, others, storage):
         got = door.get_queue(queue)[0]
         same((got["ready"], got["leased"]), (0, 0), "nothing is left")
         settles(lambda: door.get_queue(queue)[0]["dead_lettered"], 1, "dead letters")
+        settles(lambda: door.get_queue(dead)[0]["published"], 1, "published there")
 
 
 def what_expires_is_a_dead_letter(door, others, storage):

@@ -2,12 +2,13 @@
 """Queues that several nodes look after."""
 import contextlib
 import json
+import socket
 import threading
 import time
 
 from case_nodes import database
 from cluster import Node, fresh_schema
-from harness import check, same
+from harness import PATIENCE, check, same
 from process import wait_until
 from workload import JSON
 
@@ -131,6 +132,38 @@ def a_definition_is_known_to_every_node_at_once(runner):
                               "x").json()["queues"], 0, "a publish behind the deletion")
 
 
+def publish_many(node, queue, count):
+    for at in range(0, count, 1000):
+        answer = node.rpc("Broker.PublishMany", {"router": "default", "messages": [
+            {"key": queue, "payload": str(i)} for i in range(at, min(at + 1000, count))]})
+        check("result" in answer, repr(answer)[:300])
+
+
+def read_receipts(stream, receipts, wanted):
+    """Of events, until there are so many."""
+    while len(receipts) < wanted:
+        line = stream.readline()
+        check(line, "the stream ended")
+        if line.startswith(b"id: "):
+            receipts.append(line[4:].decode().strip())
+
+
+def an_ack_on_another_node_makes_room_in_a_large_prefetch(runner):
+    prefetch, acked = 1500, 400
+    with database(fsync="off") as db, nodes_of(db, 2) as (first, second):
+        make_queue(first, "q", lease=600000)
+        publish_many(first, "q", prefetch + acked)
+        sock = socket.create_connection((first.address, first.http_port), PATIENCE)
+        sock.sendall(b"GET /broker/queues/q/stream?prefetch=%d HTTP/1.1\r\nHost: x\r\n\r\n" %
+                     prefetch)
+        receipts, stream = [], sock.makefile("rb")
+        read_receipts(stream, receipts, prefetch)
+        answer = second.rpc("Broker.AckMany", {"queue": "q", "receipts": receipts[:acked]})
+        same(answer["result"]["results"], [True] * acked, "the oldest are acknowledged")
+        read_receipts(stream, receipts, prefetch + acked)
+        sock.close()
+
+
 def publish_with_id(node, queue, payload):
     """Its status, once the database is there."""
     answers = []
@@ -155,4 +188,5 @@ def ids_of_a_memory_queue_go_with_its_messages(runner):
 
 CASES = [a_publish_on_one_node_reaches_who_waits_on_another,
          what_expires_becomes_one_dead_letter_each, consumers_of_all_nodes_share_a_queue,
-         a_definition_is_known_to_every_node_at_once, ids_of_a_memory_queue_go_with_its_messages]
+         a_definition_is_known_to_every_node_at_once, ids_of_a_memory_queue_go_with_its_messages,
+         an_ack_on_another_node_makes_room_in_a_large_prefetch]
