@@ -12,8 +12,6 @@ psql -v ON_ERROR_STOP=1 -X -q --username "${POSTGRES_USER:-postgres}" --dbname p
 CREATE ROLE hati LOGIN PASSWORD :'hati';
 CREATE DATABASE hati OWNER hati ENCODING 'UTF8' TEMPLATE template0;
 REVOKE ALL ON DATABASE hati FROM PUBLIC;
--- a transaction that a node left open holds rows, and keeps dead ones from being swept
-ALTER ROLE hati SET idle_in_transaction_session_timeout = '30s';
 CREATE ROLE replication LOGIN REPLICATION PASSWORD :'replication';
 SELECT pg_create_physical_replication_slot('standby');
 -- remote_write would do for a crash of the server, on is for power cuts of both
