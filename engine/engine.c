@@ -12,8 +12,9 @@
 
 #define TICK_MS 10
 #define CONNECT_MS 3000
-#define STOP_MS 4000 /* behind the last call's deadline: what became of its commit is asked then   \
-                      */
+#define STOP_MS                                                                                    \
+    4000 /* behind the last call's deadline: what became of its commit is asked then               \
+          */
 #define BACKOFF_FIRST_MS 5
 #define BACKOFF_MAX_MS 200
 #define ATTEMPT_MS 500 /* with what is nearly late, too: else a busy database answered nothing */
