@@ -78,14 +78,44 @@ static enum err connect_once(struct direct *direct, const char *url) {
     return ERR_UNAVAILABLE;
 }
 
-enum err direct_open(struct direct *direct, const char *url, int64_t deadline_ms) {
-    *direct = (struct direct){.deadline_ms = deadline_ms};
+static bool is_list_of_ports(const char *value) {
+    return value[strspn(value, "0123456789, ")] == '\0';
+}
+
+/* A host of UNIX sockets without a file may begin with an @. */
+static bool holds_an_at(const char *host) {
+    for (const char *at = strchr(host, '@'); at; at = strchr(at + 1, '@'))
+        if (at != host && at[-1] != ',')
+            return true;
+    return false;
+}
+
+const char *direct_url_trouble(const char *url) {
+    const char *trouble = NULL;
     PQconninfoOption *options = PQconninfoParse(url, NULL);
-    if (!options) { /* libpq's own words would quote it */
-        note_lost(direct, "the connection string is none that libpq takes");
-        return ERR_SYNTAX;
+    if (!options)
+        return "the connection string is none that libpq takes";
+    for (const PQconninfoOption *option = options; option->keyword; option++) {
+        if (!option->val)
+            continue;
+        if (!strcmp(option->keyword, "port") && !is_list_of_ports(option->val))
+            trouble = "the connection string has a port that is no number (a / or : of a password"
+                      " is written %2F or %3A)";
+        if (!strcmp(option->keyword, "host") && holds_an_at(option->val))
+            trouble = "the connection string has a host with an @ in it (an @ of a password is"
+                      " written %40)";
     }
     PQconninfoFree(options);
+    return trouble;
+}
+
+enum err direct_open(struct direct *direct, const char *url, int64_t deadline_ms) {
+    *direct = (struct direct){.deadline_ms = deadline_ms};
+    const char *trouble = direct_url_trouble(url);
+    if (trouble) {
+        note_lost(direct, trouble);
+        return ERR_SYNTAX;
+    }
     enum err err = connect_once(direct, url);
     for (unsigned attempt = 0; err && !direct_is_late(direct); attempt++) {
         direct_pause(direct, attempt);

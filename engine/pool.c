@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "engine/conn.h"
+#include "engine/direct.h"
 
 #define TICK_MS 20
 #define IDLE_MS 60000 /* one of more than IDLE_KEPT that was not needed for so long is closed */
@@ -279,14 +280,11 @@ static void on_tick(uv_timer_t *timer) {
 
 enum err pool_open(const struct pool_options *options, struct pool **ret_pool, char *ret_why,
                    size_t why_bytes) {
-    char *message = NULL;
-    PQconninfoOption *parsed = PQconninfoParse(options->url, &message);
-    PQfreemem(message); /* it may hold a part of the string, and that a secret */
-    if (!parsed) {
-        snprintf(ret_why, why_bytes, "engine: not a connection string that libpq takes");
+    const char *trouble = direct_url_trouble(options->url);
+    if (trouble) {
+        snprintf(ret_why, why_bytes, "engine: %s", trouble);
         return ERR_SYNTAX;
     }
-    PQconninfoFree(parsed);
     struct pool *pool = calloc(1, sizeof *pool);
     if (pool) {
         pool->options = *options;
