@@ -170,8 +170,16 @@ static bool takes_loaded(const struct key *key) {
     return key->is_loaded;
 }
 
+/* Where some keys are locked first, all are, in their one order: a row that is written behind the
+ * locks of others would be waited for out of turn, and two nodes would wait for each other. */
+static void load_all(struct txn_keys *keys) {
+    for (struct key *key = keys->first; key; key = key->all)
+        key->is_loaded = keys->needs_load = true;
+}
+
 void txn_keys_load_steps(struct txn *txn, struct request *request) {
     struct txn_keys *keys = txn->keys;
+    load_all(keys);
     for (unsigned storage = 0; storage < KV_STORAGES; storage++) {
         bool memory = storage == KV_MEMORY;
         unsigned count;

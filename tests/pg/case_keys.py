@@ -2,6 +2,7 @@
 """Keys at their edges, on several nodes of one database."""
 import contextlib
 import json
+import random
 import subprocess
 import threading
 import time
@@ -108,5 +109,32 @@ def who_waits_behind_others_is_answered_by_the_deadline_too(runner):
         check(writes[0] < 7, "a write took %.1f s" % writes[0])
 
 
-CASES = [a_revision_is_more_than_those_of_an_entry_that_was_deleted_meanwhile,
+def nodes_that_write_the_same_keys_do_not_wait_for_each_other_in_circles(runner):
+    """Some keys of a transaction are read first, others only written."""
+    with database(fsync="off") as db, nodes_on(db.url(), 3) as (_, nodes):
+        failures = []
+
+        def write(number):
+            pick = random.Random(runner.seed * 100 + number)
+            line = nodes[number % 3].line()
+            for _ in range(40):
+                calls = [pick.choice(("SET hdd 0 k%d 1\n", "INCR hdd k%d\n")) % pick.randrange(30)
+                         for _ in range(20)]
+                line.send("".join(calls))
+                failures.extend(answer for answer in (line.read_line() for _ in calls)
+                                if not answer[:1].isdigit() and answer != b"+OK\n")
+            line.close()
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        same(failures[:3], [])
+        with open(db.log, encoding="utf-8", errors="replace") as log:
+            same(log.read().count("deadlock detected"), 0, "deadlocks")
+
+
+CASES = [nodes_that_write_the_same_keys_do_not_wait_for_each_other_in_circles,
+         a_revision_is_more_than_those_of_an_entry_that_was_deleted_meanwhile,
          who_waits_behind_others_is_answered_by_the_deadline_too]
