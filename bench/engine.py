@@ -287,6 +287,22 @@ def measure_sweep(database, node):
     note("engine: lines GET hdd meanwhile", meanwhile, before, "before")
 
 
+def measure_due(database, node):
+    """Leases that ended, all at once."""
+    count = 10000 if settings.rounds == 1 else 100000
+    node.tell("DELETEQUEUE q")
+    node.tell("CREATEQUEUE q hdd")
+    database.sql("INSERT INTO {s}.msg SELECT q.id, 5, i, 1, 7, 1, 0, 1, 'id', 'q', '', repeat('v',"
+                 " 100)::bytea, 0, '', 0 FROM {s}.queue AS q, generate_series(1, %d) AS i"
+                 " WHERE NOT q.gone AND q.name = 'q'" % count)
+    start = time.monotonic()
+    while database.sql("SELECT 1 FROM {s}.msg WHERE due > 0 LIMIT 1"):
+        time.sleep(0.05)
+    note("engine: leases that ended and are ready again, 1 node",
+         count / (time.monotonic() - start))
+    node.tell("DELETEQUEUE q")
+
+
 def measure_idle(database):
     """Statements a second that nodes send while nobody asks anything of them."""
     def rate():
@@ -343,6 +359,7 @@ def bench_engine():
             measure_growth(database, node)
         if "sweep" in wanted:
             measure_sweep(database, node)
+            measure_due(database, node)
         node.close()
         if "nodes" in wanted:
             compare_node_counts(database)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is over is taken away: by any node, a small batch at a time, the more seldom by each the
- * more nodes there are. */
+/* What is over is taken away, and the planner told what grew: by any node, a small batch at a time,
+ * the more seldom by each the more nodes there are. */
 #include "engine/node_inside.h"
 
 #include "base/hash.h"
@@ -21,6 +21,8 @@ enum sweep {
     SWEEP_ORPHANS_MEMORY,
     SWEEP_COUNTERS,
     SWEEP_NODES,
+    SWEEP_STATS,
+    SWEEP_STATS_MEMORY,
     SWEEP_COUNT
 };
 
@@ -134,6 +136,37 @@ static void on_counters(struct request *request) {
     rest(sweeps);
 }
 
+/* ---- what the planner knows ---- */
+
+static void on_analyzed(struct request *request) {
+    rest(request->context);
+}
+
+static void on_behind(struct request *request) {
+    static const enum sql_number analyze[] = {SQL_STATS_KEYS, SQL_STATS_MESSAGES, SQL_STATS_OPS,
+                                              SQL_STATS_DEDUP};
+    struct sweeps *sweeps = request->context;
+    const PGresult *result = request->steps[0].result;
+    int64_t first =
+        request->outcome == OUTCOME_OK && result_rows(result) ? result_int8(result, 0, 0) : 0;
+    if (first < 1 || first > (int64_t)(sizeof analyze / sizeof *analyze)) {
+        rest(sweeps);
+        return;
+    }
+    begin(sweeps, analyze[first - 1]); /* the others in the turns that come */
+    send_step(sweeps, on_analyzed);
+}
+
+static void look_at_stats(struct sweeps *sweeps) {
+    struct engine *engine = sweeps->node->engine;
+    if (!pool_identity(engine->pool)->is_postgres) {
+        rest(sweeps);
+        return;
+    }
+    params_text(begin(sweeps, SQL_STATS_BEHIND), slice_of_cstr(engine->schema));
+    send_step(sweeps, on_behind);
+}
+
 /* ---- a turn ---- */
 
 static void run(struct sweeps *sweeps) {
@@ -166,6 +199,10 @@ static void run(struct sweeps *sweeps) {
         params_int8(params, sweeps->counter_queue);
         params_uuid(params, &sweeps->counter_node);
         send_step(sweeps, on_counters);
+        return;
+    case SWEEP_STATS:
+    case SWEEP_STATS_MEMORY:
+        look_at_stats(sweeps);
         return;
     default:
         begin(sweeps, SQL_NODES_SWEEP);
