@@ -106,7 +106,7 @@ const struct sql sql_messages[] = {
      .why = "Plain: where another node was first it fails with 23505, and the transaction starts"
             " over and sees the id."},
     {.name = "dedup_drop",
-     .text = "DELETE FROM {s}.dedup AS d USING unnest($1::int8[], $2::bytea[])"
+     .text = "DELETE FROM {s}.dedup{m} AS d USING unnest($1::int8[], $2::bytea[])"
              " AS u (queue, hash) WHERE d.queue = u.queue AND d.hash = u.hash"
              " AND d.until <= $3::int8",
      .why = "Ids whose window is over, before they are added anew: both must collide with another"
@@ -114,7 +114,7 @@ const struct sql sql_messages[] = {
     {.name = "dedup_sweep",
      .text = "WITH gone AS MATERIALIZED (SELECT d.queue, d.hash FROM {s}.dedup{m} AS d"
              " WHERE d.until < $1::int8 ORDER BY d.until LIMIT 500 FOR UPDATE SKIP LOCKED)"
-             " DELETE FROM {s}.dedup AS d USING gone AS g"
+             " DELETE FROM {s}.dedup{m} AS d USING gone AS g"
              " WHERE d.queue = g.queue AND d.hash = g.hash",
      .why = "A small batch by index; nodes that sweep together step over each other's rows."},
 };

@@ -161,7 +161,7 @@ def an_id_is_taken_once_within_the_window(door, others, storage):
     same(payloads(take(door, short)), [b"1"], "the first")
 
     def comes_again():
-        door.publish("default", short, b"2", id="x")
+        same(door.publish("default", short, b"2", id="x")[1], None, "publish")
         return door.get_queue(short)[0]["ready"] == 1
 
     wait_until(comes_again, "the window ends")
