@@ -10,6 +10,7 @@
 #include "journal/journal_internal.h"
 
 #define RETRY_S 1
+#define LOW_SEGMENTS 4U /* free room below which one spare has to do */
 
 void journal_spare_path(const struct journal *journal, unsigned number, char path[PATH_BYTES]) {
     snprintf(path, PATH_BYTES, "%s/spare-%u", journal->dir, number);
@@ -34,6 +35,27 @@ static enum err make_spare(const struct journal *journal, const char *path) {
     return segment_make(path, journal->segment_bytes);
 }
 
+/* Where little room is left, spares are in the way of what the disk is for: a store that is full
+ * and was deleted from would go on refusing, with what it wants lying in files of zeros. */
+static bool is_low(const struct journal *journal) {
+    struct statvfs disk;
+    return fstatvfs(journal->dir_fd, &disk) == 0 &&
+           (uint64_t)disk.f_bavail * disk.f_frsize < LOW_SEGMENTS * journal->segment_bytes;
+}
+
+static void wait_locked(struct journal *journal) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RETRY_S;
+    pthread_cond_timedwait(&journal->wake, &journal->lock, &until);
+}
+
+static void drop_one_locked(struct journal *journal) {
+    char path[PATH_BYTES];
+    journal_spare_path(journal, journal->spare_numbers[--journal->spares], path);
+    unlink(path);
+}
+
 static void make_one(struct journal *journal) {
     char path[PATH_BYTES];
     unsigned number = journal->spare_serial++;
@@ -44,24 +66,23 @@ static void make_one(struct journal *journal) {
     if (!err)
         journal->spare_numbers[journal->spares++] = number;
     note_full_locked(journal, err);
-    if (err) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += RETRY_S;
-        pthread_cond_timedwait(&journal->wake, &journal->lock, &until);
-    } else {
+    if (err)
+        wait_locked(journal);
+    else
         pthread_cond_broadcast(&journal->wake);
-    }
 }
 
 static void *make_spares(void *context) {
     struct journal *journal = context;
     pthread_mutex_lock(&journal->lock);
     while (!journal->stopping) {
-        if (journal->spares < SPARES_WANTED)
+        bool low = is_low(journal);
+        if (journal->spares < (low ? 1U : SPARES_WANTED))
             make_one(journal);
+        else if (low && journal->spares > 1)
+            drop_one_locked(journal);
         else
-            pthread_cond_wait(&journal->wake, &journal->lock);
+            wait_locked(journal);
     }
     pthread_mutex_unlock(&journal->lock);
     return NULL;
@@ -113,7 +134,8 @@ void journal_spare_give(struct journal *journal, uint64_t number, bool usual_siz
     char path[PATH_BYTES], spare[PATH_BYTES];
     journal_path(journal, number, path);
     pthread_mutex_lock(&journal->lock);
-    bool keep = usual_size && journal->spares < SPARES_MAX && !atomic_load(&journal->full);
+    unsigned most = is_low(journal) ? 1 : SPARES_MAX;
+    bool keep = usual_size && journal->spares < most; /* the one that ends a want of room too */
     unsigned spare_number = journal->spare_serial++;
     pthread_mutex_unlock(&journal->lock);
     journal_spare_path(journal, spare_number, spare);
@@ -126,9 +148,11 @@ void journal_spare_give(struct journal *journal, uint64_t number, bool usual_siz
         return;
     }
     pthread_mutex_lock(&journal->lock);
-    keep = journal->spares < SPARES_MAX;
-    if (keep)
+    keep = journal->spares < most;
+    if (keep) {
         journal->spare_numbers[journal->spares++] = spare_number;
+        note_full_locked(journal, OK);
+    }
     pthread_cond_broadcast(&journal->wake);
     pthread_mutex_unlock(&journal->lock);
     if (!keep)
