@@ -13,8 +13,8 @@ struct direct {
     char trouble[256];   /* the same for people: one line, no password */
 };
 
-/* What is wrong with a connection string, in words that quote nothing of it: libpq would name a host
- * or a port that is a part of a password. NULL: nothing. */
+/* What is wrong with a connection string, in words that quote nothing of it: libpq would name a
+ * host or a port that is a part of a password. NULL: nothing. */
 const char *direct_url_trouble(const char *url);
 
 /* Connects to a primary, trying again until the deadline. ERR_SYNTAX: libpq does not take the url;
