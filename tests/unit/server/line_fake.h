@@ -96,6 +96,7 @@ static inline void fake_apply_locked(struct kv_write *write) {
     struct kv_op *op = &write->ops[0];
     struct fake_entry *entry = fake_find(&op->ref);
     op->existed = entry != NULL;
+    op->revision = 7;
     write->err = OK;
     if (op->action == KV_SET)
         fake_set(op);

@@ -80,6 +80,7 @@ static inline void fake_set(const struct kv_op *op) {
 static inline enum err fake_change(struct kv_op *op) {
     struct fake_entry *entry = fake_find(&op->ref);
     op->existed = entry != NULL;
+    op->revision = 7;
     if ((op->condition == KV_IF_ABSENT && entry) || op->condition == KV_IF_REVISION ||
         op->condition == KV_IF_ETAG)
         return ERR_PRECONDITION_FAILED;

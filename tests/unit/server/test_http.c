@@ -9,7 +9,7 @@ static void test_a_value_is_stored_and_read(void **state) {
     int fd = dial();
     assert_int_equal(status_of(fd, PUT_MEMORY), 204);
     assert_true(said("ETag: \"900150983cd24fb0d6963f7d28e17f72\"\r\n"));
-    assert_true(said("Hati-Revision: "));
+    assert_true(said("Hati-Revision: 7\r\n"));
     assert_int_equal(status_of(fd, GET_MEMORY), 200);
     assert_string_equal(body(), "abc");
     assert_true(said("Content-Type: application/octet-stream\r\n"));
