@@ -30,11 +30,12 @@ const struct sql sql_keys[] = {
              " AS u(ws, ns, key, long_key, value, ctype, ttl, bump)"
              " ON CONFLICT (ws, ns, key) DO UPDATE SET value = excluded.value,"
              " ctype = excluded.ctype, expires = excluded.expires,"
-             " rev = GREATEST(t.rev + 1, excluded.rev)"
+             " rev = GREATEST(t.rev + $9::int8, excluded.rev)"
              " RETURNING t.ws, t.ns, t.key, t.rev",
      .why = "Writes without a condition: one statement, rows in the order of keys, each key once."
             " The revision is the clock in microseconds, but always more than before: no sequence,"
-            " which is slow on CockroachDB, and none that starts over when a key is deleted."},
+            " which is slow on CockroachDB, and none that starts over when a key is deleted. Each"
+            " write of a key in the transaction has one; $9 is the most that a key has."},
     {.name = "keys_insert",
      .text = "INSERT INTO {s}.kv{m} (ws, ns, key, long_key, value, ctype, rev, expires)"
              " SELECT u.ws, u.ns, u.key, u.long_key, u.value, u.ctype, u.rev, u.expires"

@@ -454,7 +454,7 @@ static void add_expiries(struct params *params, struct key *const *list, unsigne
 }
 
 static void write_upserts(struct txn *txn, struct request *request, bool memory) {
-    unsigned count;
+    unsigned count, most = 1;
     struct key **list = choose(txn, takes_upsert, memory, &count);
     txn->keys->upsert_step[memory ? KV_MEMORY : KV_HDD] = 0;
     if (!list)
@@ -469,9 +469,12 @@ static void write_upserts(struct txn *txn, struct request *request, bool memory)
     add_types(params, list, count);
     add_expiries(params, list, count);
     params_array(params, PARAMS_INT8);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         params_add_int8(params, list[i]->writes - 1);
+        most = list[i]->writes > most ? list[i]->writes : most;
+    }
     params_array_end(params);
+    params_int8(params, most);
 }
 
 static void write_inserts(struct txn *txn, struct request *request, bool memory) {

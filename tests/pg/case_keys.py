@@ -78,6 +78,20 @@ def a_revision_is_more_than_those_of_an_entry_that_was_deleted_meanwhile(runner)
         check(now_at > set_at, "%d comes behind %d" % (now_at, set_at))
 
 
+def a_revision_is_never_given_twice(runner):
+    """Also where the one before is ahead of the clock, and a transaction writes a key repeatedly."""
+    with database(fsync="off") as db, nodes_on(db.url(), 1) as (schema, (node,)):
+        same(node.request("PUT", key_path("a"), "1").status, 204)
+        db.psql("UPDATE %s.kv SET rev = rev + 3600000000" % schema)
+        before = int(node.request("GET", key_path("a")).headers["Hati-Revision"])
+        sets = [{"op": "set", "key": "a", "value": str(i)} for i in range(5)]
+        given = [result["revision"] for result in batch(node, *sets).json()["results"]]
+        now_at = int(node.request("GET", key_path("a")).headers["Hati-Revision"])
+        check(all(one < other for one, other in zip([before] + given, given)),
+              "%s behind %d" % (given, before))
+        same(given[-1], now_at)
+
+
 def who_waits_behind_others_is_answered_by_the_deadline_too(runner):
     """Calls that come while the database is silent, and what goes with them, end with their own
     time."""
@@ -135,6 +149,7 @@ def nodes_that_write_the_same_keys_do_not_wait_for_each_other_in_circles(runner)
             same(log.read().count("deadlock detected"), 0, "deadlocks")
 
 
-CASES = [nodes_that_write_the_same_keys_do_not_wait_for_each_other_in_circles,
+CASES = [a_revision_is_never_given_twice,
+         nodes_that_write_the_same_keys_do_not_wait_for_each_other_in_circles,
          a_revision_is_more_than_those_of_an_entry_that_was_deleted_meanwhile,
          who_waits_behind_others_is_answered_by_the_deadline_too]
