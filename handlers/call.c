@@ -16,6 +16,7 @@ void call_init(struct call *call, struct core *core, const struct auth_grant *gr
     call->now_ms = now_ms;
     call->want_etag = false;
     call->want_existed = false;
+    call->asks_peers = core->peer_reads;
     call->err = OK;
     call->detail = NULL;
     call->wake = NULL;

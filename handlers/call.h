@@ -9,8 +9,9 @@
 #include "broker/broker.h"
 #include "engine/engine.h"
 #include "handlers/op.h"
+#include "peers/peers.h"
 
-enum door { DOOR_LINE, DOOR_HTTP, DOOR_COUNT };
+enum door { DOOR_LINE, DOOR_HTTP, DOOR_OLIVIA, DOOR_COUNT };
 
 /* What operations work on; one per process, made by main, outlives every call. */
 struct core {
@@ -19,6 +20,9 @@ struct core {
     struct engine *engine;       /* NULL: the stores are here */
     struct committer *committer; /* of the stores on hdd, which share it; NULL: there is none */
     struct auth *auth;           /* NULL: no credentials configured */
+    struct own *own;             /* filters of this node's keys; NULL: there are no peers */
+    struct peers *peers;         /* NULL: there are none */
+    bool peer_reads;             /* a GET miss on any door asks them */
     struct uuid default_workspace;
     uint64_t payload_limit_bytes;
     int64_t started_ms;    /* wall clock */
@@ -48,6 +52,7 @@ struct call {
     struct arena *arena;      /* everything of this call; the door frees it after rendering */
     int64_t now_ms;           /* wall clock */
     bool want_etag;           /* the door shows the ETag of what a write stored */
+    bool asks_peers;          /* a GET miss asks peers; set by call_init from the core */
     bool want_existed;        /* the door tells whether a set found an entry (reply.created) */
     struct position position; /* the causal context it came with, and that of its answer */
     struct args args;

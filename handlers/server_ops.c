@@ -7,7 +7,8 @@
 #define STATS_BYTES_MAX (2U << 20)
 #define EACH_MAX 1000U /* queues that are shown one by one */
 
-static const char *const door_names[DOOR_COUNT] = {[DOOR_LINE] = "tcp", [DOOR_HTTP] = "http"};
+static const char *const door_names[DOOR_COUNT] = {
+    [DOOR_LINE] = "tcp", [DOOR_HTTP] = "http", [DOOR_OLIVIA] = "olivia"};
 
 enum err op_server_ping(struct call *call) {
     call->reply.text = SLICE("pong");

@@ -156,6 +156,17 @@ enum kv_eviction { KV_NOEVICTION, KV_LRU };
 struct datadir;
 struct kv_remote;
 
+/* Hears of the keys of memory in one namespace as they come and go. */
+struct kv_watch {
+    struct uuid workspace;
+    struct slice ns; /* outlives the kv */
+    void *context;
+    /* A key came that was not there, or went: deleted, expired, evicted, flushed (perhaps a while
+     * after a flush, but once for each that came). On the writer's thread or one of the store's,
+     * with a lock of the store held: it must be short and call nothing of kv. */
+    void (*note)(void *context, struct slice key, bool came);
+};
+
 struct kv_options {
     const struct kv_remote *remote; /* not NULL: every call goes there, nothing is stored here; the
                                        rest of the options is not looked at; outlives the kv */
@@ -164,7 +175,8 @@ struct kv_options {
     const char *data_dir;        /* without one: kv_open makes, starts and closes its own */
     uint64_t memory_limit_bytes; /* 0: none */
     enum kv_eviction eviction;
-    unsigned hdd_shards; /* 1 to 64 */
+    const struct kv_watch *watch; /* outlives the kv; NULL: none */
+    unsigned hdd_shards;          /* 1 to 64 */
     int64_t
         durability_ms; /* of its own datadir; 0: every reply after its sync; else synced so often */
     uint64_t write_buffer_bytes;    /* recent writes held in memory before writers are slowed */
@@ -206,6 +218,12 @@ enum err kv_read(struct kv *kv, struct kv_read *read) MUST_USE;
 uint64_t kv_prefetch(struct kv *kv, const struct kv_ref *ref);
 /* token: as kv_prefetch gave it for a ref of this storage. */
 void kv_prefetch_again(struct kv *kv, enum kv_storage storage, uint64_t token);
+
+/* Calls each for the keys of the watched namespace, one part of the store at a time and under its
+ * lock: each is as note. *at is 0 at first; true while there is more. Keys that come meanwhile are
+ * noted, perhaps also shown. Any thread; short. False where nothing is watched. */
+bool kv_watch_scan(struct kv *kv, uint32_t *at, void (*each)(void *context, struct slice key),
+                   void *context);
 
 /* Changes entries. Memory: outcome at once, done is not called. Hdd: ERR_PENDING, then done once,
  * perhaps before this returns. Writes submitted one after another by one thread are carried out

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "peers/peers.h"
 #include "server/config_value.h"
 #include "server/kvstore_view.h"
 
@@ -33,6 +34,7 @@ enum kind {
     KIND_SCHEMA,
     KIND_PREPARE,
     KIND_ADDRESS,
+    KIND_PEERS,
     KIND_CONFIG, /* the configuration file itself */
     KIND_TLS     /* known, and not to be had */
 };
@@ -56,6 +58,23 @@ static const struct option options[] = {
     {"tcp-socket", "PATH", KIND_TEXT, AT(tcp_socket), 0, 0, "serve lines on a UNIX socket too"},
     {"tcp-threads", "N", KIND_COUNT, AT(tcp_threads), 1, 64, "threads for lines (1)"},
     {"tcp-tls", "", KIND_TLS, AT(tcp_tls), 0, 0, "not in this version: refused"},
+    {"olivia", "", KIND_BOOL, AT(olivia), 0, 0, "serve Olivia's line protocol too"},
+    {"olivia-host", "HOST", KIND_TEXT, AT(olivia_host), 0, 0, "bind it to this address (0.0.0.0)"},
+    {"olivia-port", "PORT", KIND_PORT, AT(olivia_port), 0, 0, "its port (5454; 0: any free one)"},
+    {"olivia-socket", "PATH", KIND_TEXT, AT(olivia_socket), 0, 0, "serve it on a UNIX socket too"},
+    {"olivia-advertise", "HOST:PORT", KIND_ADDRESS, AT(olivia_advertise), 0, 0,
+     "where peers reach it, as they are told"},
+    {"peers", "LIST", KIND_PEERS, AT(peers), 0, 0,
+     "ask these for keys of memory that are not here: host:port,..."},
+    {"peer-reads", "", KIND_BOOL, AT(peer_reads), 0, 0,
+     "ask peers for what a GET on any door misses, not only on Olivia's"},
+    {"peer-timeout", "TIME", KIND_MS, AT(peer_timeout_ms), 0, 0,
+     "a key that no peer gave by then is not there (200ms)"},
+    {"peer-beat", "TIME", KIND_MS, AT(peer_beat_ms), 0, 0, "heartbeats to peers (1s)"},
+    {"peer-refresh", "TIME", KIND_MS, AT(peer_refresh_ms), 0, 0,
+     "an Olivia peer's filter is asked for so often (30s)"},
+    {"peer-token-file", "FILE", KIND_CONTENT, AT(peer_token), 0, 0,
+     "the token that peers want from this node"},
     {"rpc", "", KIND_BOOL, AT(rpc), 0, 0, "serve HTTP: JSON-RPC and REST"},
     {"rpc-host", "HOST", KIND_TEXT, AT(rpc_host), 0, 0, "bind HTTP to this address (0.0.0.0)"},
     {"rpc-port", "PORT", KIND_PORT, AT(rpc_port), 0, 0, "port of HTTP (6767; 0: any free one)"},
@@ -218,6 +237,8 @@ static const char *check_text(enum kind kind, const char *value) {
         return config_value_schema(value);
     if (kind == KIND_ADDRESS)
         return config_value_address(value);
+    if (kind == KIND_PEERS)
+        return peers_check_list(value);
     return value[0] ? NULL : "a text";
 }
 
@@ -242,6 +263,7 @@ static enum err put(const struct reader *reader, const struct option *option, co
     case KIND_TEXT:
     case KIND_SCHEMA:
     case KIND_ADDRESS:
+    case KIND_PEERS:
         expected = check_text(option->kind, value);
         if (!expected)
             put_text(field, value);
@@ -292,6 +314,10 @@ static void set_defaults(struct config *config) {
         .tcp_port = 4242,
         .tcp_threads = 1,
         .rpc_port = 6767,
+        .olivia_port = 5454,
+        .peer_beat_ms = 1000,
+        .peer_refresh_ms = 30000,
+        .peer_timeout_ms = 200,
         .cpu_num = cpus < 1      ? 1
                    : cpus > 1024 ? 1024
                                  : (unsigned)cpus,
@@ -309,6 +335,7 @@ static void set_defaults(struct config *config) {
         .engine_timeout_ms = 5000,
     };
     put_text(&config->tcp_host, "0.0.0.0");
+    put_text(&config->olivia_host, "0.0.0.0");
     put_text(&config->rpc_host, "0.0.0.0");
     put_text(&config->data_dir, "./data");
     put_text(&config->cors_origin, "*");
@@ -509,6 +536,8 @@ static enum err check_whole(const struct reader *reader) {
         return fail(reader, "request-timeout: 100 ms at least");
     if (config->engine_timeout_ms < 100)
         return fail(reader, "engine-timeout: 100 ms at least");
+    if (config->peer_beat_ms < 10 || config->peer_refresh_ms < 10 || config->peer_timeout_ms < 1)
+        return fail(reader, "peer-beat and peer-refresh: 10 ms at least, peer-timeout: 1 ms");
     if (config->engine_read && !config->engine)
         return fail(reader, "engine-read: there are no replicas without an engine");
     return check_view(reader);
@@ -544,7 +573,7 @@ void config_done(struct config *config) {
         enum kind kind = options[i].kind;
         bool is_secret = kind == KIND_CONTENT || kind == KIND_DATABASE;
         if (!is_secret && kind != KIND_TEXT && kind != KIND_ORIGIN && kind != KIND_SCHEMA &&
-            kind != KIND_ADDRESS)
+            kind != KIND_ADDRESS && kind != KIND_PEERS)
             continue;
         char **field = (char **)((char *)config + options[i].at);
         if (*field && is_secret)

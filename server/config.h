@@ -18,6 +18,15 @@ struct config {
     char *tcp_socket;  /* UNIX socket path of the line protocol; NULL: none */
     unsigned tcp_threads;
     bool tcp_tls;
+    bool olivia; /* serve Olivia's protocol on the threads of lines */
+    char *olivia_host;
+    unsigned olivia_port;   /* 5454 */
+    char *olivia_socket;    /* UNIX socket path; NULL: none */
+    char *olivia_advertise; /* host:port of that door as peers reach it; NULL: not told */
+    char *peers;            /* host:port parted by commas; NULL: none */
+    char *peer_token;       /* what this node shows to its peers; NULL: nothing */
+    bool peer_reads;        /* a GET miss on any door asks them */
+    int64_t peer_beat_ms, peer_refresh_ms, peer_timeout_ms;
     char *rpc_host;
     unsigned rpc_port; /* 6767 */
     char *data_dir;
