@@ -104,6 +104,11 @@ void kv_prefetch_again(struct kv *kv, enum kv_storage storage, uint64_t token) {
         kv_hdd_prefetch_again(kv->hdd, token);
 }
 
+bool kv_watch_scan(struct kv *kv, uint32_t *at, void (*each)(void *context, struct slice key),
+                   void *context) {
+    return kv->mem && kv_mem_watch_scan(kv->mem, at, each, context);
+}
+
 enum err kv_submit(struct kv *kv, struct kv_write *write) {
     if (kv->remote)
         return kv->remote->submit(kv->remote->context, write);

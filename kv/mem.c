@@ -28,7 +28,9 @@ enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) 
     mem->limit_bytes = options->memory_limit_bytes;
     mem->evicts = options->eviction == KV_LRU;
     atomic_store(&mem->revision, first_revision());
-    enum err err = mem_keeper_start(mem);
+    enum err err = mem_watch_open(mem, options->watch);
+    if (!err)
+        err = mem_keeper_start(mem);
     if (err) {
         spaces_free(mem->spaces);
         free(mem);

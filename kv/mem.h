@@ -5,6 +5,7 @@
  *   kv_mem_get ─────> mem.c ──────────^      │ every key put or dropped     │ expiry, garbage,
  *                                            v                              v building
  *                                     mem_listing.c: an index per listed space
+ *                                     mem_watch.c: whoever watches one space
  *
  * Locks, outer first: shard, listings (read), index. */
 #ifndef HATI_KV_MEM_H
@@ -52,6 +53,8 @@ struct kv_mem {
     uint64_t seed;
     uint64_t limit_bytes;
     bool evicts;
+    uint32_t watched_space; /* SPACE_NONE, which no entry is in: none is watched */
+    const struct kv_watch *watch;
     _Atomic uint64_t revision;
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t high_bytes; /* most that was used since memory was last given back */
@@ -103,10 +106,12 @@ size_t mem_entry_room(struct mem_entry *entry);
 /* Sets the expiry and its place in the heap. False without memory for the heap. */
 bool mem_expire_at_locked(struct kv_mem *mem, struct mem_shard *shard, struct mem_entry *entry,
                           int64_t expires_at_ms);
-/* Takes an entry out of table, heap and listings; it is the caller's. */
+/* Takes an entry out of table, heap and listings; it is the caller's. Whoever watches hears of it.
+ */
 struct mem_entry *mem_unlink_locked(struct kv_mem *mem, struct mem_shard *shard,
                                     struct mem_slot *slot);
-/* Puts an entry into table and listings (its heap place is mem_expire_at_locked's). */
+/* Puts an entry into table and listings (its heap place is mem_expire_at_locked's). Whoever watches
+ * hears of it. */
 bool mem_link_locked(struct kv_mem *mem, struct mem_shard *shard, uint64_t hash,
                      struct mem_entry *entry);
 /* Drops up to `most` entries that have expired; returns how many. */
@@ -118,6 +123,17 @@ uint64_t mem_expired_locked(const struct mem_shard *shard, int64_t now_ms);
 /* mem_evict.c: makes room for more_bytes under the limit, evicting where that is wanted; false
  * where there is none. No lock held. */
 bool mem_make_room(struct kv_mem *mem, uint64_t more_bytes);
+
+/* mem_watch.c */
+
+/* Interns the space that is watched. */
+enum err mem_watch_open(struct kv_mem *mem, const struct kv_watch *watch) MUST_USE;
+/* A key of the space came or went. The shard's lock is held, or the entry is garbage. */
+static inline void mem_watch_note(const struct kv_mem *mem, uint32_t space, struct slice key,
+                                  bool came) {
+    if (space == mem->watched_space)
+        mem->watch->note(mem->watch->context, key, came);
+}
 
 /* mem_listing.c */
 

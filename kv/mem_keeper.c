@@ -50,8 +50,10 @@ static bool free_some(struct kv_mem *mem) {
         return false;
     for (unsigned i = 0; i < GARBAGE_STEP && garbage->at < garbage->slot_count; i++) {
         struct mem_entry *entry = garbage->slots[garbage->at++].entry;
-        if (entry != MEM_TOMB)
-            free(entry);
+        if (!entry || entry == MEM_TOMB)
+            continue;
+        mem_watch_note(mem, entry->space, mem_entry_key(entry), false);
+        free(entry);
     }
     if (garbage->at < garbage->slot_count)
         return true;

@@ -142,6 +142,7 @@ struct mem_entry *mem_unlink_locked(struct kv_mem *mem, struct mem_shard *shard,
         heap_remove(mem, shard, entry);
     mem_table_remove(&shard->table, slot);
     mem_listing_note(mem, entry->space, mem_entry_key(entry), false);
+    mem_watch_note(mem, entry->space, mem_entry_key(entry), false);
     return entry;
 }
 
@@ -151,6 +152,7 @@ bool mem_link_locked(struct kv_mem *mem, struct mem_shard *shard, uint64_t hash,
         return false;
     mem_table_insert(&shard->table, hash, entry);
     mem_listing_note(mem, entry->space, mem_entry_key(entry), true);
+    mem_watch_note(mem, entry->space, mem_entry_key(entry), true);
     return true;
 }
 

@@ -17,6 +17,8 @@ uint64_t kv_mem_prefetch(struct kv_mem *mem, const struct kv_ref *ref);
 void kv_mem_prefetch_again(struct kv_mem *mem, uint64_t token);
 enum err kv_mem_submit(struct kv_mem *mem, struct kv_write *write) MUST_USE;
 enum err kv_mem_list(struct kv_mem *mem, struct kv_list *list) MUST_USE;
+bool kv_mem_watch_scan(struct kv_mem *mem, uint32_t *at,
+                       void (*each)(void *context, struct slice key), void *context);
 enum err kv_mem_count(struct kv_mem *mem, struct kv_count *count) MUST_USE;
 void kv_mem_stats(struct kv_mem *mem, struct kv_stats *ret_stats);
 
