@@ -50,6 +50,7 @@ struct peers_question {
     struct arena *arena;                           /* what is found is copied here */
     void (*done)(struct peers_question *question); /* on the peers' thread; must not block */
     void *context;
+    bool at_once; /* rather ERR_WOULD_WAIT, with nothing asked or counted, than ERR_PENDING */
     /* outcome */
     enum err err;          /* OK, ERR_KEY_NOT_EXIST (also: no answer in time), ERR_OUT_OF_MEMORY */
     struct kv_entry entry; /* etag and revision are the caller's to make: revision is 0 */
@@ -65,8 +66,8 @@ struct peers_question {
 /* True where some living peer may have the key. Any thread; short. */
 bool peers_may_have(struct peers *peers, struct slice key);
 /* ERR_KEY_NOT_EXIST at once, without any network, where no living peer may have it; else
- * ERR_PENDING, then done once. question: key, arena, done, context and now_ms are filled. Any
- * thread; never blocks. */
+ * ERR_PENDING, then done once, with no lock held. question: key, arena, done, context, at_once and
+ * now_ms are filled. Any thread, that of the peers within done too; never blocks. */
 enum err peers_ask(struct peers *peers, struct peers_question *question) MUST_USE;
 
 /* Those who came to us and said REQUEST CONNECT. address: as they are listed. 0 where there are too
