@@ -85,14 +85,8 @@ bool text_append_json(struct buf *to, struct slice bytes) {
     return buf_append_char(to, '"') && !to->failed;
 }
 
-bool text_append_base64(struct buf *to, struct slice bytes) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if (bytes.len > SIZE_MAX / 2)
-        return false;
-    size_t len = (bytes.len + 2) / 3 * 4;
-    char *out = buf_reserve(to, len);
-    if (!out)
-        return false;
+/* Writes four digits for each three bytes, `=` for what is missing at the end. */
+static void encode_digits(struct slice bytes, const char *digits, char *out) {
     for (size_t i = 0; i < bytes.len; i += 3) {
         size_t left = bytes.len - i;
         uint32_t group = (uint32_t)(uint8_t)bytes.ptr[i] << 16;
@@ -102,6 +96,32 @@ bool text_append_base64(struct buf *to, struct slice bytes) {
         *out++ = digits[group >> 12 & 63];
         *out++ = left > 1 ? digits[group >> 6 & 63] : '=';
         *out++ = left > 2 ? digits[group & 63] : '=';
+    }
+}
+
+bool text_append_base64(struct buf *to, struct slice bytes) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t len = (bytes.len + 2) / 3 * 4;
+    char *out = bytes.len > SIZE_MAX / 2 ? NULL : buf_reserve(to, len);
+    if (!out)
+        return false;
+    encode_digits(bytes, digits, out);
+    to->len += len;
+    return true;
+}
+
+bool text_append_base64url(struct buf *to, struct slice bytes) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t whole = bytes.len / 3 * 3, rest = bytes.len - whole;
+    size_t len = whole / 3 * 4 + (rest ? rest + 1 : 0);
+    char *out = bytes.len > SIZE_MAX / 2 ? NULL : buf_reserve(to, len);
+    if (!out)
+        return false;
+    encode_digits(slice_make(bytes.ptr, whole), digits, out);
+    if (rest) {
+        char last[4];
+        encode_digits(slice_make(bytes.ptr + whole, rest), digits, last);
+        memcpy(out + whole / 3 * 4, last, rest + 1);
     }
     to->len += len;
     return true;

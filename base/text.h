@@ -19,9 +19,10 @@ bool text_append_base64(struct buf *to, struct slice bytes);
  * or without memory. */
 bool text_base64_decode(struct arena *arena, struct slice text, struct slice *ret_bytes);
 
-/* base64url as tokens and cursors write it (RFC 4648 section 5, no padding, one spelling for each
- * run of bytes) into to, which has room for text.len * 3 / 4 bytes. False, ret untouched, on bad
- * input. */
+/* base64url as tokens and cursors write it (RFC 4648 section 5, no padding). */
+bool text_append_base64url(struct buf *to, struct slice bytes);
+/* The same back, one spelling for each run of bytes, into to, which has room for text.len * 3 / 4
+ * bytes. False, ret untouched, on bad input. */
 bool text_base64url_decode(struct slice text, char *to, size_t *ret_len);
 
 struct uuid {

@@ -71,14 +71,7 @@ static enum err bind_cursor(struct call *call, unsigned index, struct slice text
 }
 
 bool bind_append_cursor(struct buf *to, struct slice key) {
-    size_t start = to->len;
-    if (!text_append_base64(to, key))
-        return false;
-    while (to->len > start && to->ptr[to->len - 1] == '=')
-        to->len--;
-    for (size_t i = start; i < to->len; i++)
-        to->ptr[i] = (char)(to->ptr[i] == '+' ? '-' : to->ptr[i] == '/' ? '_' : to->ptr[i]);
-    return true;
+    return text_append_base64url(to, key);
 }
 
 static enum err bind_etag(struct call *call, unsigned index, struct slice text) {
