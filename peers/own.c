@@ -16,8 +16,6 @@
 #define CHEAP_PAUSE_MS 50
 #define PAUSE_MS 5000
 #define PIECE_WORDS 1536U /* copied under the lock at once; base64 of them needs no padding */
-#define STEP_KEYS 2048U   /* shown in one step of a rebuild, roughly */
-#define STEP_PARTS 64U    /* of the store, some empty */
 #define STEP_BLANK_BYTES (1U << 20)
 #define BATCH 128U /* hashes added under one lock */
 
@@ -172,11 +170,11 @@ static size_t copy_filter(struct own *own, uint64_t epoch, uint64_t from, uint64
     return count;
 }
 
-typedef size_t copy_words(struct own *own, uint64_t epoch, uint64_t from, uint64_t *words);
-
 /* Piece by piece, so that writers of keys need not wait for the whole. */
-static bool append_pieces(struct own *own, copy_words *copy, uint64_t epoch, uint64_t from,
-                          size_t most, struct buf *to, size_t *ret_count) {
+static bool
+append_pieces(struct own *own,
+              size_t (*copy)(struct own *own, uint64_t epoch, uint64_t from, uint64_t *words),
+              uint64_t epoch, uint64_t from, size_t most, struct buf *to, size_t *ret_count) {
     uint64_t words[PIECE_WORDS];
     size_t start = to->len, total = 0, count = PIECE_WORDS;
     while (total < most && count == PIECE_WORDS) {
@@ -267,7 +265,6 @@ static void swap_fresh(struct own *own, int64_t steady_ms) {
 
 struct batch {
     struct own *own;
-    size_t shown;
     unsigned count;
     uint64_t hashes[BATCH];
 };
@@ -285,7 +282,6 @@ static void show(void *context, struct slice key) {
     if (batch->count == BATCH)
         add_batch(batch);
     batch->hashes[batch->count++] = wide_filter_hash(key);
-    batch->shown++;
 }
 
 bool own_rebuild_step(struct own *own, struct kv *kv, int64_t steady_ms) {
@@ -296,9 +292,7 @@ bool own_rebuild_step(struct own *own, struct kv *kv, int64_t steady_ms) {
     if (!own->fresh.bits)
         return true;
     struct batch batch = {.own = own};
-    bool more = true;
-    for (unsigned parts = 0; more && parts < STEP_PARTS && batch.shown < STEP_KEYS; parts++)
-        more = kv_watch_scan(kv, &own->scan_at, show, &batch);
+    bool more = kv_watch_scan(kv, &own->scan_at, show, &batch);
     add_batch(&batch);
     if (!more)
         swap_fresh(own, steady_ms);
