@@ -50,17 +50,15 @@ struct peers_question {
     struct arena *arena;                           /* what is found is copied here */
     void (*done)(struct peers_question *question); /* on the peers' thread; must not block */
     void *context;
-    bool at_once; /* rather ERR_WOULD_WAIT, with nothing asked or counted, than ERR_PENDING */
+    bool at_once;   /* rather ERR_WOULD_WAIT, with nothing asked or counted, than ERR_PENDING */
+    int64_t now_ms; /* wall clock when it was asked */
     /* outcome */
     enum err err;          /* OK, ERR_KEY_NOT_EXIST (also: no answer in time), ERR_OUT_OF_MEMORY */
     struct kv_entry entry; /* etag and revision are the caller's to make: revision is 0 */
     /* the peers' */
-    struct peers_question *next, *prev;
-    uint64_t hash;
+    struct peers_question *next;
     int64_t deadline_ms;
-    int64_t now_ms; /* wall clock when it was asked */
-    unsigned waits; /* peers that have not answered */
-    uint8_t tried[PEERS_MAX / 8];
+    uint8_t tried[PEERS_MAX / 8]; /* a bit for each that is not to be asked (any more) */
 };
 
 /* True where some living peer may have the key. Any thread; short. */
