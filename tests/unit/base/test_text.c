@@ -27,6 +27,32 @@ static void test_base64_goes_there_and_back_for_every_length(void **state) {
     }
 }
 
+static void test_base64url_goes_there_and_back_without_padding(void **state) {
+    (void)state;
+    char bytes[40], back[40];
+    size_t len_back;
+    struct buf text;
+    buf_init(&text, 1000);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (char)(i * 37);
+    for (size_t len = 0; len <= sizeof bytes; len++) {
+        buf_clear(&text);
+        assert_true(text_append_base64url(&text, slice_make(bytes, len)));
+        assert_int_equal(text.len, (len * 8 + 5) / 6);
+        assert_true(text_base64url_decode(buf_slice(&text), back, &len_back));
+        assert_true(slice_equal(slice_make(back, len_back), slice_make(bytes, len)));
+    }
+    buf_clear(&text);
+    assert_true(text_append_base64url(&text, SLICE("\xFB\xFF\xBF\xFF")));
+    assert_true(slice_equal(buf_slice(&text), SLICE("-_-__w")));
+    text.max_bytes = 11;
+    assert_false(text_append_base64url(&text, SLICE("1234")));
+    assert_int_equal(text.len, 6);
+    text.max_bytes = 12;
+    assert_true(text_append_base64url(&text, SLICE("1234")));
+    buf_done(&text);
+}
+
 static void test_base64_with_a_second_spelling_is_refused(void **state) {
     (void)state;
     struct arena arena;
@@ -95,6 +121,7 @@ static void test_numbers_are_strict_and_reach_both_ends(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base64_goes_there_and_back_for_every_length),
+        cmocka_unit_test(test_base64url_goes_there_and_back_without_padding),
         cmocka_unit_test(test_base64_with_a_second_spelling_is_refused),
         cmocka_unit_test(test_utf8_overlong_surrogate_and_cut_forms_are_refused),
         cmocka_unit_test(test_json_strings_escape_what_json_demands),
