@@ -196,8 +196,7 @@ static void test_hostile_texts_are_refused_and_leave_all_as_it_was(void **state)
         "A1611",
         "A8JXAA1600",
         "_1611",
-        "A8JXE\xFF"
-        "1600",
+        "A8JXE\3771600",
         "A8JXE 1600",
         "A8JXE-1600-",
     };
