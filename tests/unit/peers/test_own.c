@@ -212,8 +212,13 @@ static void test_a_filter_shrinks_when_its_keys_want_less_than_a_quarter(void **
     put_all(0, 30000, true);
     assert_true(rebuild(0));
     assert_int_equal(state_now().bits, 1U << 19);
-    put_all(10, 30000, false);
+    put_all(10000, 30000, false); /* want a quarter of it */
+    assert_false(rebuild(1));
+    put_all(6000, 10000, false);
     assert_true(rebuild(1));
+    assert_int_equal(state_now().bits, 1U << 16);
+    put_all(10, 6000, false);
+    assert_true(rebuild(2));
     assert_int_equal(state_now().bits, WIDE_FILTER_BITS_MIN);
     assert_all_held_are_found();
 }
