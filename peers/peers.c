@@ -91,6 +91,11 @@ static void on_async(uv_async_t *async) {
 
 static void *run(void *context) {
     struct peers *peers = context;
+    uint64_t beat_ms = (uint64_t)peers->options.beat_ms;
+    if (peers->link_count)
+        (void)uv_timer_start(&peers->beats, on_beat, beat_ms, beat_ms);
+    if (peers->options.own)
+        (void)uv_timer_start(&peers->rebuilds, on_rebuild, 0, 0);
     for (unsigned i = 0; i < peers->link_count; i++)
         link_start(&peers->links[i]);
     uv_run(&peers->uv, UV_RUN_DEFAULT);
@@ -99,7 +104,6 @@ static void *run(void *context) {
 
 /* Handles that are open need no undoing but by the loop: they are walked where it never ran. */
 static int open_loop(struct peers *peers) {
-    uint64_t beat_ms = (uint64_t)peers->options.beat_ms;
     int status = uv_loop_init(&peers->uv);
     peers->loop_open = status == 0;
     status = status ? status : uv_async_init(&peers->uv, &peers->async, on_async);
@@ -111,12 +115,7 @@ static int open_loop(struct peers *peers) {
         return status;
     peers->async.data = peers->prepare.data = peers->beats.data = peers;
     peers->deadlines.data = peers->rebuilds.data = peers;
-    status = uv_prepare_start(&peers->prepare, on_prepare);
-    if (!status && peers->link_count)
-        status = uv_timer_start(&peers->beats, on_beat, beat_ms, beat_ms);
-    if (!status && peers->options.own)
-        status = uv_timer_start(&peers->rebuilds, on_rebuild, 0, 0);
-    return status;
+    return uv_prepare_start(&peers->prepare, on_prepare);
 }
 
 /* Signals are the main thread's; a write to a closed socket is an error here, not a signal. */
