@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Load for the line protocol (and for bench/echo.c): one thread, epoll, each connection keeps
- * `depth` requests in flight; connections take turns on the ports (one or several nodes). Prints
- * requests per second and how long a round of them took. */
+/* Load for the line protocol, in Hati's words or Olivia's (and for bench/echo.c): one thread,
+ * epoll, each connection keeps `depth` requests in flight; connections take turns on the ports (one
+ * or several nodes). Prints requests per second and how long a round of them took. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,9 +37,10 @@ static struct options {
     double seconds;
     enum mode mode;
     const char *type;
-    unsigned long keys;
+    bool is_olivia;
+    unsigned long first, keys; /* numbers of keys */
     size_t value_bytes;
-} options = {"127.0.0.1", NULL, {4242}, 1, 50, 1, 5, MODE_GET, "memory", 100000, 100};
+} options = {"127.0.0.1", NULL, {4242}, 1, 50, 1, 5, MODE_GET, "memory", false, 0, 100000, 100};
 
 struct peer {
     int fd;
@@ -66,11 +67,11 @@ static void die(const char *what) {
 
 static unsigned long pick_key(void) {
     if (options.mode == MODE_FILL)
-        return next_fill++ % options.keys;
+        return options.first + next_fill++ % options.keys;
     random_state ^= random_state << 13;
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
-    return random_state % options.keys;
+    return options.first + random_state % options.keys;
 }
 
 static char *append(char *to, const char *bytes, size_t len) {
@@ -88,8 +89,25 @@ static char *append_key(char *to) {
     return to + KEY_BYTES;
 }
 
+/* A colon would end the key: `key:` becomes `key-`. */
+static char *append_olivia_request(char *to) {
+    bool set = options.mode == MODE_SET || options.mode == MODE_FILL;
+    to = append(to, set ? "SET " : "GET ", 4);
+    char *key = to;
+    to = append_key(to);
+    key[3] = '-';
+    if (set) {
+        *to++ = ':';
+        to = append(to, value, options.value_bytes);
+    }
+    *to++ = '\n';
+    return to;
+}
+
 static char *append_request(char *to) {
     bool set = options.mode == MODE_SET || options.mode == MODE_FILL;
+    if (options.is_olivia)
+        return append_olivia_request(to);
     size_t type_bytes = strlen(options.type);
     to = append(to,
                 set                         ? "SET "
@@ -257,6 +275,10 @@ static void read_option(const char *name, const char *text) {
         options.seconds = strtod(text, NULL);
     else if (strcmp(name, "--type") == 0)
         options.type = text;
+    else if (strcmp(name, "--dialect") == 0)
+        options.is_olivia = strcmp(text, "olivia") == 0;
+    else if (strcmp(name, "--first") == 0)
+        options.first = number;
     else if (strcmp(name, "--keys") == 0)
         options.keys = number;
     else if (strcmp(name, "--value-bytes") == 0)
@@ -275,7 +297,7 @@ int main(int argc, char **argv) {
         fprintf(stderr,
                 "line_load [--host A] [--port N,...] [--socket PATH] [--connections N] "
                 "[--depth N] [--seconds S] [--mode get|set|fill|echo|incr] [--type memory|hdd] "
-                "[--keys N] [--value-bytes N]\n");
+                "[--dialect hati|olivia] [--first N] [--keys N] [--value-bytes N]\n");
         return 2;
     }
     value = malloc(options.value_bytes + 1);

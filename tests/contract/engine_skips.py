@@ -8,6 +8,9 @@ REASONS = {
     "the_memory_limit_is_an_error_or_evicts": "memory is the database's",
     "an_interval_of_durability_serves_and_keeps": "durability is the database's",
     "another_number_of_shards_is_rebuilt_at_start": "there are no shards of LMDB",
+    "the_filter_has_the_keys_of_this_node": "its keys are the database's: it says maybe to all",
+    "keys_that_go_leave_the_filter": "its keys are the database's: it says maybe to all",
+    "the_memory_limit_is_told": "memory is the database's",
 }
 
 SEVERAL = {
