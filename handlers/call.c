@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "handlers/ops.h"
+#include "handlers/peer_read.h"
 #include "handlers/position.h"
 
 void call_init(struct call *call, struct core *core, const struct auth_grant *grant,
@@ -98,7 +99,11 @@ static bool is_remote(const struct call *call) {
 }
 
 bool call_may_try(const struct call *call) {
-    return (call->op->flags & OP_BROKER) && !is_remote(call);
+    return ((call->op->flags & OP_BROKER) || peer_read_applies(call)) && !is_remote(call);
+}
+
+bool call_may_try_beside(const struct call *call) {
+    return peer_read_applies(call) && !is_remote(call);
 }
 
 /* A remote store keeps the order of writes to one key or queue. What changes more than that (queues
@@ -119,19 +124,23 @@ static bool is_queued_write(const struct call *call) {
 enum call_lane call_lane(const struct call *call) {
     if (is_remote(call))
         return remote_lane(call);
+    if (peer_read_applies(call))
+        return LANE_READS;
     return is_queued_write(call) ? LANE_WRITES : LANE_ALONE;
 }
 
 bool call_is_at_once(const struct call *call) {
     if (is_remote(call))
         return (call->op->flags & OP_OPEN) != 0;
-    return !is_queued_write(call) && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER));
+    return !is_queued_write(call) && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER)) &&
+           !peer_read_applies(call);
 }
 
 bool call_is_off_disk(const struct call *call) {
     if (is_remote(call))
         return (call->op->flags & OP_OPEN) != 0;
-    return call->args.storage == KV_MEMORY && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER));
+    return call->args.storage == KV_MEMORY && !(call->op->flags & (OP_MAY_WAIT | OP_BROKER)) &&
+           !peer_read_applies(call);
 }
 
 void call_release(struct call *call, bool was_sent) {

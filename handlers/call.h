@@ -75,9 +75,11 @@ struct call {
         };
         struct kv_list list;
         struct kv_count count;
+        struct peers_question question; /* after a read found nothing */
     } kv;
     struct {
-        bool at_once; /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING (OP_BROKER) */
+        bool at_once; /* rather ERR_WOULD_WAIT, with nothing done, than ERR_PENDING (of what
+                         call_may_try tells of) */
         bool behind;  /* earlier calls of the same caller are parked: carried out behind them */
         bool holds;   /* receive holds messages: call_release is due */
         void (*finish)(struct call *call); /* the operation's: puts an outcome into the reply */
@@ -120,11 +122,13 @@ enum err call_fail(struct call *call, enum err err, const char *format, ...)
 const char *call_detail(const struct call *call);
 
 /* True where the call may be run with broker.at_once set, and then anew where it answers
- * ERR_WOULD_WAIT: it is an operation of the broker. */
+ * ERR_WOULD_WAIT: it is an operation of the broker, or a GET whose key peers may have. */
 bool call_may_try(const struct call *call);
+/* The same beside any lane but LANE_ALONE: what it answers without waiting is on memory. */
+bool call_may_try_beside(const struct call *call);
 /* What may be parked at once of one caller: calls of the same lane, that is
  *  - writes, which are carried out in the order in which they were run;
- *  - reads of a remote store, which see the same whatever their order is.
+ *  - reads of a remote store or of peers, which see the same whatever their order is.
  * Everything else, and a change from one to the other, waits until nothing is parked: what was
  * asked for earlier is seen, what was asked for later is not. */
 enum call_lane { LANE_ALONE, LANE_WRITES, LANE_READS };

@@ -110,6 +110,48 @@ static void append_tokens(struct buf *to, struct core *core) {
                (unsigned long long)misses);
 }
 
+static const char *const state_names[] = {
+    [PEERS_CONNECTING] = "connecting",
+    [PEERS_ALIVE] = "alive",
+    [PEERS_DEAD] = "dead",
+    [PEERS_SELF] = "self",
+};
+
+/* What kind it is of is known of one that was reached: its time there and back is known too. */
+static const char *kind_of(const struct peers_peer *peer) {
+    bool reached = peer->state == PEERS_ALIVE || (peer->state == PEERS_DEAD && peer->rtt_us);
+    return !reached ? "null" : peer->is_hati ? "\"hati\"" : "\"olivia\"";
+}
+
+static void append_peer(struct buf *to, struct peers *peers, unsigned index) {
+    struct peers_peer peer;
+    peers_get(peers, index, &peer);
+    buf_append(to, SLICE("{\"address\":"));
+    text_append_json(to, slice_of_cstr(peer.address));
+    buf_printf(to, ",\"state\":\"%s\",\"kind\":%s,\"filter\":%s", state_names[peer.state],
+               kind_of(&peer), peer.has_filter ? "true" : "false");
+    buf_printf(to, ",\"keys\":%llu,\"rtt_us\":%lld,\"missed_beats\":%u}",
+               (unsigned long long)peer.keys, (long long)peer.rtt_us, peer.missed);
+}
+
+static void append_peers(struct buf *to, struct peers *peers) {
+    struct peers_figures figures;
+    unsigned count = peers_count(peers);
+    peers_figures(peers, &figures);
+    buf_printf(to, ",\"peers\":{\"misses\":%llu,\"asked\":%llu,\"hits\":%llu",
+               (unsigned long long)figures.misses, (unsigned long long)figures.asked,
+               (unsigned long long)figures.hits);
+    buf_printf(to, ",\"saved\":%llu,\"false_positives\":%llu,\"timeouts\":%llu,\"nodes\":[",
+               (unsigned long long)figures.saved, (unsigned long long)figures.false_positives,
+               (unsigned long long)figures.timeouts);
+    for (unsigned i = 0; i < count && i < PEERS_MAX; i++) {
+        if (i)
+            buf_append_char(to, ',');
+        append_peer(to, peers, i);
+    }
+    buf_append(to, SLICE("]}"));
+}
+
 static enum err keep_stats(struct call *call, const struct figures *figures) {
     struct core *core = call->core;
     struct buf text;
@@ -125,6 +167,8 @@ static enum err keep_stats(struct call *call, const struct figures *figures) {
     append_tokens(&text, core);
     if (figures->report)
         append_nodes(&text, figures->report);
+    if (core->peers)
+        append_peers(&text, core->peers);
     buf_append_char(&text, '}');
     call->reply.text =
         text.failed ? (struct slice){NULL, 0} : arena_copy(call->arena, buf_slice(&text));

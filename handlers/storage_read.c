@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads of the key/value store. */
 #include "handlers/ops.h"
+#include "handlers/peer_read.h"
 
 static struct kv_ref ref_of(const struct call *call, struct slice key) {
     const struct args *args = &call->args;
     return (struct kv_ref){args->storage, args->workspace, args->ns, key};
 }
 
+/* A key that is not there: peers may have it. A call that pends may be finished by now. */
+static enum err ask_peers(struct call *call, enum err err) {
+    if (err == ERR_KEY_NOT_EXIST && peer_read_applies(call))
+        return peer_read_ask(call);
+    return err;
+}
+
 static void read_done(struct kv_read *read) {
     struct call *call = read->context;
     call->err = read->err;
     call->kv.finish(call);
+    enum err err = ask_peers(call, call->err);
+    if (err == ERR_PENDING)
+        return;
+    call->err = err;
     call->wake(call);
 }
 
@@ -73,7 +85,7 @@ static void show_nothing(struct call *call) {
 }
 
 enum err op_storage_get(struct call *call) {
-    return read_entry(call, KV_WANT_VALUE, show_nothing, take_entry);
+    return ask_peers(call, read_entry(call, KV_WANT_VALUE, show_nothing, take_entry));
 }
 
 static void show_entry(struct call *call) {
@@ -87,7 +99,7 @@ static void finish_entry(struct call *call) {
 }
 
 enum err op_storage_get_entry(struct call *call) {
-    return read_entry(call, KV_WANT_ALL, show_entry, finish_entry);
+    return ask_peers(call, read_entry(call, KV_WANT_ALL, show_entry, finish_entry));
 }
 
 static void show_has(struct call *call) {

@@ -136,8 +136,9 @@ static bool may_park(const struct line_conn *conn, const struct call *call) {
 /* False where it has to wait for what is parked. */
 static bool run_call(struct line_conn *conn, struct line_request *request) {
     const struct call *call = &request->call;
-    bool may_try = !conn->first && (call_is_at_once(call) || call_may_try(call));
-    if ((may_try || call_is_off_disk(call)) && run_at_once(conn, request))
+    bool beside = call_is_off_disk(call) || call_may_try_beside(call);
+    bool may_try = beside || (!conn->first && (call_is_at_once(call) || call_may_try(call)));
+    if (may_try && run_at_once(conn, request))
         return true;
     if (!may_park(conn, call))
         return false;

@@ -82,7 +82,8 @@ static bool add_entry_headers(struct http_request *request, struct MHD_Response 
                        http_add_header(response, "X-Content-Type-Options", "nosniff") &&
                        http_add_header(response, "Content-Security-Policy", "sandbox")))
         return false;
-    return add_etag(response, entry->etag) && add_u64(response, "Hati-Revision", entry->revision) &&
+    return add_etag(response, entry->etag) &&
+           (!entry->revision || add_u64(response, "Hati-Revision", entry->revision)) &&
            (reply->ttl_ms <= 0 || add_u64(response, "Hati-Ttl", (uint64_t)reply->ttl_ms));
 }
 

@@ -254,17 +254,27 @@ static struct rpc_item *take_item(struct rpc *rpc) {
     return &rpc->item;
 }
 
-/* On the stack: what can be answered at once is. False where nothing was done. */
+/* What can be answered at once is. False where nothing was done. */
 static bool try_item(struct rpc *rpc, struct rpc_item *item) {
     struct call *call = &item->call;
-    if (!call_may_try(call))
-        return false;
     call->broker.at_once = true;
-    if (call_run(call) == ERR_WOULD_WAIT)
+    enum err err = call_run(call);
+    call->broker.at_once = false;
+    if (err == ERR_WOULD_WAIT)
         return false;
     rpc_source_take(&rpc->source, item);
-    finish_item(rpc, item);
+    if (rpc->first)
+        push(rpc, item);
+    else
+        finish_item(rpc, item);
     return true;
+}
+
+/* On the stack everything is tried; beside calls under way only what sees nothing of them. */
+static bool may_try(const struct rpc *rpc, const struct rpc_item *item) {
+    if (!item->good || rpc->waiting >= WAITING_MAX)
+        return false;
+    return call_may_try_beside(&item->call) || (rpc->movable && call_may_try(&item->call));
 }
 
 enum step {
@@ -288,15 +298,15 @@ static enum step run_some(struct rpc *rpc) {
                 return STEP_WAIT;
             rpc_item_bind(item, rpc->request, &rpc->source, &rpc->arena);
         }
+        if (may_try(rpc, item) && try_item(rpc, item))
+            continue;
         if (!may_run_now(rpc, item)) {
             rpc->held = item;
             return STEP_WAIT;
         }
-        bool may_park = item->good && !call_is_off_disk(&item->call);
-        if (!rpc->movable || !may_park)
-            run_item(rpc, item);
-        else if (!try_item(rpc, item))
+        if (rpc->movable && item->good && !call_is_off_disk(&item->call))
             return STEP_MOVE;
+        run_item(rpc, item);
     }
 }
 

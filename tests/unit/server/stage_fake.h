@@ -23,6 +23,12 @@ uint64_t kv_revision(struct kv *kv) {
     return fake_revision;
 }
 
+bool kv_watch_scan(struct kv *kv, uint32_t *at, void (*each)(void *context, struct slice key),
+                   void *context) {
+    (void)kv, (void)at, (void)each, (void)context;
+    return false;
+}
+
 enum err kv_stage_prepare(struct kv *kv, const struct kv_op *op, struct journal_block *block) {
     (void)kv, (void)op, (void)block;
     return ERR_UNAVAILABLE;
