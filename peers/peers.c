@@ -12,7 +12,8 @@
 #include "peers/list.h"
 #include "peers/talk.h"
 
-#define REBUILD_BUSY_MS 20U
+#define REBUILD_BUSY_MS 2U
+#define REBUILD_TURN_NS 500000 /* then questions and heartbeats have theirs */
 #define REBUILD_IDLE_MS 100U
 
 /* ---- the thread ---- */
@@ -48,7 +49,11 @@ static void on_beat(uv_timer_t *timer) {
 
 static void on_rebuild(uv_timer_t *timer) {
     struct peers *peers = timer->data;
-    bool more = own_rebuild_step(peers->options.own, peers->options.kv, clock_steady_ms());
+    int64_t turn_ends_ns = clock_steady_ns() + REBUILD_TURN_NS;
+    bool more;
+    do
+        more = own_rebuild_step(peers->options.own, peers->options.kv, clock_steady_ms());
+    while (more && clock_steady_ns() < turn_ends_ns);
     (void)uv_timer_start(timer, on_rebuild, more ? REBUILD_BUSY_MS : REBUILD_IDLE_MS, 0);
 }
 
