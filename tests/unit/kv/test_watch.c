@@ -11,8 +11,8 @@
 
 #define KEYS 4000
 #define THREADS 3
-#define BEFORE_MS 3600000 /* the store's own clock stands so long before what the cases call now   \
-                           */
+/* The store's own clock stands so long before what the cases call now. */
+#define BEFORE_MS 3600000
 
 /* How often each key of the watched namespace came, less how often it went. */
 struct heard {
