@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/client.h"
 #include "engine/engine.h"
 #include "server/commands.h"
 #include "server/config.h"
@@ -11,9 +12,15 @@ static int print_help(int argc, char **argv) {
         engine_print_sql(stdout);
         return 0;
     }
+    if (argc > 0 && strcmp(argv[0], "client") == 0) {
+        client_print_help();
+        return 0;
+    }
     printf(
         "hati: a key/value store and message broker for curl, browsers, JSON-RPC and nc\n\n"
         "  hati start [flags]         serve\n"
+        "  hati client [flags] [COMMAND]\n"
+        "                             speak to a server: a prompt, or one command\n"
         "  hati token [flags]         sign a development token and print it\n"
         "  hati healthcheck [flags]   0 where the server of these flags answers\n"
         "  hati import --from-hulykvs [SCHEMA] [--overwrite] [flags]\n"
@@ -21,6 +28,7 @@ static int print_help(int argc, char **argv) {
         "engine's\n"
         "                             database over; what hati has is kept, or overwritten\n"
         "  hati version               print the version\n"
+        "  hati help client           flags and exit statuses of the client\n"
         "  hati help sql              every statement that goes to the engine's database\n"
         "  hati help                  this text\n\n"
         "Flags of start. Each --some-flag is also HATI_SOME_FLAG in the environment, and a line\n"
@@ -43,9 +51,10 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"start", command_start},   {"token", command_token},   {"healthcheck", command_healthcheck},
-    {"import", command_import}, {"version", print_version}, {"--version", print_version},
-    {"help", print_help},       {"--help", print_help},     {"-h", print_help},
+    {"start", command_start},     {"token", command_token}, {"healthcheck", command_healthcheck},
+    {"import", command_import},   {"client", client_main},  {"version", print_version},
+    {"--version", print_version}, {"help", print_help},     {"--help", print_help},
+    {"-h", print_help},
 };
 
 int main(int argc, char **argv) {
