@@ -14,6 +14,12 @@
 enum door { DOOR_LINE, DOOR_HTTP, DOOR_OLIVIA, DOOR_COUNT };
 
 /* What operations work on; one per process, made by main, outlives every call. */
+/* A document that is served as it is. */
+struct core_document {
+    struct slice text;
+    char etag[2 * HASH_MD5_BYTES + 3]; /* quoted MD5 */
+};
+
 struct core {
     struct kv *kv;
     struct broker *broker;
@@ -25,6 +31,7 @@ struct core {
     bool peer_reads;             /* a GET miss on any door asks them */
     struct uuid default_workspace;
     uint64_t payload_limit_bytes;
+    struct core_document openapi, openrpc;
     int64_t started_ms;    /* wall clock */
     _Atomic bool ready;    /* stores are open and nothing drains */
     _Atomic bool draining; /* no new work is wanted */

@@ -44,6 +44,7 @@ enum err op_broker_flush(struct call *call);
 enum err op_broker_redrive(struct call *call);
 enum err op_broker_peek(struct call *call);
 enum err op_server_ping(struct call *call);
+enum err op_server_discover(struct call *call);
 enum err op_server_stats(struct call *call);
 
 #endif

@@ -15,6 +15,11 @@ enum err op_server_ping(struct call *call) {
     return OK;
 }
 
+enum err op_server_discover(struct call *call) {
+    call->reply.text = call->core->openrpc.text;
+    return call->reply.text.len ? OK : ERR_UNAVAILABLE;
+}
+
 /* What the stores tell: at once where they are here, else in an engine's report. */
 struct figures {
     struct kv_stats kv[KV_STORAGES];

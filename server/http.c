@@ -124,6 +124,10 @@ static enum MHD_Result run(struct http_request *request) {
         return reply_ready(request);
     case TARGET_POKE:
         return http_poke_run(request);
+    case TARGET_OPENAPI:
+        return http_reply_document(request, &request->server->core->openapi);
+    case TARGET_OPENRPC:
+        return http_reply_document(request, &request->server->core->openrpc);
     case TARGET_STATUS:
     case TARGET_HEALTH:
         break;

@@ -151,6 +151,9 @@ enum MHD_Result http_reply_kept(struct http_request *request, unsigned status,
                                 const char *content_type, struct slice body);
 /* application/problem+json, or a JSON-RPC error on its routes. detail may be NULL. */
 enum MHD_Result http_reply_error(struct http_request *request, enum err err, const char *detail);
+/* 200 with the document, or 304. (http_document.c) */
+enum MHD_Result http_reply_document(struct http_request *request,
+                                    const struct core_document *document);
 /* What a preflight asks for. */
 enum MHD_Result http_reply_options(struct http_request *request);
 /* Adds a header; false without memory or where the value cannot stand in one. */

@@ -37,6 +37,8 @@ static const struct {
     {"/status", HTTP_GET | HTTP_HEAD, TARGET_STATUS},
     {"/healthz", HTTP_GET | HTTP_HEAD, TARGET_HEALTH},
     {"/readyz", HTTP_GET | HTTP_HEAD, TARGET_READY},
+    {"/openapi.json", HTTP_GET | HTTP_HEAD, TARGET_OPENAPI},
+    {"/openrpc.json", HTTP_GET | HTTP_HEAD, TARGET_OPENRPC},
     {"/internal/poke", HTTP_POST, TARGET_POKE},
 };
 
@@ -185,4 +187,21 @@ void http_route_allow(unsigned bits, char ret_allow[HTTP_ALLOW_BYTES]) {
         if (bits & methods[i].method)
             len += (size_t)snprintf(ret_allow + len, HTTP_ALLOW_BYTES - len, "%s%s",
                                     len ? ", " : "", methods[i].name);
+}
+
+void http_route_print_path(FILE *to, const char *path, unsigned bits) {
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        if (bits & methods[i].method & ~(unsigned)HTTP_OPTIONS)
+            fprintf(to, "%s %s\n", methods[i].name, path);
+}
+
+void http_route_print(FILE *to) {
+    for (unsigned i = 0; i < route_count; i++) {
+        unsigned method = routes[i].method;
+        http_route_print_path(to, routes[i].path, method == HTTP_GET ? method | HTTP_HEAD : method);
+    }
+    for (size_t i = 0; i < sizeof own_routes / sizeof own_routes[0]; i++)
+        http_route_print_path(to, own_routes[i].path, own_routes[i].methods);
+    http_route_print_path(to, "/broker/queues/{queue}/stream", HTTP_GET | HTTP_HEAD);
+    kvstore_print_routes(to);
 }

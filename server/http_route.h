@@ -3,7 +3,10 @@
 #ifndef HATI_SERVER_HTTP_ROUTE_H
 #define HATI_SERVER_HTTP_ROUTE_H
 
+#include <stdio.h>
+
 #include "handlers/op.h"
+#include "openapi/openapi.h"
 
 #define HTTP_ROUTE_PARTS_MAX 4
 #define HTTP_ALLOW_BYTES 64
@@ -26,6 +29,8 @@ enum http_target {
     TARGET_STATUS,  /* from here on open to all */
     TARGET_HEALTH,
     TARGET_READY,
+    TARGET_OPENAPI,
+    TARGET_OPENRPC,
     TARGET_POKE /* another node of the engine says that a queue has something new */
 };
 
@@ -65,6 +70,17 @@ enum err http_route_find(struct slice path, enum http_method method,
 /* The same for what stands below /kv-store; target is set where a path does, known or not.
  * (kvstore.c) */
 enum err kvstore_find(struct slice path, enum http_method method, struct http_match *to) MUST_USE;
+
+/* Prints every route that is served, "GET /path" a line, but OPTIONS, which every path has. After
+ * http_route_init. */
+void http_route_print(FILE *to);
+/* The same for one path and its methods, bits; and for what stands below /kv-store (kvstore.c). */
+void http_route_print_path(FILE *to, const char *path, unsigned methods);
+void kvstore_print_routes(FILE *to);
+
+/* What the documents tell of the routes that are no rows. (http_doors.c) */
+extern const struct openapi_route http_doors[];
+extern const unsigned http_door_count;
 
 /* Writes methods as "GET, HEAD, OPTIONS". */
 void http_route_allow(unsigned methods, char ret_allow[HTTP_ALLOW_BYTES]);

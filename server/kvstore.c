@@ -15,14 +15,25 @@ static const struct {
     bool takes_rest; /* what stands behind it is the part */
     enum http_kvstore what;
     unsigned methods;
+    const char *shown; /* as the documents have it; NULL: not, the key is missing */
 } paths[] = {
-    {{"/kv-store/keys/", 15}, true, KVSTORE_KEY, READS | HTTP_PUT | HTTP_DELETE},
-    {{"/kv-store/keys", 14}, false, KVSTORE_KEY, READS | HTTP_PUT | HTTP_DELETE},
-    {{"/kv-store/key-count", 19}, false, KVSTORE_COUNT, READS},
-    {{"/kv-store/shards/", 17}, true, KVSTORE_SHARD, READS},
-    {{"/kv-store/shards", 16}, false, KVSTORE_SHARDS, READS},
-    {{"/kv-store/view-change", 21}, false, KVSTORE_VIEW_CHANGE, HTTP_PUT},
+    {{"/kv-store/keys/", 15},
+     true,
+     KVSTORE_KEY,
+     READS | HTTP_PUT | HTTP_DELETE,
+     "/kv-store/keys/{key}"},
+    {{"/kv-store/keys", 14}, false, KVSTORE_KEY, READS | HTTP_PUT | HTTP_DELETE, NULL},
+    {{"/kv-store/key-count", 19}, false, KVSTORE_COUNT, READS, "/kv-store/key-count"},
+    {{"/kv-store/shards/", 17}, true, KVSTORE_SHARD, READS, "/kv-store/shards/{id}"},
+    {{"/kv-store/shards", 16}, false, KVSTORE_SHARDS, READS, "/kv-store/shards"},
+    {{"/kv-store/view-change", 21}, false, KVSTORE_VIEW_CHANGE, HTTP_PUT, "/kv-store/view-change"},
 };
+
+void kvstore_print_routes(FILE *to) {
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        if (paths[i].shown)
+            http_route_print_path(to, paths[i].shown, paths[i].methods);
+}
 
 /* Everything below the door's name is the door's, so that its errors look like it. */
 static bool is_ours(struct slice path) {

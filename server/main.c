@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "server/commands.h"
 #include "server/config.h"
+#include "server/documents.h"
 
 static int print_help(int argc, char **argv) {
     if (argc > 0 && strcmp(argv[0], "sql") == 0) {
@@ -16,6 +17,8 @@ static int print_help(int argc, char **argv) {
         client_print_help();
         return 0;
     }
+    if (argc > 0 && documents_print(argv[0]))
+        return 0;
     printf(
         "hati: a key/value store and message broker for curl, browsers, JSON-RPC and nc\n\n"
         "  hati start [flags]         serve\n"
@@ -30,6 +33,9 @@ static int print_help(int argc, char **argv) {
         "  hati version               print the version\n"
         "  hati help client           flags and exit statuses of the client\n"
         "  hati help sql              every statement that goes to the engine's database\n"
+        "  hati help openapi          what HTTP serves, as an OpenAPI document\n"
+        "  hati help openrpc          what JSON-RPC serves, as an OpenRPC document\n"
+        "  hati help routes           every route of HTTP, a line each\n"
         "  hati help                  this text\n\n"
         "Flags of start. Each --some-flag is also HATI_SOME_FLAG in the environment, and a line\n"
         "some-flag = ... of the file. A flag stands over the environment, that over the file.\n"

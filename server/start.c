@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "journal/datadir.h"
 #include "server/commands.h"
+#include "server/documents.h"
 #include "server/http.h"
 #include "server/line.h"
 
@@ -278,6 +279,8 @@ int command_start(int argc, char **argv) {
     server.core.started_ms = clock_wall_ms();
     enum err err = open_auth(&server, why);
     if (!err)
+        err = documents_open(&server.core);
+    if (!err)
         err = open_stores(&server, why);
     if (!err)
         err = open_doors(&server, why);
@@ -287,6 +290,7 @@ int command_start(int argc, char **argv) {
         close_stores(&server);
         auth_close(server.core.auth);
     }
+    documents_close(&server.core);
     config_done(&server.config);
     return status;
 }

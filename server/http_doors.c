@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* What the documents tell of routes that are no rows. A route of http_route.c or kvstore.c that is
+ * not here, and one here that they do not serve, is found by tests/lint. */
+#include "server/http_route.h"
+
+#define COUNT_OF(array) ((unsigned)(sizeof(array) / sizeof((array)[0])))
+#define JSON "application/json"
+#define TEXT "text/plain"
+#define TEXT_SCHEMA "{'type':'string'}"
+#define ERRORS_READ (OP_ERR(CORRUPT))
+#define ERRORS_WRITE (OP_ERR(CORRUPT) | OP_ERR(STORAGE_FULL))
+#define KEY                                                                                        \
+    "{'name':'key','in':'path','required':true,'schema':{'type':'string','minLength':1,"           \
+    "'maxLength':50},'description':'1 to 50 bytes, no NUL; may hold slashes','example':"           \
+    "'greeting'}"
+#define KVSTORE_BODY(schema, example, required)                                                    \
+    "{'required':" required ",'content':{'" JSON "':{'schema':" schema ",'example':" example "}}}"
+#define READ_BODY KVSTORE_BODY("@KvStoreRequest", "{'causal-context':{}}", "false")
+#define RPC_BODY                                                                                   \
+    "{'required':true,'content':{'application/json':{'schema':@RpcRequest,'example':{'jsonrpc':"   \
+    "'2.0','id':1,'method':'Server.Ping'}},'application/json-rpc':{'schema':@RpcRequest},"         \
+    "'application/jsonrequest':{'schema':@RpcRequest}}}"
+#define RPC_ANSWERS                                                                                \
+    {                                                                                              \
+        {200,                                                                                      \
+         "answers to the calls; nothing where all were notifications; several bodies of 1.0 one "  \
+         "after another have a line each",                                                         \
+         JSON,                                                                                     \
+         "@RpcAnswers",                                                                            \
+         NULL,                                                                                     \
+         "{'jsonrpc':'2.0','result':'pong','id':1}"},                                              \
+    }
+#define DOCUMENT_ANSWERS(what)                                                                     \
+    {                                                                                              \
+        {200,                                                                                      \
+         what,                                                                                     \
+         JSON,                                                                                     \
+         "{'type':'object'}",                                                                      \
+         "{'ETag':{'required':true,'schema':{'type':'string'}},'Cache-Control':{'required':true,"  \
+         "'schema':{'type':'string'}}}",                                                           \
+         NULL},                                                                                    \
+            {304,                                                                                  \
+             "it is what If-None-Match says",                                                      \
+             NULL,                                                                                 \
+             NULL,                                                                                 \
+             "{'ETag':{'required':true,'schema':{'type':'string'}},'Cache-Control':{'required':"   \
+             "true,"                                                                               \
+             "'schema':{'type':'string'}}}",                                                       \
+             NULL},                                                                                \
+    }
+#define IF_NONE_MATCH                                                                              \
+    "[{'name':'If-None-Match','in':'header','schema':{'type':'string'},'description':'an ETag: "   \
+    "304'}]"
+
+const struct openapi_route http_doors[] = {
+    {.route = "GET /broker/queues/{queue}/stream",
+     .id = "brokerStream",
+     .tag = "broker",
+     .doc = "Messages under a lease, pushed as events until the connection ends",
+     .scope = AUTH_BROKER_CONSUME,
+     .flags = OPENAPI_CAUSAL,
+     .params = "[{'name':'queue','in':'path','required':true,'schema':{'type':'string',"
+               "'minLength':1,'maxLength':255},'description':'name of the queue','example':'jobs'},"
+               "{'name':'prefetch','in':'query','schema':{'type':'integer','minimum':1,'maximum':"
+               "65535,'default':16},'description':'un-acked messages at most'}]",
+     .answers = {{200,
+                  "per message `id:` its receipt, `event: message`, `data:` the message as JSON",
+                  "text/event-stream", TEXT_SCHEMA,
+                  "{'Cache-Control':{'required':true,'schema':{'const':'no-cache'}},"
+                  "'X-Accel-Buffering':{'required':true,'schema':{'const':'no'}}}",
+                  NULL}},
+     .errors = OP_ERR(QUEUE_NOT_EXIST)},
+    {.route = "PUT /kv-store/keys/{key}",
+     .id = "kvStorePut",
+     .tag = "kv-store",
+     .doc = "Stores a value",
+     .scope = AUTH_KV_WRITE,
+     .flags = OPENAPI_KVSTORE | OPENAPI_CAUSAL,
+     .params = "[" KEY "]",
+     .body = KVSTORE_BODY("@KvStoreNewValue", "{'value':'hello','causal-context':{}}", "true"),
+     .answers = {{201, "added", JSON, "@KvStorePut", NULL,
+                  "{'message':'Added successfully','replaced':false,'causal-context':{}}"},
+                 {200, "updated", JSON, "@KvStorePut", NULL,
+                  "{'message':'Updated successfully','replaced':true,'causal-context':{}}"}},
+     .errors = ERRORS_WRITE},
+    {.route = "GET /kv-store/keys/{key}",
+     .id = "kvStoreGet",
+     .tag = "kv-store",
+     .doc = "The value of a key",
+     .scope = AUTH_KV_READ,
+     .flags = OPENAPI_KVSTORE | OPENAPI_CAUSAL,
+     .params = "[" KEY "]",
+     .answers = {{200, "the value", JSON, "@KvStoreGet", NULL,
+                  "{'message':'Retrieved successfully','doesExist':true,'value':'hello',"
+                  "'causal-context':{}}"}},
+     .errors = ERRORS_READ | OP_ERR(KEY_NOT_EXIST) | OP_ERR(VALUE_TOO_LARGE)},
+    {.route = "DELETE /kv-store/keys/{key}",
+     .id = "kvStoreDelete",
+     .tag = "kv-store",
+     .doc = "Removes a key",
+     .scope = AUTH_KV_WRITE,
+     .flags = OPENAPI_KVSTORE | OPENAPI_CAUSAL,
+     .params = "[" KEY "]",
+     .body = READ_BODY,
+     .answers = {{200, "removed", JSON, "@KvStoreDeleted", NULL,
+                  "{'message':'Deleted successfully','doesExist':true,'causal-context':{}}"}},
+     .errors = ERRORS_WRITE | OP_ERR(KEY_NOT_EXIST)},
+    {.route = "GET /kv-store/key-count",
+     .id = "kvStoreKeyCount",
+     .tag = "kv-store",
+     .doc = "How many keys there are",
+     .scope = AUTH_KV_READ,
+     .flags = OPENAPI_KVSTORE | OPENAPI_CAUSAL,
+     .answers = {{200, "the count", JSON, "@KvStoreCount", NULL,
+                  "{'message':'Key count retrieved successfully','key-count':1,"
+                  "'causal-context':{}}"}},
+     .errors = ERRORS_READ | OP_ERR(VALUE_TOO_LARGE)},
+    {.route = "GET /kv-store/shards",
+     .id = "kvStoreShards",
+     .tag = "kv-store",
+     .doc = "The numbers of the shards",
+     .scope = AUTH_KV_READ,
+     .flags = OPENAPI_KVSTORE | OPENAPI_CAUSAL,
+     .answers = {{200, "the shards", JSON, "@KvStoreShards", NULL,
+                  "{'message':'Shard membership retrieved successfully','shards':[1],"
+                  "'causal-context':{}}"}},
+     .errors = ERRORS_READ | OP_ERR(VALUE_TOO_LARGE)},
+    {.route = "GET /kv-store/shards/{id}",
+     .id = "kvStoreShard",
+     .tag = "kv-store",
+     .doc = "A shard: how many keys it has, and its replicas",
+     .scope = AUTH_KV_READ,
+     .flags = OPENAPI_KVSTORE | OPENAPI_CAUSAL,
+     .params = "[{'name':'id','in':'path','required':true,'schema':{'type':'integer','minimum':1},"
+               "'example':1}]",
+     .answers = {{200, "the shard", JSON, "@KvStoreShard", NULL,
+                  "{'message':'Shard information retrieved successfully','shard-id':1,"
+                  "'key-count':1,'replicas':['localhost:8080'],'causal-context':{}}"}},
+     .errors = ERRORS_READ | OP_ERR(UNKNOWN_COMMAND) | OP_ERR(VALUE_TOO_LARGE)},
+    {.route = "PUT /kv-store/view-change",
+     .id = "kvStoreViewChange",
+     .tag = "kv-store",
+     .doc = "Sets which nodes there are and how many of them have each key",
+     .scope = AUTH_KV_WRITE,
+     .flags = OPENAPI_KVSTORE | OPENAPI_CAUSAL,
+     .body = KVSTORE_BODY("@KvStoreNewView", "{'view':['localhost:8080'],'repl-factor':1}", "true"),
+     .answers = {{200, "the shards of the new view", JSON, "@KvStoreView", NULL,
+                  "{'message':'View change successful','shards':[{'shard-id':1,'key-count':1,"
+                  "'replicas':['localhost:8080']}],'causal-context':{}}"}},
+     .errors = ERRORS_WRITE},
+    {.route = "POST /rpc",
+     .id = "rpc",
+     .tag = "json-rpc",
+     .doc = "Calls of JSON-RPC, one or a batch; a call that fails is answered with 200, too",
+     .flags = OPENAPI_RPC | OPENAPI_CAUSAL,
+     .body = RPC_BODY,
+     .answers = RPC_ANSWERS,
+     .errors = OP_ERR(UNSUPPORTED_TYPE)},
+    {.route = "POST /",
+     .id = "rpcRoot",
+     .tag = "json-rpc",
+     .doc = "The same as POST /rpc, for old clients",
+     .flags = OPENAPI_RPC | OPENAPI_CAUSAL,
+     .body = RPC_BODY,
+     .answers = RPC_ANSWERS,
+     .errors = OP_ERR(UNSUPPORTED_TYPE)},
+    {.route = "GET /status",
+     .id = "status",
+     .tag = "server",
+     .doc = "`ok`",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .answers = {{200, "the process works", TEXT, "{'const':'ok'}", NULL, "'ok'"}},
+     .errors = OP_ERR(SYNTAX)},
+    {.route = "GET /healthz",
+     .id = "healthz",
+     .tag = "server",
+     .doc = "Whether the process works",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .answers = {{200, "it does", TEXT, "{'const':'ok'}", NULL, "'ok'"}},
+     .errors = OP_ERR(SYNTAX)},
+    {.route = "GET /readyz",
+     .id = "readyz",
+     .tag = "server",
+     .doc = "Whether requests are served: not while starting, draining or without the store",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .answers = {{200, "they are", TEXT, "{'type':'string'}", NULL, "'ready'"}},
+     .errors = OP_ERR(SYNTAX) | OP_ERR(UNAVAILABLE)},
+    {.route = "GET /openapi.json",
+     .id = "openapiDocument",
+     .tag = "server",
+     .doc = "This document",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .params = IF_NONE_MATCH,
+     .answers = DOCUMENT_ANSWERS("the OpenAPI document"),
+     .errors = OP_ERR(SYNTAX)},
+    {.route = "GET /openrpc.json",
+     .id = "openrpcDocument",
+     .tag = "server",
+     .doc = "The methods of JSON-RPC, as `rpc.discover` tells them too",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .params = IF_NONE_MATCH,
+     .answers = DOCUMENT_ANSWERS("the OpenRPC document"),
+     .errors = OP_ERR(SYNTAX)},
+    {.route = "POST /internal/poke",
+     .id = "internalPoke",
+     .tag = "server",
+     .doc = "Of nodes of an engine among each other: a queue has something new",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .params = "[{'name':'queue','in':'query','schema':{'type':'string'},'description':'its id'}]",
+     .answers = {{204, "heard", NULL, NULL, NULL, NULL}},
+     .errors = OP_ERR(SYNTAX) | OP_ERR(UNKNOWN_COMMAND)},
+};
+
+const unsigned http_door_count = COUNT_OF(http_doors);
