@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The line protocol's listener: TCP and UNIX socket, one libuv loop per thread. */
+/* The listener of line protocols (Hati's and Olivia's): TCP and UNIX socket, one libuv loop per
+ * thread. */
 #ifndef HATI_SERVER_LINE_H
 #define HATI_SERVER_LINE_H
 
@@ -8,11 +9,15 @@
 
 struct line_server;
 
-/* Binds, listens and starts the threads. One clear line in ret_why on failure. ret_port tells the
- * TCP port that was bound (the system's choice where it was 0). Main thread. */
+/* TCP ports that were bound: the system's choice where 0 was asked for. */
+struct line_ports {
+    unsigned tcp, olivia;
+};
+
+/* Binds, listens and starts the threads. One clear line in ret_why on failure. Main thread. */
 enum err line_server_start(const struct config *config, struct core *core,
-                           struct line_server **ret_server, unsigned *ret_port, char *ret_why,
-                           size_t why_bytes) MUST_USE;
+                           struct line_server **ret_server, struct line_ports *ret_ports,
+                           char *ret_why, size_t why_bytes) MUST_USE;
 
 /* Stops accepting and reading; what was read is answered, within config's drain_timeout_ms; then
  * closes all connections and ends the threads. Blocks. Main thread. The store must still be open.

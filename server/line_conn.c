@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "server/line_dialect.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_linger.h"
 #include "server/line_render.h"
 #include "server/line_subscribe.h"
+#include "server/olivia_many.h"
 
 #define SMALL_TAIL_BYTES (LINE_READ_BYTES / 4)
 #define KEPT_TAIL_BYTES 512U /* an idle connection keeps no more */
@@ -24,19 +26,21 @@ struct line_write {
     size_t size_bytes;
 };
 
-static struct core_door *door_of(struct line_loop *loop) {
-    return &loop->core->doors[DOOR_LINE];
+static struct core_door *door_of(const struct line_conn *conn) {
+    return &conn->loop->core->doors[conn->dialect->door];
 }
 
 static void on_closed(uv_handle_t *handle) {
     struct line_conn *conn = handle->data;
     struct line_loop *loop = conn->loop;
+    atomic_fetch_sub_explicit(&door_of(conn)->connections, 1, memory_order_relaxed);
+    if (conn->visitor)
+        (void)peers_visitor_remove(loop->core->peers, conn->visitor);
     buf_done(&conn->tail);
     free(conn->own_grant);
     free(conn->place);
     free(conn);
     loop->conn_count--;
-    atomic_fetch_sub_explicit(&door_of(loop)->connections, 1, memory_order_relaxed);
     line_loop_check_end(loop);
 }
 
@@ -162,12 +166,14 @@ static void render_slot(struct line_conn *conn, struct line_slot *slot) {
         loop->requests++;
         if (slot->state == SLOT_EXPIRED) {
             good = false;
-            line_render_error(&loop->out, ERR_UNAVAILABLE,
-                              "the deadline passed; the outcome is unknown");
+            conn->dialect->render_error(&loop->out, &slot->answer, ERR_UNAVAILABLE,
+                                        "the deadline passed; the outcome is unknown");
+        } else if (slot->many) {
+            good = olivia_many_render(&loop->out, slot->many);
         } else if (slot->prefetch) {
             good = line_subscribe_answer(conn, slot);
         } else {
-            good = line_render(&loop->out, &slot->call, slot->form);
+            good = conn->dialect->render(&loop->out, &slot->call, &slot->answer);
             if (good)
                 line_held_add_call(loop, &slot->call);
         }
@@ -232,7 +238,7 @@ static bool wants_close(const struct line_conn *conn) {
 
 /* The end of every turn: what was appended is sent, and the connection's new state acted on. */
 static void end_turn(struct line_conn *conn) {
-    line_loop_count(conn->loop);
+    line_loop_count(conn->loop, conn->dialect->door);
     if (conn->subs)
         line_subscriptions_go_on(conn);
     line_conn_flush(conn);
@@ -307,18 +313,20 @@ static int open_handle(struct line_conn *conn, int fd, bool is_tcp) {
     return status;
 }
 
-void line_conn_open(struct line_loop *loop, int fd, bool is_tcp) {
+void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
+                    const struct line_dialect *dialect) {
     struct line_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
         close(fd);
         return;
     }
     conn->loop = loop;
+    conn->dialect = dialect;
     conn->grant = loop->core->auth ? &auth_grant_nothing : &auth_grant_everything;
     buf_init(&conn->tail, loop->config->line_limit_bytes + loop->config->payload_limit_bytes +
                               4 * (size_t)LINE_READ_BYTES);
     int status = open_handle(conn, fd, is_tcp);
-    atomic_fetch_add_explicit(&door_of(loop)->connections, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&door_of(conn)->connections, 1, memory_order_relaxed);
     loop->conn_count++;
     conn->next = loop->conns;
     if (conn->next)

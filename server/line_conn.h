@@ -16,6 +16,7 @@ struct line_conn {
         uv_pipe_t pipe;
     } uv;
     struct line_loop *loop;
+    const struct line_dialect *dialect;
     struct line_conn *next, *prev;
     struct line_conn *touched_next;
     const struct auth_grant *grant;
@@ -27,6 +28,7 @@ struct line_conn {
     uint64_t skip_bytes;            /* of a frame that is dropped as it comes */
     struct line_slot *first, *last; /* replies that wait for their call, in order */
     unsigned queued;
+    uint64_t visitor; /* its number among the peers (Olivia); 0: none */
     unsigned sub_count;
     struct line_sub *subs;       /* newest first */
     struct line_held *undecided; /* messages sent to a peer that sends no more */
@@ -34,6 +36,7 @@ struct line_conn {
     int64_t linger_until_ms; /* steady clock */
     size_t after_bytes;      /* replies ready behind those */
     size_t backlog_bytes;    /* handed to libuv, not yet taken by the kernel */
+    bool is_peer;            /* what it asks for is answered from here alone (Olivia) */
     bool skip_line;          /* dropping up to a newline */
     bool skip_frame;         /* dropping skip_bytes and a newline */
     bool touched;
@@ -47,7 +50,8 @@ struct line_conn {
 };
 
 /* Takes over an accepted socket: greets it with an error and closes it, or serves it. */
-void line_conn_open(struct line_loop *loop, int fd, bool is_tcp);
+void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
+                    const struct line_dialect *dialect);
 /* Closes at once; calls still running are let go of. */
 void line_conn_close(struct line_conn *conn);
 /* Goes on: replies that are ready, requests that waited, reading, closing. */

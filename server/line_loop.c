@@ -11,11 +11,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/line_conn.h"
+#include "server/line_dialect.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_linger.h"
 #include "server/line_render.h"
 #include "server/line_slot.h"
+#include "server/olivia_many.h"
 
 #define TICK_MS 50
 #define ACCEPTS_MAX 64U          /* of one round, so that those who are served go on */
@@ -30,8 +32,8 @@ int64_t line_loop_now_ms(struct line_loop *loop) {
     return loop->now_ms;
 }
 
-void line_loop_count(struct line_loop *loop) {
-    struct core_door *door = &loop->core->doors[DOOR_LINE];
+void line_loop_count(struct line_loop *loop, enum door number) {
+    struct core_door *door = &loop->core->doors[number];
     if (loop->requests)
         atomic_fetch_add_explicit(&door->requests, loop->requests, memory_order_relaxed);
     if (loop->failures)
@@ -118,14 +120,15 @@ static bool is_loopback(const struct sockaddr_storage *peer) {
     return peer->ss_family == AF_UNIX;
 }
 
-static void welcome(struct line_loop *loop, int fd, const struct sockaddr_storage *peer) {
-    uint64_t open = atomic_load(&loop->core->doors[DOOR_LINE].connections);
+static void welcome(struct line_loop *loop, int fd, const struct sockaddr_storage *peer,
+                    const struct line_dialect *dialect) {
+    uint64_t open = atomic_load(&loop->core->doors[dialect->door].connections);
     if (loop->loopback_only && !is_loopback(peer))
         refuse(fd, ERR_FORBIDDEN, "no credentials are configured: loopback callers only");
     else if (loop->config->connection_limit && open >= loop->config->connection_limit)
         refuse(fd, ERR_UNAVAILABLE, "too many connections");
     else
-        line_conn_open(loop, fd, peer->ss_family != AF_UNIX);
+        line_conn_open(loop, fd, peer->ss_family != AF_UNIX, dialect);
 }
 
 /* Without descriptors or memory the listener stays readable: it is left alone until the tick. */
@@ -133,22 +136,22 @@ static void pause_accept(struct line_loop *loop, int why) {
     log_warn("line: accept: %s; trying again soon", strerror(why));
     loop->accept_paused = true;
     for (unsigned i = 0; i < loop->listener_count; i++)
-        uv_poll_stop(&loop->listeners[i]);
+        uv_poll_stop(&loop->listeners[i].poll);
     line_loop_need_tick(loop);
 }
 
 static void on_caller(uv_poll_t *poll, int status, int events) {
     struct line_loop *loop = poll->data;
-    int fd = loop->listen_fds[poll - loop->listeners];
+    const struct line_listener *listener = (struct line_listener *)poll;
     (void)status;
     (void)events;
     for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
         struct sockaddr_storage peer = {.ss_family = AF_UNIX};
         socklen_t peer_bytes = sizeof peer;
-        int caller =
-            accept4(fd, (struct sockaddr *)&peer, &peer_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int caller = accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (caller >= 0) {
-            welcome(loop, caller, &peer);
+            welcome(loop, caller, &peer, listener->dialect);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -161,7 +164,7 @@ static void on_caller(uv_poll_t *poll, int status, int events) {
 static void resume_accept(struct line_loop *loop) {
     loop->accept_paused = false;
     for (unsigned i = 0; i < loop->listener_count; i++)
-        (void)uv_poll_start(&loop->listeners[i], UV_READABLE, on_caller);
+        (void)uv_poll_start(&loop->listeners[i].poll, UV_READABLE, on_caller);
 }
 
 static void on_tick(uv_timer_t *timer) {
@@ -189,7 +192,7 @@ static void begin_stop(struct line_loop *loop) {
     loop->stopping = true;
     loop->stop_deadline_ms = clock_steady_ms() + loop->config->drain_timeout_ms;
     for (unsigned i = 0; i < loop->listener_count; i++)
-        uv_close((uv_handle_t *)&loop->listeners[i], NULL);
+        uv_close((uv_handle_t *)&loop->listeners[i].poll, NULL);
     line_loop_need_tick(loop);
     for (struct line_conn *conn = loop->conns; conn; conn = conn->next) {
         if (conn->first)
@@ -242,10 +245,11 @@ static int open_handles(struct line_loop *loop) {
         status = uv_timer_init(&loop->uv, &loop->tick);
     loop->tick.data = loop;
     for (unsigned i = 0; i < loop->listener_count && !status; i++) {
-        status = uv_poll_init(&loop->uv, &loop->listeners[i], loop->listen_fds[i]);
-        loop->listeners[i].data = loop;
+        struct line_listener *listener = &loop->listeners[i];
+        status = uv_poll_init(&loop->uv, &listener->poll, listener->fd);
+        listener->poll.data = loop;
         if (!status)
-            status = uv_poll_start(&loop->listeners[i], UV_READABLE, on_caller);
+            status = uv_poll_start(&listener->poll, UV_READABLE, on_caller);
     }
     return status;
 }
@@ -282,13 +286,14 @@ void line_loop_close(struct line_loop *loop) {
     if (loop->opened)
         (void)uv_loop_close(&loop->uv);
     for (unsigned i = 0; i < loop->listener_count; i++)
-        close(loop->listen_fds[i]);
+        close(loop->listeners[i].fd);
     while (loop->free_slots) {
         struct line_slot *slot = loop->free_slots;
         loop->free_slots = slot->queue_next;
         free(slot);
     }
     line_json_free(loop->spare_json);
+    olivia_many_free(loop->spare_many);
     line_held_close(loop);
     buf_done(&loop->out);
 }

@@ -19,9 +19,10 @@
     1048576U                  /* unsent replies of a connection before it is read no further */
 #define LINE_PARKED_MAX 1024U /* parked calls of a connection, likewise */
 #define LINE_READS_MAX 64U    /* of those, reads: what they read is in memory */
-#define LINE_LISTENERS_MAX 2U
+#define LINE_LISTENERS_MAX 4U
 
 struct line_conn;
+struct line_dialect;
 struct line_held;
 struct line_loop;
 struct line_server;
@@ -34,6 +35,12 @@ struct line_woken {
     void (*come_back)(struct line_woken *woken); /* on the loop's thread */
 };
 
+struct line_listener {
+    uv_poll_t poll;
+    int fd;
+    const struct line_dialect *dialect; /* what its callers speak */
+};
+
 struct line_loop {
     uv_loop_t uv;
     pthread_t thread;
@@ -43,8 +50,7 @@ struct line_loop {
     bool opened;  /* the libuv loop is there */
     bool started; /* the thread runs */
 
-    int listen_fds[LINE_LISTENERS_MAX];
-    uv_poll_t listeners[LINE_LISTENERS_MAX];
+    struct line_listener listeners[LINE_LISTENERS_MAX];
     unsigned listener_count;
     bool accept_paused; /* out of descriptors: the tick tries again */
 
@@ -70,6 +76,7 @@ struct line_loop {
     unsigned in_flight; /* slots and subscriptions that have not come back */
     struct line_slot *first_due, *last_due;
     struct line_json *spare_json;
+    struct olivia_many *spare_many;
     struct line_held *spare_held;
     unsigned spare_held_count;
 
@@ -99,8 +106,8 @@ void line_loop_wake(struct line_woken *woken);
 void line_loop_need_tick(struct line_loop *loop);
 /* Remembers a connection for line_loop_go_on. */
 void line_loop_touch(struct line_loop *loop, struct line_conn *conn);
-/* Adds the counted requests to the core's figures. */
-void line_loop_count(struct line_loop *loop);
+/* Adds the counted requests to the core's figures of that door. */
+void line_loop_count(struct line_loop *loop, enum door door);
 /* Ends the loop where it is stopping and nothing is left. */
 void line_loop_check_end(struct line_loop *loop);
 

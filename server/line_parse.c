@@ -2,9 +2,11 @@
 #include "server/line_parse.h"
 
 #include "handlers/bind.h"
+#include "server/line_dialect.h"
+#include "server/line_render.h"
 #include "server/line_words.h"
 
-static void init_call(const struct line_context *context, struct call *call) {
+void line_init_call(const struct line_context *context, struct call *call) {
     call_init(call, context->core, context->grant, context->arena, context->now_ms);
     if (context->place) {
         call->args.workspace = context->place->workspace;
@@ -47,7 +49,7 @@ enum err line_bind(const struct line_context *context, const struct op_words *wo
                    struct slice line, struct slice frame, struct call *call) {
     struct slice rest = line;
     bool more;
-    init_call(context, call);
+    line_init_call(context, call);
     call_set_op(call, words->op);
     take_word(&rest, &more);
     for (unsigned i = 0; i < words->count && more; i++) {
@@ -70,9 +72,9 @@ enum err line_bind(const struct line_context *context, const struct op_words *wo
     return bind_finish(call);
 }
 
-static void fail(const struct line_context *context, struct line_request *request, enum err err,
-                 const char *detail) {
-    init_call(context, &request->call);
+void line_fail(const struct line_context *context, struct line_request *request, enum err err,
+               const char *detail) {
+    line_init_call(context, &request->call);
     request->kind = REQUEST_FAILED;
     request->call.err = err;
     request->call.detail = detail;
@@ -89,7 +91,7 @@ static bool ends_like_http(struct slice line) {
 /* A browser can be made to send HTTP to any port. Its request line and its headers are no requests
  * of ours, so they fail; then the connection ends before a body is taken for commands. The version
  * ends every request line, whatever the page chose for the path: `PUT a b` is a slip, not HTTP. */
-static bool looks_like_http(struct slice line) {
+bool line_looks_like_http(struct slice line) {
     static const char *const starts[] = {
         "Host:", "host:", "PRI ", "Origin:", "Cookie:", "Accept:", "User-Agent:"};
     if (ends_like_http(line))
@@ -117,7 +119,7 @@ static unsigned count_spaces(struct slice line) {
 /* A frame that is not wanted: answered now, its bytes dropped as they come. */
 static void refuse_frame(const struct line_context *context, struct line_request *request,
                          enum err err, int64_t length) {
-    fail(context, request, err, NULL);
+    line_fail(context, request, err, NULL);
     request->skip_frame = true;
     request->skip_bytes = (uint64_t)length;
 }
@@ -128,13 +130,13 @@ static bool take_frame(const struct line_context *context, struct slice data,
     struct slice line = request->line;
     int64_t length;
     if (count_spaces(line) != words->count) {
-        fail(context, request, ERR_SYNTAX, "a framed command has every word, then a length");
+        line_fail(context, request, ERR_SYNTAX, "a framed command has every word, then a length");
         return false;
     }
     const char *space = memrchr(line.ptr, ' ', line.len);
     struct slice word = slice_make(space + 1, line.len - (size_t)(space + 1 - line.ptr));
     if (!slice_parse_i64(word, &length) || length < 0) {
-        fail(context, request, ERR_SYNTAX, "the last word is a length in bytes");
+        line_fail(context, request, ERR_SYNTAX, "the last word is a length in bytes");
         return false;
     }
     if (is_stranger(context, words)) {
@@ -156,7 +158,7 @@ static bool take_frame(const struct line_context *context, struct slice data,
     request->frame = slice_make(data.ptr + request->size, (size_t)length);
     request->size = whole;
     if (data.ptr[whole - 1] != '\n') {
-        fail(context, request, ERR_SYNTAX, "no newline behind the framed bytes");
+        line_fail(context, request, ERR_SYNTAX, "no newline behind the framed bytes");
         request->close = true;
         return false;
     }
@@ -175,23 +177,30 @@ static void parse_words(const struct line_context *context, struct slice data,
         request->word_args = more ? rest : (struct slice){NULL, 0};
         request->kind = REQUEST_WORD;
         if (!request->word)
-            fail(context, request, ERR_UNKNOWN_COMMAND, NULL);
+            line_fail(context, request, ERR_UNKNOWN_COMMAND, NULL);
         return;
     }
     if (words->verb->framed && !take_frame(context, data, words, request))
         return;
     bool bound = line_bind(context, words, request->line, request->frame, &request->call) == OK;
+    request->answer.form = words->verb->form;
     request->kind = bound ? REQUEST_CALL : REQUEST_FAILED;
 }
 
-/* True where a whole line stands at the front; else the request says what is missing or wrong. */
-static bool take_line(const struct line_context *context, struct slice data, size_t scanned,
-                      struct line_request *request) {
+bool line_take(const struct line_context *context, struct slice data, size_t scanned,
+               struct line_request *request) {
+    request->kind = REQUEST_PART;
+    request->skip_line = false;
+    request->skip_frame = false;
+    request->close = false;
+    request->size = 0;
+    request->need = 0;
+    request->frame = (struct slice){NULL, 0};
     const char *newline =
         scanned < data.len ? memchr(data.ptr + scanned, '\n', data.len - scanned) : NULL;
     size_t len = newline ? (size_t)(newline - data.ptr) : data.len;
     if (len > context->line_limit_bytes) {
-        fail(context, request, ERR_LINE_TOO_LONG, NULL);
+        line_fail(context, request, ERR_LINE_TOO_LONG, NULL);
         request->size = newline ? len + 1 : len;
         request->skip_line = !newline;
         return false;
@@ -207,14 +216,7 @@ static bool take_line(const struct line_context *context, struct slice data, siz
 
 void line_parse(const struct line_context *context, struct slice data, size_t scanned,
                 struct line_request *request) {
-    request->kind = REQUEST_PART;
-    request->skip_line = false;
-    request->skip_frame = false;
-    request->close = false;
-    request->size = 0;
-    request->need = 0;
-    request->frame = (struct slice){NULL, 0};
-    if (!take_line(context, data, scanned, request))
+    if (!line_take(context, data, scanned, request))
         return;
     if (request->line.len == 0) {
         request->kind = REQUEST_EMPTY;
@@ -229,6 +231,37 @@ void line_parse(const struct line_context *context, struct slice data, size_t sc
         request->call.err = ERR_AUTH_REQUIRED; /* what it got wrong is not told to strangers */
         request->call.detail = NULL;
     }
-    if (request->kind == REQUEST_FAILED && looks_like_http(request->line))
+    if (request->kind == REQUEST_FAILED && line_looks_like_http(request->line))
         request->kind = REQUEST_HTTP;
 }
+
+static enum err bind_request(const struct line_context *context, const struct line_request *request,
+                             struct slice line, struct slice frame, struct call *call,
+                             struct line_answer *answer) {
+    *answer = request->answer;
+    return line_bind(context, request->words, line, frame, call);
+}
+
+static bool render_answer(struct buf *to, const struct call *call,
+                          const struct line_answer *answer) {
+    return line_render(to, call, answer->form);
+}
+
+static void render_failure(struct buf *to, const struct line_request *request) {
+    line_render_error(to, request->call.err, call_detail(&request->call));
+}
+
+static void render_error(struct buf *to, const struct line_answer *answer, enum err err,
+                         const char *text) {
+    (void)answer;
+    line_render_error(to, err, text);
+}
+
+const struct line_dialect line_dialect_hati = {
+    .door = DOOR_LINE,
+    .parse = line_parse,
+    .bind = bind_request,
+    .render = render_answer,
+    .render_failure = render_failure,
+    .render_error = render_error,
+};

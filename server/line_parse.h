@@ -20,6 +20,7 @@ struct line_context {
     const struct line_place *place; /* NULL: the defaults */
     struct arena *arena;            /* for what binding decodes, and words about failures */
     int64_t now_ms;                 /* wall clock */
+    bool is_peer;                   /* the connection is a peer's (Olivia) */
     size_t line_limit_bytes;
 };
 
@@ -29,8 +30,19 @@ enum line_kind {
     REQUEST_CALL,   /* call is bound */
     REQUEST_WORD,   /* a command of the connection itself (line_words.c) */
     REQUEST_JSON,   /* line is JSON-RPC */
+    REQUEST_MANY,   /* line holds several calls (line_dialect.run_many) */
     REQUEST_FAILED, /* call.err and detail say why */
     REQUEST_HTTP    /* somebody speaks HTTP to us: close, run nothing of it */
+};
+
+struct olivia_verb;
+
+/* How a call's reply is written, beyond what the call says. */
+struct line_answer {
+    enum line_form form;            /* Hati */
+    const struct olivia_verb *verb; /* Olivia */
+    struct slice hash;              /* Olivia: stands before the reply's colon */
+    int64_t seconds;                /* Olivia: SETEX */
 };
 
 struct line_request {
@@ -43,7 +55,8 @@ struct line_request {
     uint64_t skip_bytes; /* FAILED with skip_frame */
     struct slice line;   /* without its newline */
     struct slice frame;  /* the bytes behind a framed verb's line */
-    const struct op_words *words; /* CALL; FAILED: NULL where the verb is none of an operation */
+    struct line_answer answer;    /* CALL */
+    const struct op_words *words; /* Hati, CALL; FAILED: NULL where the verb is none of an op */
     const struct line_word *word; /* WORD */
     struct slice word_args;       /* WORD: what follows the command and its space */
     uint64_t fetched;             /* CALL: what kv_prefetch said */
@@ -54,6 +67,19 @@ struct line_request {
  * Slices of the request point into data. Any thread. */
 void line_parse(const struct line_context *context, struct slice data, size_t scanned,
                 struct line_request *request);
+
+/* Takes the line at the front: fills kind PART, or size and line. False where it is not whole, or
+ * FAILED for being too long. */
+bool line_take(const struct line_context *context, struct slice data, size_t scanned,
+               struct line_request *request);
+/* A call under this context, with no operation yet. */
+void line_init_call(const struct line_context *context, struct call *call);
+/* The request is answered with an error. detail: for people, static or in the arena; may be NULL.
+ */
+void line_fail(const struct line_context *context, struct line_request *request, enum err err,
+               const char *detail);
+/* True where a line is part of an HTTP request: a browser can be made to send one to any port. */
+bool line_looks_like_http(struct slice line);
 
 /* Makes call ready under this context and binds the words of line (and the frame) to it. The bytes
  * must live as long as the call. Failures are in call->err. */

@@ -2,6 +2,7 @@
 /* Requests of a connection, in order: bound and prefetched in batches, answered at once or later.
  */
 #include "server/line_conn.h"
+#include "server/line_dialect.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_render.h"
@@ -27,6 +28,7 @@ static struct line_context context_of(struct line_conn *conn, struct arena *aren
         .place = conn->place,
         .arena = arena,
         .now_ms = line_loop_now_ms(loop),
+        .is_peer = conn->is_peer,
         .line_limit_bytes = loop->config->line_limit_bytes,
     };
 }
@@ -42,7 +44,7 @@ static void replied(struct line_conn *conn, struct buf *to, size_t before) {
 static void run_failed(struct line_conn *conn, struct line_request *request) {
     struct buf *to = line_conn_reply(conn);
     size_t before = to->len;
-    line_render_error(to, request->call.err, call_detail(&request->call));
+    conn->dialect->render_failure(to, request);
     replied(conn, to, before);
     count_reply(conn, false);
     conn->skip_line = request->skip_line;
@@ -65,7 +67,7 @@ static bool run_at_once(struct line_conn *conn, struct line_request *request) {
     if (answered) {
         struct buf *to = line_conn_reply(conn);
         size_t before = to->len;
-        bool good = line_render(to, call, request->words->verb->form);
+        bool good = conn->dialect->render(to, call, &request->answer);
         if (good)
             line_held_add_call(loop, call);
         call_release(call, false);
@@ -86,11 +88,13 @@ static enum err bind_copy(struct line_conn *conn, const struct line_request *req
     struct slice frame = {NULL, 0};
     if (request->frame.ptr)
         frame = arena_copy(&slot->arena, request->frame);
+    slot->answer = request->answer;
+    slot->answer.hash = (struct slice){NULL, 0};
     if (!line.ptr || (request->frame.ptr && !frame.ptr)) {
         call_init(&slot->call, context.core, context.grant, &slot->arena, context.now_ms);
         return slot->call.err = ERR_OUT_OF_MEMORY;
     }
-    enum err err = line_bind(&context, request->words, line, frame, &slot->call);
+    enum err err = conn->dialect->bind(&context, request, line, frame, &slot->call, &slot->answer);
     if (!err && conn->place) {
         slot->call.args.ns = arena_copy(&slot->arena, conn->place->ns);
         if (!slot->call.args.ns.ptr)
@@ -107,7 +111,6 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
         return;
     }
     enum err err = bind_copy(conn, request, slot);
-    slot->form = request->words->verb->form;
     slot->lane = call_lane(&request->call);
     slot->call.wake = on_wake;
     slot->call.context = slot;
@@ -184,6 +187,11 @@ static bool run_request(struct line_conn *conn, struct line_request *request) {
         line_json_run(conn, request->line);
         count_reply(conn, true);
         return true;
+    case REQUEST_MANY:
+        if (conn->first)
+            return false;
+        conn->dialect->run_many(conn, request->line);
+        return true;
     case REQUEST_HTTP:
         conn->quitting = true;
         return true;
@@ -213,7 +221,7 @@ static unsigned parse_batch(struct line_conn *conn, struct slice data) {
     conn->need = 0;
     while (count < LINE_BATCH && data.len) {
         struct line_request *request = &loop->batch[count];
-        line_parse(&context, data, scanned, request);
+        conn->dialect->parse(&context, data, scanned, request);
         scanned = 0;
         if (request->kind == REQUEST_PART) {
             conn->need = request->need;

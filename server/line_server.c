@@ -5,15 +5,17 @@
 #include <unistd.h>
 
 #include "server/line.h"
+#include "server/line_dialect.h"
 #include "server/line_listen.h"
 #include "server/line_loop.h"
+#include "server/olivia.h"
 
 #define THREADS_MAX 64U
 
 struct line_server {
     struct line_loop *loops[THREADS_MAX];
     unsigned loop_count;
-    char *socket_path; /* ours to remove */
+    char *socket_paths[2]; /* ours to remove */
 };
 
 static struct line_loop *new_loop(const struct config *config, struct core *core) {
@@ -39,26 +41,53 @@ static enum err make_loops(struct line_server *server, const struct config *conf
     return OK;
 }
 
-static enum err listen_all(struct line_server *server, const struct config *config,
-                           unsigned *ret_port, char *ret_why, size_t why_bytes) {
-    struct line_loop *first = server->loops[0];
+/* Where one dialect is spoken. */
+struct place {
+    const struct line_dialect *dialect;
+    bool tcp;
+    const char *host;
+    unsigned port;
+    const char *socket; /* NULL: none */
+};
+
+static void add_listener(struct line_loop *loop, int fd, const struct line_dialect *dialect) {
+    struct line_listener *listener = &loop->listeners[loop->listener_count++];
+    listener->fd = fd;
+    listener->dialect = dialect;
+}
+
+static enum err listen_at(struct line_server *server, const struct place *place, unsigned *ret_port,
+                          char **ret_path, char *ret_why, size_t why_bytes) {
     int fds[THREADS_MAX];
     enum err err = OK;
-    if (config->tcp)
-        err = line_listen_tcp(config->tcp_host, config->tcp_port, server->loop_count, fds, ret_port,
-                              ret_why, why_bytes);
-    for (unsigned i = 0; i < server->loop_count && config->tcp && !err; i++)
-        server->loops[i]->listen_fds[server->loops[i]->listener_count++] = fds[i];
-    if (err || !config->tcp_socket)
+    if (place->tcp)
+        err = line_listen_tcp(place->host, place->port, server->loop_count, fds, ret_port, ret_why,
+                              why_bytes);
+    for (unsigned i = 0; i < server->loop_count && place->tcp && !err; i++)
+        add_listener(server->loops[i], fds[i], place->dialect);
+    if (err || !place->socket)
         return err;
-    server->socket_path = strdup(config->tcp_socket);
+    *ret_path = strdup(place->socket);
     int fd;
-    err = line_listen_unix(config->tcp_socket, &fd, ret_why, why_bytes);
+    err = line_listen_unix(place->socket, &fd, ret_why, why_bytes);
     if (!err)
-        first->listen_fds[first->listener_count++] = fd;
-    else if (server->socket_path)
-        server->socket_path[0] = '\0'; /* another's */
+        add_listener(server->loops[0], fd, place->dialect);
+    else if (*ret_path)
+        (*ret_path)[0] = '\0'; /* another's */
     return err;
+}
+
+static enum err listen_all(struct line_server *server, const struct config *config,
+                           struct line_ports *ret_ports, char *ret_why, size_t why_bytes) {
+    struct place hati = {&line_dialect_hati, config->tcp, config->tcp_host, config->tcp_port,
+                         config->tcp ? config->tcp_socket : NULL};
+    struct place olivia = {&line_dialect_olivia, config->olivia, config->olivia_host,
+                           config->olivia_port, config->olivia ? config->olivia_socket : NULL};
+    enum err err =
+        listen_at(server, &hati, &ret_ports->tcp, &server->socket_paths[0], ret_why, why_bytes);
+    return err ? err
+               : listen_at(server, &olivia, &ret_ports->olivia, &server->socket_paths[1], ret_why,
+                           why_bytes);
 }
 
 /* Signals are the main thread's; a write to a closed socket is an error here, not a signal. */
@@ -84,19 +113,20 @@ static enum err start_loops(struct line_server *server, char *ret_why, size_t wh
 }
 
 enum err line_server_start(const struct config *config, struct core *core,
-                           struct line_server **ret_server, unsigned *ret_port, char *ret_why,
-                           size_t why_bytes) {
-    unsigned port = 0;
+                           struct line_server **ret_server, struct line_ports *ret_ports,
+                           char *ret_why, size_t why_bytes) {
+    struct line_ports ports = {0, 0};
     if (config->tcp_tls) {
         snprintf(ret_why, why_bytes, "tcp-tls: this build serves lines without TLS only");
         return ERR_UNAVAILABLE;
     }
+    olivia_init();
     struct line_server *server = calloc(1, sizeof *server);
     enum err err = server ? make_loops(server, config, core) : ERR_OUT_OF_MEMORY;
     if (err)
         snprintf(ret_why, why_bytes, "no memory for the line protocol's threads");
     if (!err)
-        err = listen_all(server, config, &port, ret_why, why_bytes);
+        err = listen_all(server, config, &ports, ret_why, why_bytes);
     if (!err)
         err = start_loops(server, ret_why, why_bytes);
     if (err) {
@@ -104,7 +134,7 @@ enum err line_server_start(const struct config *config, struct core *core,
         return err;
     }
     *ret_server = server;
-    *ret_port = port;
+    *ret_ports = ports;
     return OK;
 }
 
@@ -125,8 +155,10 @@ void line_server_stop(struct line_server *server) {
         line_loop_close(loop);
         free(loop);
     }
-    if (server->socket_path && server->socket_path[0])
-        unlink(server->socket_path);
-    free(server->socket_path);
+    for (unsigned i = 0; i < 2; i++) {
+        if (server->socket_paths[i] && server->socket_paths[i][0])
+            unlink(server->socket_paths[i]);
+        free(server->socket_paths[i]);
+    }
     free(server);
 }

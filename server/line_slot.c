@@ -7,10 +7,11 @@
 #include "server/line_conn.h"
 #include "server/line_json.h"
 #include "server/line_loop.h"
+#include "server/olivia_many.h"
 
 #define FREE_MAX 4096U /* slots kept for the next burst */
 
-static void come_back(struct line_woken *woken) {
+void line_slot_come_back(struct line_woken *woken) {
     struct line_slot *slot = (struct line_slot *)woken;
     if (slot->conn)
         line_loop_touch(slot->woken.loop, slot->conn);
@@ -27,12 +28,13 @@ struct line_slot *line_slot_take(struct line_loop *loop) {
         if (!slot)
             return NULL;
         slot->woken.loop = loop;
-        slot->woken.come_back = come_back;
         buf_init(&slot->after, loop->out.max_bytes);
     }
+    slot->woken.come_back = line_slot_come_back;
     slot->call.op = NULL;
     slot->call.broker.holds = false;
     slot->json = NULL;
+    slot->many = NULL;
     slot->conn = NULL;
     slot->lane = LANE_ALONE;
     slot->prefetch = 0;
@@ -49,6 +51,8 @@ void line_slot_release(struct line_slot *slot) {
     buf_done(&slot->after);
     if (slot->json)
         line_json_release(loop, slot->json);
+    if (slot->many)
+        olivia_many_release(loop, slot->many);
     if (loop->free_count == FREE_MAX) {
         free(slot);
         return;
@@ -73,7 +77,7 @@ void line_slot_queue(struct line_slot *slot, struct line_conn *conn) {
 void line_slot_park(struct line_slot *slot) {
     struct line_loop *loop = slot->woken.loop;
     bool waits = slot->json ? line_json_may_wait(slot->json)
-                            : slot->call.op && (slot->call.op->flags & OP_WAITS);
+                            : !slot->many && slot->call.op && (slot->call.op->flags & OP_WAITS);
     if (loop->config->request_timeout_ms <= 0 || waits)
         return;
     slot->deadline_ms = clock_steady_ms() + loop->config->request_timeout_ms;

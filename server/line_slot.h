@@ -20,8 +20,9 @@ enum line_slot_state { SLOT_RUNNING, SLOT_DONE, SLOT_EXPIRED };
 struct line_slot {
     struct line_woken woken;
     struct call call;
-    struct line_json *json; /* a JSON line; NULL: call */
-    enum line_form form;
+    struct line_json *json;   /* a JSON line; NULL: call, or many */
+    struct olivia_many *many; /* a line of several calls; NULL: call */
+    struct line_answer answer;
     enum line_slot_state state;
     enum call_lane lane;          /* what may be parked beside it */
     int64_t prefetch;             /* of a SUBSCRIBE that asks for its queue; 0: none */
@@ -53,6 +54,8 @@ void line_slot_stop(struct line_slot *slot);
 /* Its connection ended. */
 void line_slot_abandon(struct line_slot *slot);
 
+/* What a woken slot does: it is finished, and its connection goes on. */
+void line_slot_come_back(struct line_woken *woken);
 /* Any thread, once: the call is finished. */
 void line_slot_wake(struct line_slot *slot);
 

@@ -64,7 +64,7 @@ static void leave_closed_workspace(struct line_conn *conn) {
     }
 }
 
-static bool run_auth(struct line_conn *conn, struct slice args, struct buf *to) {
+bool line_word_auth(struct line_conn *conn, struct slice args, struct buf *to) {
     struct core *core = conn->loop->core;
     struct auth_grant grant;
     if (args.len == 0)
@@ -115,7 +115,7 @@ static bool run_quit(struct line_conn *conn, struct slice args, struct buf *to) 
 
 static const struct line_word all_words[] = {
     {"USE", "[<workspace>/]<namespace>", "keys of this connection live there from now on", run_use},
-    {"AUTH", "<token>", "show a token; what it allows holds for this connection", run_auth},
+    {"AUTH", "<token>", "show a token; what it allows holds for this connection", line_word_auth},
     {"SUBSCRIBE", "<queue> [prefetch]",
      "messages as they come, at most prefetch (16) not acknowledged", line_subscribe_run},
     {"UNSUBSCRIBE", "<queue>", "no more of them; what is not acknowledged stays leased",

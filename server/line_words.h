@@ -17,6 +17,9 @@ struct line_word {
     bool (*run)(struct line_conn *conn, struct slice args, struct buf *to);
 };
 
+/* AUTH: args is the token. As struct line_word's run. */
+bool line_word_auth(struct line_conn *conn, struct slice args, struct buf *to);
+
 /* Finds a command, any case, or NULL. Any thread. */
 const struct line_word *line_word_find(struct slice name);
 

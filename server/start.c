@@ -26,7 +26,9 @@ struct server {
     char advertise[256];
     struct line_server *line;
     struct http_server *http;
-    unsigned tcp_port, rpc_port;
+    struct line_ports ports;
+    unsigned rpc_port;
+    struct kv_watch watch;
 };
 
 /* The store calls it from a thread of its own: main ends the process. */
@@ -103,6 +105,7 @@ static enum err open_kv(struct server *server, char *ret_why) {
         .datadir = server->datadir,
         .memory_limit_bytes = config->memory_limit_bytes,
         .eviction = config->memory_eviction,
+        .watch = server->core.own ? &server->watch : NULL,
         .hdd_shards = config->hdd_shards,
         .write_buffer_bytes = config->write_buffer_bytes,
         .read_cache_bytes = config->read_cache_bytes,
@@ -174,6 +177,48 @@ static enum err open_stores(struct server *server, char *ret_why) {
     return err;
 }
 
+/* The filters hear of every key from the first on. */
+static enum err open_own(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    if (!config->olivia && !config->peers)
+        return OK;
+    server->watch = (struct kv_watch){
+        .workspace = config->default_workspace,
+        .ns = SLICE("default"),
+        .note = own_note,
+    };
+    enum err err = own_open(config->engine != NULL, &server->core.own);
+    if (err)
+        snprintf(ret_why, WHY_BYTES, "no memory for the filters of this node's keys");
+    server->watch.context = server->core.own;
+    return err;
+}
+
+static enum err open_peers(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    if (!server->core.own)
+        return OK;
+    struct peers_options options = {
+        .list = config->peers,
+        .self = config->olivia_advertise,
+        .token = config->peer_token,
+        .beat_ms = config->peer_beat_ms,
+        .refresh_ms = config->peer_refresh_ms,
+        .timeout_ms = config->peer_timeout_ms,
+        .value_limit_bytes = config->payload_limit_bytes,
+        .own = server->core.own,
+        .kv = config->engine ? NULL : server->core.kv,
+    };
+    server->core.peer_reads = config->peer_reads;
+    return peers_open(&options, &server->core.peers, ret_why, WHY_BYTES);
+}
+
+static void close_peers(struct server *server) {
+    if (server->core.peers)
+        peers_close(server->core.peers);
+    server->core.peers = NULL;
+}
+
 static void close_stores(struct server *server) {
     engine_close(server->core.engine);
     server->core.engine = NULL;
@@ -182,13 +227,15 @@ static void close_stores(struct server *server) {
     broker_close(server->core.broker);
     kv_close(server->core.kv);
     datadir_close(server->datadir);
+    if (server->core.own)
+        own_close(server->core.own);
 }
 
 static enum err open_doors(struct server *server, char *ret_why) {
     const struct config *config = &server->config;
     enum err err = OK;
-    if (config->tcp)
-        err = line_server_start(config, &server->core, &server->line, &server->tcp_port, ret_why,
+    if (config->tcp || config->olivia)
+        err = line_server_start(config, &server->core, &server->line, &server->ports, ret_why,
                                 WHY_BYTES);
     if (!err && config->rpc)
         err = http_server_start(config, &server->core, &server->http, &server->rpc_port, ret_why,
@@ -219,9 +266,12 @@ static void print_reach(const struct server *server) {
     const struct config *config = &server->config;
     printf("hati %s\n", HATI_VERSION);
     if (config->tcp)
-        printf("  lines  nc localhost %u            (HELP lists the commands)\n", server->tcp_port);
+        printf("  lines  nc localhost %u            (HELP lists the commands)\n",
+               server->ports.tcp);
     if (config->tcp && config->tcp_socket)
         printf("  lines  nc -U %s\n", config->tcp_socket);
+    if (config->olivia)
+        printf("  olivia nc localhost %u\n", server->ports.olivia);
     if (config->rpc)
         printf("  http   curl localhost:%u/status   (JSON-RPC at /rpc, keys at /api/default/)\n",
                server->rpc_port);
@@ -258,6 +308,7 @@ static int serve(struct server *server, const sigset_t *signals) {
     drain(server, signals);
     if (atomic_load(&store_failed))
         return refuse("ended: the store could no longer be believed; the log says why");
+    close_peers(server);
     close_stores(server);
     auth_close(server->core.auth);
     log_info("stopped");
@@ -281,12 +332,17 @@ int command_start(int argc, char **argv) {
     if (!err)
         err = documents_open(&server.core);
     if (!err)
+        err = open_own(&server, why);
+    if (!err)
         err = open_stores(&server, why);
+    if (!err)
+        err = open_peers(&server, why);
     if (!err)
         err = open_doors(&server, why);
     int status = err ? refuse(why) : serve(&server, &signals);
     if (err) {
         close_doors(&server);
+        close_peers(&server);
         close_stores(&server);
         auth_close(server.core.auth);
     }

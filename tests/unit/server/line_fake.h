@@ -272,7 +272,7 @@ struct fixture {
     struct kv kv;
     struct auth auth;
     struct line_server *server;
-    unsigned port;
+    struct line_ports ports;
 };
 
 static inline void fixture_init(struct fixture *fixture) {
@@ -295,7 +295,7 @@ static inline void fixture_start(struct fixture *fixture) {
     char why[256] = "";
     op_init();
     enum err err = line_server_start(&fixture->config, &fixture->core, &fixture->server,
-                                     &fixture->port, why, sizeof why);
+                                     &fixture->ports, why, sizeof why);
     if (err)
         fail_msg("%s", why);
 }
@@ -325,7 +325,8 @@ static inline void set_timeout(int fd) {
 }
 
 static inline int dial_with(const struct fixture *fixture, int receive_bytes) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)fixture->port)};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)fixture->ports.tcp)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(fd >= 0);

@@ -201,10 +201,10 @@ static void a_second_server_on_the_port_ends_with_a_clear_line(void **state) {
     for (unsigned threads = 1; threads <= 2; threads++) {
         char why[256] = "";
         fixture_init(&second);
-        second.config.tcp_port = fixture->port;
+        second.config.tcp_port = fixture->ports.tcp;
         second.config.tcp_threads = threads;
-        enum err err = line_server_start(&second.config, &second.core, &second.server, &second.port,
-                                         why, sizeof why);
+        enum err err = line_server_start(&second.config, &second.core, &second.server,
+                                         &second.ports, why, sizeof why);
         assert_int_equal(err, ERR_UNAVAILABLE);
         assert_non_null(strstr(why, "in use"));
         assert_null(strchr(why, '\n'));
@@ -264,7 +264,7 @@ static void a_unix_socket_serves_and_is_removed_at_the_end(void **state) {
     hear_end(fd);
     fixture_init(&second);
     second.config.tcp_socket = path;
-    enum err err = line_server_start(&second.config, &second.core, &second.server, &second.port,
+    enum err err = line_server_start(&second.config, &second.core, &second.server, &second.ports,
                                      why, sizeof why);
     assert_int_equal(err, ERR_UNAVAILABLE);
     assert_non_null(strstr(why, path));

@@ -11,8 +11,10 @@ static struct line_server *server;
 
 static void open_door(void) {
     char why[256] = "";
-    if (line_server_start(&config, &core, &server, &port, why, sizeof why) != OK)
+    struct line_ports ports;
+    if (line_server_start(&config, &core, &server, &ports, why, sizeof why) != OK)
         fail_msg("%s", why);
+    port = ports.tcp;
 }
 
 static int set_up(void **state) {

@@ -148,10 +148,12 @@ static void a_remote_store_is_asked_before_the_peers(void **state) {
 static void json_lines_wait_for_peers(void **state) {
     struct config config = remote_config();
     struct line_server *server;
+    struct line_ports ports;
     char why[256] = "";
     (void)state;
     peers_double_put("a", "theirs", 0);
-    assert_int_equal(line_server_start(&config, &core, &server, &port, why, sizeof why), OK);
+    assert_int_equal(line_server_start(&config, &core, &server, &ports, why, sizeof why), OK);
+    port = ports.tcp;
     int fd = dial();
     say(fd, GET(1, "a") "\nPING\n[" GET(2, "a") "," GET(3, "a") "]\nGET memory a\n");
     peers_double_await(1);
