@@ -238,6 +238,10 @@ static bool parse_fetched(struct slice rest, char *type, struct ask_found *ret_f
     return is_type(ret_found->type);
 }
 
+static size_t decoded_bytes(struct slice base64url) {
+    return base64url.len / 4 * 3 + base64url.len % 4 * 3 / 4;
+}
+
 static const char *take_fetched(struct link *link, struct ask *ask,
                                 const struct wire_reply *reply) {
     struct peers *peers = link->peers;
@@ -252,7 +256,7 @@ static const char *take_fetched(struct link *link, struct ask *ask,
         ask_not_answered(peers, ask);
         return "an answer that does not parse";
     }
-    if (found.value.len / 4 * 3 > peers->options.value_limit_bytes) {
+    if (decoded_bytes(found.value) > peers->options.value_limit_bytes) {
         ask_not_answered(peers, ask);
         return NULL;
     }

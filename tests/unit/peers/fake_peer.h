@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+
 #include "base/text.h"
 #include "peers/olivia_filter.h"
 #include "peers/peers.h"
@@ -50,6 +51,7 @@ struct fake {
     const char *beat_answer;
     const char *question_answer;
     const char *chunk_answer;
+    const char *bloom_answer;
     bool holds_all;
     struct fake_key keys[FAKE_KEYS];
     unsigned key_count;
@@ -163,6 +165,10 @@ static inline void fake_question(struct fake *fake, const char *hash, struct sli
 }
 
 static inline void fake_bloomfilter(struct fake *fake, const char *hash) {
+    if (fake->bloom_answer) {
+        fake_say_instead(fake, hash, fake->bloom_answer);
+        return;
+    }
     buf_printf(&fake->out, "%s:FULFILLED ", hash);
     olivia_filter_append(&fake->out, &fake->olivia);
     buf_append_char(&fake->out, '\n');
@@ -291,9 +297,22 @@ static inline void fake_wake(struct fake *fake) {
     assert_int_equal(write(fake->wake, &one, sizeof one), sizeof one);
 }
 
-static inline void fake_open(struct fake *fake, bool is_hati, uint64_t bits) {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+/* port: 0 chooses one. */
+static inline void fake_listen(struct fake *fake, unsigned port) {
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
+    int on = 1;
+    fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(fake->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    assert_int_equal(bind(fake->listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fake->listener, 16), 0);
+    assert_int_equal(getsockname(fake->listener, (struct sockaddr *)&at, &len), 0);
+    fake->port = ntohs(at.sin_port);
+}
+
+static inline void fake_open(struct fake *fake, bool is_hati, uint64_t bits) {
     *fake = (struct fake){.is_hati = is_hati, .conn = -1, .epoch = 7};
     snprintf(fake->node_id, sizeof fake->node_id, "00000000000000aa");
     pthread_mutex_init(&fake->lock, NULL);
@@ -301,11 +320,7 @@ static inline void fake_open(struct fake *fake, bool is_hati, uint64_t bits) {
     buf_init(&fake->out, SIZE_MAX / 2);
     assert_int_equal(wide_filter_init(&fake->wide, bits), OK);
     fake->wake = eventfd(0, EFD_CLOEXEC);
-    fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fake->listener, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(fake->listener, 16), 0);
-    assert_int_equal(getsockname(fake->listener, (struct sockaddr *)&at, &len), 0);
-    fake->port = ntohs(at.sin_port);
+    fake_listen(fake, 0);
     snprintf(fake->address, sizeof fake->address, "127.0.0.1:%u", fake->port);
 }
 
@@ -364,6 +379,22 @@ static inline void fake_freeze(struct fake *fake, bool frozen) {
     fake->frozen = frozen;
     fake_unlock(fake);
     fake_wake(fake);
+}
+
+/* Ends the connection it has. */
+static inline void fake_hang(struct fake *fake) {
+    fake_lock(fake);
+    fake->hangs_up = true;
+    fake_unlock(fake);
+    fake_wake(fake);
+}
+
+/* Its connection was closed by the other side. */
+static inline bool fake_is_left(struct fake *fake) {
+    fake_lock(fake);
+    bool left = fake->connections > 0 && fake->conn < 0;
+    fake_unlock(fake);
+    return left;
 }
 
 static inline unsigned fake_read_count(struct fake *fake, const unsigned *count) {
