@@ -46,7 +46,9 @@ static void a_peer_is_dead_after_ten_heartbeats_and_comes_back(void **state) {
     fake_open(&fake, true, WIDE_FILTER_BITS_MIN);
     fake_hold(&fake, "a", "1", "", 0);
     fake_start(&fake);
-    struct peers *peers = open_to(&fake);
+    struct peers_options options = options_of(fake.address);
+    options.beat_ms = BEAT_FAST_MS;
+    struct peers *peers = open_with(&options);
     WAIT_FOR(has_filter(peers, 0));
     fake_freeze(&fake, true);
     WAIT_FOR(peer_of(peers, 0).state == PEERS_DEAD);
@@ -72,6 +74,7 @@ static void nobody_listens_until_somebody_does(void **state) {
     snprintf(list, sizeof list, "127.0.0.1:1,%s", fake.address);
     close(fake.listener);
     struct peers_options options = options_of(list);
+    options.beat_ms = BEAT_FAST_MS;
     struct peers *peers = open_with(&options);
     WAIT_FOR(peer_of(peers, 0).state == PEERS_DEAD && peer_of(peers, 1).state == PEERS_DEAD);
     fake_listen(&fake, fake.port);
