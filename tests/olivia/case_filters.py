@@ -71,4 +71,23 @@ def every_key_is_in_the_filter_that_the_original_reads(runner):
     node.close()
 
 
-CASES = [the_vectors_are_right, every_key_is_in_the_filter_that_the_original_reads]
+def a_filter_that_is_full_can_be_read_too(runner):
+    node, keys = Node(), [b"k%d" % i for i in range(60000)]
+    door = node.door()
+    for count in (1500, 4000, 10000, 60000):
+        door.send(b"SET %s\nREQUEST BLOOMFILTER\n" % b",".join(key + b":v" for key in keys[:count]))
+        check(door.read_line().startswith(b":SAT "), "SET")
+        got = Filter.parse(door.read_line().rstrip(b"\n").partition(b" ")[2])
+        for key in keys[:count]:
+            check(got.has(key), "of %d keys the filter says no to %r" % (count, key))
+        runner.say("%d keys: %d of %d bits, %d without widening" % (
+            count, got.count(), olivia_filter.BITS, Filter.of(keys[:count]).count()))
+    door.send(b"SETEX %s\n" % b",".join(key + b":v:0" for key in keys))
+    check(door.read_line().startswith(b":SATEX "), "SETEX")
+    same(door.ask("REQUEST BLOOMFILTER"), ":FULFILLED " + Filter().text().decode(), "all are gone")
+    door.close()
+    node.close()
+
+
+CASES = [the_vectors_are_right, every_key_is_in_the_filter_that_the_original_reads,
+         a_filter_that_is_full_can_be_read_too]

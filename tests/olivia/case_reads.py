@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """--peer-reads: a GET that misses asks peers, on every door."""
 import json
+import os
+import shutil
+import tempfile
 
+from cases_auth import SECRET, token
 from doors import WORKSPACE
 from harness import check, same, wait_until
 from node import Node
@@ -152,6 +156,40 @@ def conditions_and_writes_look_here_alone(runner):
     asker.close()
 
 
+def peers_with_credentials_want_a_token(runner):
+    """kv:read is enough; without one, or with a bad one, a node asks nothing and is well."""
+    holder = Node(env={"HATI_JWT_SECRET": SECRET})
+    directory = tempfile.mkdtemp(prefix="hati-olivia-")
+    askers = []
+    try:
+        door = holder.door()
+        same(door.ask("AUTH " + token()), "+OK")
+        same(door.ask("SET theirs:1"), ":SAT theirs:1")
+        for name, text in (("good", token(scope="kv:read:default")), ("bad", "nonsense"),
+                           ("expired", token(exp=1)), ("other", token(scope="kv:write"))):
+            path = os.path.join(directory, name)
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text + "\n")
+            askers.append(Node("--peer-token-file", path, peers=[holder.address]))
+        askers.append(Node(peers=[holder.address]))
+        askers[0].wait_for(holder.address)
+        askers[0].finds("theirs", "1")
+        check(askers[0].ask("REQUEST PEERS").endswith(holder.address), "REQUEST PEERS")
+        for asker in askers[1:]:
+            same(asker.get("theirs"), None)
+            check(asker.peer(holder.address)["state"] != "alive", "it is alive without a token")
+            asker.is_well()
+        same(door.ask("GET theirs"), ":GOT theirs:1")
+        for one in askers + [holder]:
+            check("eyJ" not in one.log_text(), "a token is in the log")
+        door.close()
+    finally:
+        for one in askers + [holder]:
+            one.close()
+        shutil.rmtree(directory)
+
+
 CASES = [a_key_that_only_a_peer_has_is_found_on_every_door, other_places_are_not_asked_for,
          without_the_option_only_olivia_asks, pipelined_misses_keep_their_order,
-         an_end_comes_along, any_bytes_come_along, conditions_and_writes_look_here_alone]
+         an_end_comes_along, any_bytes_come_along, conditions_and_writes_look_here_alone,
+         peers_with_credentials_want_a_token]

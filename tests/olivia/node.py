@@ -15,7 +15,7 @@ class Node(Server):
     engine = None
 
     def __init__(self, *flags, peers=(), beat="100ms", timeout="2s", network=None, member=None,
-                 port=None):
+                 port=None, env=None):
         self.network, self.member = network, member
         self.host = network.addresses[member] if network else "127.0.0.1"
         self.olivia = port or (5454 if network else free_port())
@@ -24,7 +24,7 @@ class Node(Server):
         more = ["--peers", ",".join(peers)] if peers else []
         super().__init__("--olivia", "--olivia-port", str(self.olivia), "--olivia-advertise",
                          self.address, "--peer-beat", beat, "--peer-refresh", "200ms",
-                         "--peer-timeout", timeout, "--no-auth", *more, *flags)
+                         "--peer-timeout", timeout, "--no-auth", *more, *flags, env=env)
 
     def dial(self, port, patience=PATIENCE):
         if not self.network:
