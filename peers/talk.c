@@ -58,6 +58,10 @@ static void say_beat(struct link *link) {
 
 static void note_missed(struct link *link, unsigned missed) {
     bool dies = missed >= LINK_BEATS_MAX && link->shown.state != PEERS_DEAD;
+    if (dies) {
+        sync_end_fetch(link);
+        sync_forget(link);
+    }
     pthread_rwlock_wrlock(&link->peers->filters_lock);
     link->shown.missed = missed;
     if (dies)
@@ -66,8 +70,6 @@ static void note_missed(struct link *link, unsigned missed) {
     if (!dies)
         return;
     log_warn("peer %s is dead: no answer to %u heartbeats", link->shown.address, missed);
-    sync_end_fetch(link);
-    sync_forget(link);
     if (link->phase == LINK_READY)
         link_drop(link, "no answer to heartbeats");
 }

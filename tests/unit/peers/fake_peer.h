@@ -298,7 +298,7 @@ static inline void fake_wake(struct fake *fake) {
 }
 
 /* port: 0 chooses one. */
-static inline void fake_listen(struct fake *fake, unsigned port) {
+static inline void fake_bind(struct fake *fake, unsigned port) {
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -307,7 +307,6 @@ static inline void fake_listen(struct fake *fake, unsigned port) {
     fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(setsockopt(fake->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
     assert_int_equal(bind(fake->listener, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(fake->listener, 16), 0);
     assert_int_equal(getsockname(fake->listener, (struct sockaddr *)&at, &len), 0);
     fake->port = ntohs(at.sin_port);
 }
@@ -320,7 +319,8 @@ static inline void fake_open(struct fake *fake, bool is_hati, uint64_t bits) {
     buf_init(&fake->out, SIZE_MAX / 2);
     assert_int_equal(wide_filter_init(&fake->wide, bits), OK);
     fake->wake = eventfd(0, EFD_CLOEXEC);
-    fake_listen(fake, 0);
+    fake_bind(fake, 0);
+    assert_int_equal(listen(fake->listener, 16), 0);
     snprintf(fake->address, sizeof fake->address, "127.0.0.1:%u", fake->port);
 }
 

@@ -73,11 +73,12 @@ static void nobody_listens_until_somebody_does(void **state) {
     fake_hold(&fake, "a", "1", "", 0);
     snprintf(list, sizeof list, "127.0.0.1:1,%s", fake.address);
     close(fake.listener);
+    fake_bind(&fake, fake.port); /* it is nobody else's either */
     struct peers_options options = options_of(list);
     options.beat_ms = BEAT_FAST_MS;
     struct peers *peers = open_with(&options);
     WAIT_FOR(peer_of(peers, 0).state == PEERS_DEAD && peer_of(peers, 1).state == PEERS_DEAD);
-    fake_listen(&fake, fake.port);
+    assert_int_equal(listen(fake.listener, 16), 0);
     fake_start(&fake);
     WAIT_FOR(has_filter(peers, 1));
     assert_found(peers, "a", "1");
