@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tokens and what they allow. Only auth/token.c knows libjwt. */
+/* Tokens and what they allow. Only auth/token.c knows libjwt, only auth/jwks_fetch.c libcurl. */
 #ifndef HATI_AUTH_AUTH_H
 #define HATI_AUTH_AUTH_H
 
@@ -41,19 +41,38 @@ struct auth_grant {
     } rules[AUTH_RULES_MAX];
 };
 
+/* Where the keys come from; a slice without a pointer, or NULL: not from there. */
 struct auth_options {
-    struct slice secret;         /* HMAC secret, HS256/384/512; empty: none */
-    struct slice public_key_pem; /* RS256 or ES256, by what the key is; empty: none */
+    struct slice secret;         /* HMAC secret, HS256/384/512 */
+    struct slice old_secret;     /* good beside the other while it is rotated */
+    struct slice public_key_pem; /* RS256, ES256 or EdDSA, by what each key in it is */
+    struct slice jwks;           /* a JWK Set */
+    const char *jwks_url;        /* of one that is fetched, and fetched anew */
+    const char *jwks_ca_file;    /* who vouches for that issuer; NULL: the system's */
+    bool jwks_allow_http;        /* not only by https, or from this machine */
+    int64_t jwks_refresh_ms, jwks_cooldown_ms;
     bool allow_weak_secret;
     struct slice audience, issuer; /* empty: not asked for */
 };
 
 struct auth;
 
-/* Copies what it needs. Refuses an empty key pair of options (both empty gives *ret_auth NULL and
- * OK: no credentials), a weak secret, a PEM that is no public key; one clear line in ret_why. */
+/* Copies what it needs. Refuses an empty secret or key (none at all gives *ret_auth NULL and OK: no
+ * credentials), a weak secret, a PEM that is no public key, a key set of no use, a URL that is not
+ * to be trusted; one clear line in ret_why. With a URL it starts the thread that fetches, and does
+ * not wait for it. */
 enum err auth_open(const struct auth_options *options, struct auth **ret_auth, char *ret_why,
                    size_t why_bytes) MUST_USE;
+/* Waits until the URL was tried once, for timeout_ms at most. */
+void auth_await_keys(struct auth *auth, int64_t timeout_ms);
+/* Takes secrets, PEMs and the key set of the options in place of those there are; what was fetched
+ * stays, and is fetched anew by and by. Tokens that a removed key signed are good no longer when it
+ * returns; no caller waits. On failure all stays as it is, and one line is in ret_why. One thread
+ * at a time. */
+enum err auth_reload(struct auth *auth, const struct auth_options *options, char *ret_why,
+                     size_t why_bytes) MUST_USE;
+/* How many keys tokens are checked with. Any thread. */
+unsigned auth_key_count(struct auth *auth);
 void auth_close(struct auth *auth);
 
 /* Checks a token (or finds it among those already verified; never past its exp). Any thread.

@@ -12,6 +12,7 @@ struct slot {
     char *token; /* NULL: free */
     size_t len;
     uint64_t hash;
+    uint64_t generation;
     uint64_t used_at; /* the set's count of uses when it was last of use */
     struct auth_grant grant;
 };
@@ -73,13 +74,13 @@ static struct slot *find_locked(struct set *set, uint64_t hash, struct slice tok
     return NULL;
 }
 
-bool cache_find(struct cache *cache, struct slice token, int64_t now_ms,
+bool cache_find(struct cache *cache, struct slice token, uint64_t generation, int64_t now_ms,
                 struct auth_grant *ret_grant) {
     uint64_t hash = hash_seeded(token, cache->seed);
     struct set *set = set_of(cache, hash);
     pthread_mutex_lock(&set->lock);
     struct slot *slot = find_locked(set, hash, token);
-    if (slot && now_ms >= slot->grant.expires_at_ms) {
+    if (slot && (now_ms >= slot->grant.expires_at_ms || slot->generation != generation)) {
         free_slot_locked(slot);
         slot = NULL;
     }
@@ -111,7 +112,7 @@ static struct slot *victim_locked(struct set *set, uint64_t hash, struct slice t
     return victim;
 }
 
-void cache_put(struct cache *cache, struct slice token, int64_t now_ms,
+void cache_put(struct cache *cache, struct slice token, uint64_t generation, int64_t now_ms,
                const struct auth_grant *grant) {
     char *copy = token.len ? malloc(token.len) : NULL;
     if (!copy)
@@ -122,7 +123,7 @@ void cache_put(struct cache *cache, struct slice token, int64_t now_ms,
     pthread_mutex_lock(&set->lock);
     struct slot *slot = victim_locked(set, hash, token, now_ms);
     free_slot_locked(slot);
-    *slot = (struct slot){copy, token.len, hash, ++set->uses, *grant};
+    *slot = (struct slot){copy, token.len, hash, generation, ++set->uses, *grant};
     pthread_mutex_unlock(&set->lock);
 }
 

@@ -15,13 +15,14 @@ struct cache *cache_open(void);
 /* Wipes and frees. No other thread may be inside. */
 void cache_close(struct cache *cache);
 
-/* The grant of a token put in before and good at now_ms. Counts a hit or a miss. Any thread; waits
- * only for another lookup in the same set. */
-bool cache_find(struct cache *cache, struct slice token, int64_t now_ms,
+/* The grant of a token put in before by the same generation of keys and good at now_ms; one of
+ * another generation is forgotten. Counts a hit or a miss. Any thread; waits only for another
+ * lookup in the same set. */
+bool cache_find(struct cache *cache, struct slice token, uint64_t generation, int64_t now_ms,
                 struct auth_grant *ret_grant);
-/* Keeps a verified token in place of the one of its set unused for longest. Without memory it is
- * not kept. Any thread. */
-void cache_put(struct cache *cache, struct slice token, int64_t now_ms,
+/* Keeps a verified token in place of the one of its set unused for longest. generation: of the keys
+ * that it was verified with. Without memory it is not kept. Any thread. */
+void cache_put(struct cache *cache, struct slice token, uint64_t generation, int64_t now_ms,
                const struct auth_grant *grant);
 
 /* Lookups so far. Any thread. */

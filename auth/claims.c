@@ -20,16 +20,26 @@ static json_t *parse_object(struct slice text) {
     return NULL;
 }
 
-bool claims_read_header(struct slice text, char ret_alg[CLAIMS_ALG_BYTES]) {
-    json_t *header = parse_object(text);
-    if (!header)
+/* jansson takes no NUL within a string, so that its end is where it seems to be. */
+static bool copy_name(const json_t *name, char *to, size_t room) {
+    if (!json_is_string(name) || json_string_length(name) >= room)
         return false;
-    json_t *alg = json_object_get(header, "alg");
-    bool good = json_is_string(alg) && json_string_length(alg) < CLAIMS_ALG_BYTES &&
-                !json_object_get(header, "crit") && !json_object_get(header, "b64");
+    memcpy(to, json_string_value(name), json_string_length(name) + 1);
+    return true;
+}
+
+bool claims_read_header(struct slice text, struct claims_header *ret_header) {
+    json_t *root = parse_object(text);
+    if (!root)
+        return false;
+    const json_t *kid = json_object_get(root, "kid");
+    struct claims_header header = {.has_kid = kid != NULL};
+    bool good = copy_name(json_object_get(root, "alg"), header.alg, sizeof header.alg) &&
+                (!kid || copy_name(kid, header.kid, sizeof header.kid)) &&
+                !json_object_get(root, "crit") && !json_object_get(root, "b64");
+    json_decref(root);
     if (good)
-        memcpy(ret_alg, json_string_value(alg), json_string_length(alg) + 1);
-    json_decref(header);
+        *ret_header = header;
     return good;
 }
 

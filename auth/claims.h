@@ -8,15 +8,23 @@
 #define CLAIMS_LEEWAY_MS 60000
 #define CLAIMS_DEPTH_MAX 16
 #define CLAIMS_ALG_BYTES 8 /* of the longest algorithm name, NUL included */
+#define CLAIMS_KID_BYTES 256
 
 /* What a payload must say besides; empty: not asked for. */
 struct claims_wanted {
     struct slice audience, issuer;
 };
 
-/* The header's algorithm name. False where the header is no object, repeats a member, wants an
- * extension (crit, b64), or the name is no short string. Any thread. */
-bool claims_read_header(struct slice json, char ret_alg[CLAIMS_ALG_BYTES]);
+/* What a header says of the key. */
+struct claims_header {
+    char alg[CLAIMS_ALG_BYTES];
+    bool has_kid;
+    char kid[CLAIMS_KID_BYTES];
+};
+
+/* False where the header is no object, repeats a member, wants an extension (crit, b64), or a name
+ * in it is no short string. Any thread. */
+bool claims_read_header(struct slice json, struct claims_header *ret_header);
 
 /* The grant of a payload that holds at now_ms. False on every fault. The signature is the caller's
  * to check. Any thread. */

@@ -3,13 +3,16 @@
 
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define RSA_BITS_MIN 2048
+#define RSA_BITS_MAX 8192 /* larger ones cost a door's thread too long a time */
+#define EXPONENT_BYTES_MAX 8
 #define PEM_BYTES_MAX 65536
 #define SECRET_BYTES_MAX 65536
+
+static const char no_memory[] = "no memory for a JWT key";
+static const char unusable[] = "a JWT key cannot be used";
 
 /* Defaults of products and examples of handbooks: the first words anybody tries. */
 static const char *const well_known[] = {
@@ -82,10 +85,22 @@ static const char *secret_fault(struct slice secret, bool allow_weak) {
 static char *copy_with_nul(struct slice bytes) {
     char *copy = malloc(bytes.len + 1);
     if (copy) {
-        memcpy(copy, bytes.ptr, bytes.len);
+        if (bytes.len)
+            memcpy(copy, bytes.ptr, bytes.len);
         copy[bytes.len] = '\0';
     }
     return copy;
+}
+
+const char *key_of_secret(struct slice secret, bool allow_weak, struct key *ret_key) {
+    const char *fault = secret_fault(secret, allow_weak);
+    if (fault)
+        return fault;
+    char *bytes = copy_with_nul(secret);
+    if (!bytes)
+        return no_memory;
+    *ret_key = (struct key){.kind = KEY_SECRET, .bytes = bytes, .len = secret.len};
+    return NULL;
 }
 
 static bool is_p256(gnutls_pubkey_t pubkey) {
@@ -95,41 +110,58 @@ static bool is_p256(gnutls_pubkey_t pubkey) {
     return curve == GNUTLS_ECC_CURVE_SECP256R1;
 }
 
+static const char *rsa_fault(gnutls_pubkey_t pubkey, unsigned bits) {
+    gnutls_datum_t n, e;
+    if (bits < RSA_BITS_MIN)
+        return "a JWT key is RSA under 2048 bits";
+    if (bits > RSA_BITS_MAX)
+        return "a JWT key is RSA over 8192 bits";
+    if (gnutls_pubkey_export_rsa_raw2(pubkey, &n, &e, GNUTLS_EXPORT_FLAG_NO_LZ) < 0)
+        return unusable;
+    bool odd = e.size && n.size && (e.data[e.size - 1] & 1) && (n.data[n.size - 1] & 1);
+    bool one = e.size == 1 && e.data[0] == 1;
+    bool fine = odd && !one && e.size <= EXPONENT_BYTES_MAX;
+    gnutls_free(n.data);
+    gnutls_free(e.data);
+    return fine ? NULL : "a JWT key is RSA with a bad modulus or exponent";
+}
+
 static const char *kind_of(gnutls_pubkey_t pubkey, enum key_kind *ret_kind) {
     unsigned bits = 0;
     int algorithm = gnutls_pubkey_get_pk_algorithm(pubkey, &bits);
-    if (algorithm == GNUTLS_PK_RSA) {
+    if (algorithm == GNUTLS_PK_RSA)
         *ret_kind = KEY_RSA;
-        return bits < RSA_BITS_MIN ? "the JWT key is RSA under 2048 bits" : NULL;
-    }
-    if (algorithm == GNUTLS_PK_ECDSA && is_p256(pubkey)) {
+    else if (algorithm == GNUTLS_PK_ECDSA && is_p256(pubkey))
         *ret_kind = KEY_P256;
-        return NULL;
-    }
-    return "the JWT key is neither RSA nor EC P-256";
+    else if (algorithm == GNUTLS_PK_EDDSA_ED25519)
+        *ret_kind = KEY_ED25519;
+    else
+        return "a JWT key is neither RSA nor EC P-256 nor Ed25519";
+    if (algorithm == GNUTLS_PK_RSA)
+        return rsa_fault(pubkey, bits);
+    return gnutls_pubkey_verify_params(pubkey) < 0 ? "a JWT key is no point of its curve" : NULL;
 }
 
 /* The key goes on as it was understood here, so that two readers of PEM cannot disagree. */
-static const char *read_public_key(struct slice pem, struct key *key) {
-    gnutls_pubkey_t pubkey;
-    if (gnutls_pubkey_init(&pubkey) < 0)
-        return "no memory for the JWT key";
-    gnutls_datum_t in = {(unsigned char *)(uintptr_t)pem.ptr, (unsigned)pem.len};
+static const char *keep_public_key(gnutls_pubkey_t pubkey, struct key *ret_key) {
+    struct key key = {0};
     gnutls_datum_t out = {NULL, 0};
-    const char *fault = NULL;
-    if (gnutls_pubkey_import(pubkey, &in, GNUTLS_X509_FMT_PEM) < 0)
-        fault = "the JWT key file is no public key in PEM";
-    else
-        fault = kind_of(pubkey, &key->kind);
+    const char *fault = kind_of(pubkey, &key.kind);
     if (!fault && gnutls_pubkey_export2(pubkey, GNUTLS_X509_FMT_PEM, &out) < 0)
-        fault = "the JWT key cannot be used";
+        fault = unusable;
     if (!fault) {
-        key->len = out.size;
-        key->bytes = copy_with_nul(slice_make(out.data, out.size));
+        key.len = out.size;
+        key.bytes = copy_with_nul(slice_make(out.data, out.size));
+        fault = key.bytes ? NULL : no_memory;
     }
     gnutls_free(out.data);
-    gnutls_pubkey_deinit(pubkey);
+    if (!fault)
+        *ret_key = key;
     return fault;
+}
+
+static gnutls_datum_t datum_of(struct slice bytes) {
+    return (gnutls_datum_t){(unsigned char *)(uintptr_t)bytes.ptr, (unsigned)bytes.len};
 }
 
 static const char *pem_fault(struct slice pem) {
@@ -142,35 +174,97 @@ static const char *pem_fault(struct slice pem) {
     return NULL;
 }
 
-enum err key_open(const struct auth_options *options, struct key *ret_key, char *ret_why,
-                  size_t why_bytes) {
-    struct key key = {.kind = KEY_SECRET};
-    const char *fault;
-    if (options->secret.ptr && options->public_key_pem.ptr) {
-        fault = "a JWT secret and a public key are both set; one decides the algorithm";
-    } else if (options->secret.ptr) {
-        fault = secret_fault(options->secret, options->allow_weak_secret);
-        key.len = options->secret.len;
-        key.bytes = fault ? NULL : copy_with_nul(options->secret);
-    } else {
-        fault = pem_fault(options->public_key_pem);
-        if (!fault)
-            fault = read_public_key(options->public_key_pem, &key);
+const char *key_of_pem(struct slice pem, struct key *ret_key) {
+    gnutls_pubkey_t pubkey;
+    const char *fault = pem_fault(pem);
+    if (fault)
+        return fault;
+    if (gnutls_pubkey_init(&pubkey) < 0)
+        return no_memory;
+    gnutls_datum_t in = datum_of(pem);
+    if (gnutls_pubkey_import(pubkey, &in, GNUTLS_X509_FMT_PEM) < 0)
+        fault = "the JWT key file is no public key in PEM";
+    else
+        fault = keep_public_key(pubkey, ret_key);
+    gnutls_pubkey_deinit(pubkey);
+    return fault;
+}
+
+const char *key_of_rsa(struct slice n, struct slice e, struct key *ret_key) {
+    gnutls_pubkey_t pubkey;
+    gnutls_datum_t modulus = datum_of(n), exponent = datum_of(e);
+    if (n.len == 0 || e.len == 0)
+        return unusable;
+    if (gnutls_pubkey_init(&pubkey) < 0)
+        return no_memory;
+    const char *fault = gnutls_pubkey_import_rsa_raw(pubkey, &modulus, &exponent) < 0
+                            ? unusable
+                            : keep_public_key(pubkey, ret_key);
+    gnutls_pubkey_deinit(pubkey);
+    return fault;
+}
+
+/* y is empty where the curve has none. */
+static const char *of_curve(gnutls_ecc_curve_t curve, struct slice x, struct slice y,
+                            struct key *ret_key) {
+    gnutls_pubkey_t pubkey;
+    gnutls_datum_t first = datum_of(x), second = datum_of(y);
+    if (gnutls_pubkey_init(&pubkey) < 0)
+        return no_memory;
+    const char *fault =
+        gnutls_pubkey_import_ecc_raw(pubkey, curve, &first, y.len ? &second : NULL) < 0
+            ? unusable
+            : keep_public_key(pubkey, ret_key);
+    gnutls_pubkey_deinit(pubkey);
+    return fault;
+}
+
+const char *key_of_p256(struct slice x, struct slice y, struct key *ret_key) {
+    if (x.len != 32 || y.len != 32)
+        return "a JWT key of P-256 has not 32 bytes to a coordinate";
+    return of_curve(GNUTLS_ECC_CURVE_SECP256R1, x, y, ret_key);
+}
+
+const char *key_of_ed25519(struct slice x, struct key *ret_key) {
+    if (x.len != 32)
+        return "a JWT key of Ed25519 has not 32 bytes";
+    return of_curve(GNUTLS_ECC_CURVE_ED25519, x, SLICE(""), ret_key);
+}
+
+bool key_verify_ed25519(const struct key *key, struct slice message, struct slice signature) {
+    gnutls_pubkey_t pubkey;
+    gnutls_datum_t pem = datum_of(slice_make(key->bytes, key->len));
+    gnutls_datum_t text = datum_of(message), by = datum_of(signature);
+    if (signature.len != 64 || gnutls_pubkey_init(&pubkey) < 0)
+        return false;
+    bool good = gnutls_pubkey_import(pubkey, &pem, GNUTLS_X509_FMT_PEM) >= 0 &&
+                gnutls_pubkey_verify_data2(pubkey, GNUTLS_SIGN_EDDSA_ED25519, 0, &text, &by) >= 0;
+    gnutls_pubkey_deinit(pubkey);
+    return good;
+}
+
+bool key_copy(const struct key *key, struct key *ret_key) {
+    struct key copy = {.kind = key->kind, .len = key->len};
+    copy.bytes = copy_with_nul(slice_make(key->bytes, key->len));
+    copy.kid = key->kid ? strdup(key->kid) : NULL;
+    if (!copy.bytes || (key->kid && !copy.kid)) {
+        key_close(&copy);
+        return false;
     }
-    if (!fault && !key.bytes)
-        fault = "no memory for the JWT key";
-    if (fault) {
-        snprintf(ret_why, why_bytes, "%s", fault);
-        return ERR_SYNTAX;
-    }
-    *ret_key = key;
-    return OK;
+    *ret_key = copy;
+    return true;
+}
+
+bool key_equal(const struct key *a, const struct key *b) {
+    return a->kind == b->kind && a->len == b->len &&
+           slice_equal(slice_of_cstr(a->kid), slice_of_cstr(b->kid)) && !a->kid == !b->kid &&
+           gnutls_memcmp(a->bytes, b->bytes, a->len) == 0;
 }
 
 void key_close(struct key *key) {
     if (key->bytes)
         explicit_bzero(key->bytes, key->len);
     free(key->bytes);
-    key->bytes = NULL;
-    key->len = 0;
+    free(key->kid);
+    *key = (struct key){0};
 }

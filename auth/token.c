@@ -27,58 +27,108 @@ static bool split(struct slice token, struct slice ret_parts[PART_COUNT]) {
     return count == PART_COUNT;
 }
 
-static const struct {
+static const struct algorithm {
     const char *name;
     enum key_kind kind;
-    jwt_alg_t alg;
+    jwt_alg_t alg; /* JWT_ALG_NONE: libjwt has none of it */
 } algorithms[] = {
-    {"HS256", KEY_SECRET, JWT_ALG_HS256}, {"HS384", KEY_SECRET, JWT_ALG_HS384},
-    {"HS512", KEY_SECRET, JWT_ALG_HS512}, {"RS256", KEY_RSA, JWT_ALG_RS256},
-    {"ES256", KEY_P256, JWT_ALG_ES256},
+    {"HS256", KEY_SECRET, JWT_ALG_HS256},   {"HS384", KEY_SECRET, JWT_ALG_HS384},
+    {"HS512", KEY_SECRET, JWT_ALG_HS512},   {"RS256", KEY_RSA, JWT_ALG_RS256},
+    {"ES256", KEY_P256, JWT_ALG_ES256},     {"EdDSA", KEY_ED25519, JWT_ALG_NONE},
+    {"Ed25519", KEY_ED25519, JWT_ALG_NONE},
 };
 
-/* The key says which algorithms there are; the token only picks among them. */
-static bool algorithm_for(enum key_kind kind, const char *name, jwt_alg_t *ret_alg) {
-    for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++) {
-        if (algorithms[i].kind == kind && strcmp(algorithms[i].name, name) == 0) {
-            *ret_alg = algorithms[i].alg;
-            return true;
-        }
-    }
-    return false;
+static const struct algorithm *algorithm_of(const char *name) {
+    for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
+        if (strcmp(algorithms[i].name, name) == 0)
+            return &algorithms[i];
+    return NULL;
 }
 
-static bool signature_holds(const struct key *key, struct slice token, jwt_alg_t alg) {
+struct checked {
+    struct slice token;
+    struct slice signed_part; /* header and payload as they are written */
+    struct slice signature;   /* decoded */
+    struct claims_header header;
+    const struct algorithm *algorithm;
+};
+
+static bool jwt_holds(const struct key *key, const struct checked *checked) {
     char text[AUTH_TOKEN_MAX + 1];
-    memcpy(text, token.ptr, token.len);
-    text[token.len] = '\0';
+    memcpy(text, checked->token.ptr, checked->token.len);
+    text[checked->token.len] = '\0';
     jwt_t *jwt = NULL;
     if (key->len == 0 || jwt_decode(&jwt, text, (const unsigned char *)key->bytes, (int)key->len))
         return false;
-    bool good = jwt_get_alg(jwt) == alg;
+    bool good = jwt_get_alg(jwt) == checked->algorithm->alg;
     jwt_free(jwt);
     return good;
 }
 
-bool token_verify(const struct key *key, const struct claims_wanted *wanted, struct slice token,
-                  int64_t now_ms, struct auth_grant *ret_grant) {
+static bool signature_holds(const struct key *key, const struct checked *checked) {
+    if (key->kind == KEY_ED25519)
+        return key_verify_ed25519(key, checked->signed_part, checked->signature);
+    return jwt_holds(key, checked);
+}
+
+/* The key says which algorithms there are; the token only picks among them. */
+static bool fits(const struct key *key, const struct checked *checked, bool by_name) {
+    if (key->kind != checked->algorithm->kind)
+        return false;
+    if (!checked->header.has_kid)
+        return true;
+    return by_name ? key->kid && strcmp(key->kid, checked->header.kid) == 0 : !key->kid;
+}
+
+/* Whether one of the keys that fit signed it; adds to *count how many there were. */
+static bool any_holds(const struct keys *keys, const struct checked *checked, bool by_name,
+                      unsigned *count) {
+    for (unsigned i = 0; i < keys->count; i++) {
+        if (!fits(&keys->list[i], checked, by_name))
+            continue;
+        if ((*count)++ >= KEYS_TRIED_MAX)
+            return false;
+        if (signature_holds(&keys->list[i], checked))
+            return true;
+    }
+    return false;
+}
+
+static enum token_result judge(const struct keys *keys, const struct checked *checked) {
+    unsigned tried = 0;
+    if (any_holds(keys, checked, true, &tried))
+        return TOKEN_GOOD;
+    bool unknown = checked->header.has_kid && tried == 0 && checked->algorithm->kind != KEY_SECRET;
+    if (checked->header.has_kid && any_holds(keys, checked, false, &tried))
+        return TOKEN_GOOD;
+    return unknown ? TOKEN_KEY_UNKNOWN : TOKEN_BAD;
+}
+
+enum token_result token_verify(const struct keys *keys, const struct claims_wanted *wanted,
+                               struct slice token, int64_t now_ms, struct auth_grant *ret_grant) {
     struct slice parts[PART_COUNT];
-    char bytes[PART_BYTES_MAX], name[CLAIMS_ALG_BYTES];
-    size_t len;
-    jwt_alg_t alg;
+    char bytes[PART_BYTES_MAX], signature[PART_BYTES_MAX];
+    size_t len, signature_len;
     struct auth_grant grant;
-    if (!split(token, parts) || !text_base64url_decode(parts[PART_SIGNATURE], bytes, &len))
-        return false;
+    struct checked checked = {.token = token};
+    if (!split(token, parts) ||
+        !text_base64url_decode(parts[PART_SIGNATURE], signature, &signature_len))
+        return TOKEN_BAD;
     if (!text_base64url_decode(parts[PART_HEADER], bytes, &len) ||
-        !claims_read_header(slice_make(bytes, len), name) || !algorithm_for(key->kind, name, &alg))
-        return false;
+        !claims_read_header(slice_make(bytes, len), &checked.header))
+        return TOKEN_BAD;
+    checked.algorithm = algorithm_of(checked.header.alg);
+    if (!checked.algorithm)
+        return TOKEN_BAD;
     if (!text_base64url_decode(parts[PART_PAYLOAD], bytes, &len) ||
         !claims_read_payload(slice_make(bytes, len), wanted, now_ms, &grant))
-        return false;
-    if (!signature_holds(key, token, alg))
-        return false;
-    *ret_grant = grant;
-    return true;
+        return TOKEN_BAD;
+    checked.signature = slice_make(signature, signature_len);
+    checked.signed_part = slice_make(token.ptr, token.len - parts[PART_SIGNATURE].len - 1);
+    enum token_result result = judge(keys, &checked);
+    if (result == TOKEN_GOOD)
+        *ret_grant = grant;
+    return result;
 }
 
 static enum err sign(jwt_t *jwt, struct slice secret, const char *payload, char *ret_token) {

@@ -13,7 +13,7 @@
 #include "server/config_value.h"
 #include "server/kvstore_view.h"
 
-#define FILE_BYTES_MAX 65536
+#define FILE_BYTES_MAX (1U << 20)
 #define NAME_BYTES_MAX 64
 #define VIEW_BYTES_MAX (4U << 20)
 
@@ -109,8 +109,19 @@ static const struct option options[] = {
      "which pages may call; *: any (*)"},
     {"jwt-secret-file", "FILE", KIND_CONTENT, AT(secret), 0, 0,
      "tokens are HS256/384/512 by this secret"},
+    {"jwt-secret-file-old", "FILE", KIND_CONTENT, AT(old_secret), 0, 0,
+     "and by this one, while the other is new; it may be empty"},
     {"jwt-key-file", "FILE", KIND_CONTENT, AT(public_key_pem), 0, 0,
-     "tokens are RS256 or ES256 by this public key (PEM)"},
+     "tokens are RS256, ES256 or EdDSA by these public keys (PEM)"},
+    {"jwks-file", "FILE", KIND_CONTENT, AT(jwks), 0, 0, "and by these (JWK Set)"},
+    {"jwks-url", "URL", KIND_TEXT, AT(jwks_url), 0, 0, "and by those that the issuer has there"},
+    {"jwks-refresh", "TIME", KIND_MS, AT(jwks_refresh_ms), 0, 0, "they are fetched so often (10m)"},
+    {"jwks-cooldown", "TIME", KIND_MS, AT(jwks_cooldown_ms), 0, 0,
+     "sooner for a token by an unknown kid, and after a failure, but not sooner than this (30s)"},
+    {"jwks-ca", "FILE", KIND_TEXT, AT(jwks_ca), 0, 0,
+     "who vouches for the issuer's certificate (PEM; the system's)"},
+    {"jwks-allow-http", "", KIND_BOOL, AT(jwks_allow_http), 0, 0,
+     "fetch them by http from other machines too"},
     {"jwt-audience", "TEXT", KIND_TEXT, AT(jwt_audience), 0, 0, "tokens must have this aud"},
     {"jwt-issuer", "TEXT", KIND_TEXT, AT(jwt_issuer), 0, 0, "tokens must have this iss"},
     {"allow-weak-secret", "", KIND_BOOL, AT(allow_weak_secret), 0, 0,
@@ -151,6 +162,7 @@ static const struct other_name {
     {"HULY_DEFAULT_WORKSPACE_UUID", "default-workspace"},
     {"HULY_DB_CONNECTION", "engine"},
     {"HULY_DB_SCHEME", "engine-schema"},
+    {"HULY_TOKEN_SECRET_FILE", "jwt-secret-file"},
 };
 
 /* Names of key-value-store's, which are ours only where it says which nodes there are: PORT and
@@ -213,20 +225,41 @@ static char *read_file(const char *path) {
     }
     while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
         text[--len] = 0;
-    return text;
+    char *fitting = realloc(text, len + 1);
+    return fitting ? fitting : text;
+}
+
+static void drop_content(struct config_file *file) {
+    if (file->text)
+        explicit_bzero(file->text, strlen(file->text));
+    free(file->text);
+    free(file->path);
+    *file = (struct config_file){NULL, NULL};
+}
+
+enum err config_read_again(const struct config_file *file, char **ret_text, char *ret_why,
+                           size_t why_bytes) {
+    char *text = file->path ? read_file(file->path) : NULL;
+    if (file->path && !text) {
+        snprintf(ret_why, why_bytes, "cannot read %s: %s", file->path, strerror(errno));
+        return ERR_UNAVAILABLE;
+    }
+    *ret_text = text;
+    return OK;
 }
 
 static enum err put_content(const struct reader *reader, const struct option *option,
-                            const char *path, char **field) {
+                            const char *path, struct config_file *file) {
     char *text = read_file(path);
     if (!text)
         return fail(reader, "%s: cannot read %s: %s", option->name, path, strerror(errno));
-    if (!text[0]) {
+    if (!text[0] && option->at != AT(old_secret)) { /* there is none until there are two */
         free(text);
         return fail(reader, "%s: %s is empty", option->name, path);
     }
-    free(*field);
-    *field = text;
+    drop_content(file);
+    file->text = text;
+    put_text(&file->path, path);
     return OK;
 }
 
@@ -332,6 +365,8 @@ static void set_defaults(struct config *config) {
         .repl_factor = 1,
         .log_level = LOG_INFO,
         .engine_connections = 10,
+        .jwks_refresh_ms = 600000,
+        .jwks_cooldown_ms = 30000,
         .engine_timeout_ms = 5000,
     };
     put_text(&config->tcp_host, "0.0.0.0");
@@ -367,7 +402,8 @@ static enum err read_secret(const struct reader *reader, const char *name) {
         return OK;
     if (!value[0])
         return fail(reader, "%s is empty: an empty secret would let everybody in", name);
-    put_text(&reader->config->secret, value);
+    drop_content(&reader->config->secret);
+    put_text(&reader->config->secret.text, value);
     explicit_bzero(value, strlen(value));
     unsetenv(name);
     return OK;
@@ -521,9 +557,10 @@ static enum err check_whole(const struct reader *reader) {
     struct config *config = reader->config;
     if (!config->tcp && !config->rpc)
         config->tcp = config->rpc = true;
-    if (config->secret && config->public_key_pem)
-        return fail(reader,
-                    "a JWT secret and a public key are both set; one decides the algorithm");
+    if (config->jwks_refresh_ms < 1000 || config->jwks_refresh_ms > 24 * 3600000)
+        return fail(reader, "jwks-refresh: from 1 s to 24 h");
+    if (config->jwks_cooldown_ms < 100 || config->jwks_cooldown_ms > 3600000)
+        return fail(reader, "jwks-cooldown: from 100 ms to 1 h");
     if (config->payload_limit_bytes < 1024 || config->payload_limit_bytes > 1U << 30)
         return fail(reader, "payload-limit: from 1k to 1g");
     if (config->write_buffer_bytes < 1U << 20)
@@ -571,15 +608,17 @@ enum err config_read(int argc, char **argv, struct config *ret_config, char *ret
 void config_done(struct config *config) {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         enum kind kind = options[i].kind;
-        bool is_secret = kind == KIND_CONTENT || kind == KIND_DATABASE;
-        if (!is_secret && kind != KIND_TEXT && kind != KIND_ORIGIN && kind != KIND_SCHEMA &&
-            kind != KIND_ADDRESS && kind != KIND_PEERS)
+        void *field = (char *)config + options[i].at;
+        if (kind == KIND_CONTENT)
+            drop_content(field);
+        if (kind != KIND_DATABASE && kind != KIND_TEXT && kind != KIND_ORIGIN &&
+            kind != KIND_SCHEMA && kind != KIND_ADDRESS && kind != KIND_PEERS)
             continue;
-        char **field = (char **)((char *)config + options[i].at);
-        if (*field && is_secret)
-            explicit_bzero(*field, strlen(*field));
-        free(*field);
-        *field = NULL;
+        char **text = field;
+        if (*text && kind == KIND_DATABASE)
+            explicit_bzero(*text, strlen(*text));
+        free(*text);
+        *text = NULL;
     }
 }
 

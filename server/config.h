@@ -11,6 +11,12 @@
 
 #define CONFIG_SELF_BYTES 300 /* of host:port and its NUL */
 
+/* What a file held when it was read, and its name, by which it can be read anew. */
+struct config_file {
+    char *text; /* NUL-ended, without the newline at its end; NULL: not set */
+    char *path; /* NULL: the text came from elsewhere */
+};
+
 struct config {
     bool tcp, rpc; /* which listeners start */
     char *tcp_host;
@@ -20,12 +26,12 @@ struct config {
     bool tcp_tls;
     bool olivia; /* serve Olivia's protocol on the threads of lines */
     char *olivia_host;
-    unsigned olivia_port;   /* 5454 */
-    char *olivia_socket;    /* UNIX socket path; NULL: none */
-    char *olivia_advertise; /* host:port of that door as peers reach it; NULL: not told */
-    char *peers;            /* host:port parted by commas; NULL: none */
-    char *peer_token;       /* what this node shows to its peers; NULL: nothing */
-    bool peer_reads;        /* a GET miss on any door asks them */
+    unsigned olivia_port;          /* 5454 */
+    char *olivia_socket;           /* UNIX socket path; NULL: none */
+    char *olivia_advertise;        /* host:port of that door as peers reach it; NULL: not told */
+    char *peers;                   /* host:port parted by commas; NULL: none */
+    struct config_file peer_token; /* what this node shows to its peers */
+    bool peer_reads;               /* a GET miss on any door asks them */
     int64_t peer_beat_ms, peer_refresh_ms, peer_timeout_ms;
     char *rpc_host;
     unsigned rpc_port; /* 6767 */
@@ -45,8 +51,10 @@ struct config {
     int64_t drain_delay_ms;     /* readiness 503 this long before listeners close */
     int64_t drain_timeout_ms;   /* in-flight work may take so long */
     char *cors_origin;          /* "*" or one origin */
-    char *secret;               /* NUL-ended; NULL: none */
-    char *public_key_pem;
+    struct config_file secret, old_secret, public_key_pem, jwks;
+    char *jwks_url, *jwks_ca; /* NULL: none */
+    int64_t jwks_refresh_ms, jwks_cooldown_ms;
+    bool jwks_allow_http;
     char *jwt_audience, *jwt_issuer;
     char *view;           /* of /kv-store: host:port parted by commas; NULL: this node alone */
     unsigned repl_factor; /* members of the view to a shard */
@@ -68,6 +76,10 @@ struct config {
 enum err config_read(int argc, char **argv, struct config *ret_config, char *ret_why,
                      size_t why_bytes) MUST_USE;
 void config_done(struct config *config);
+/* Reads a file of the configuration anew, by its path. ret_text is the caller's to wipe and free,
+ * and NULL where no file is named. On failure one line is in ret_why. */
+enum err config_read_again(const struct config_file *file, char **ret_text, char *ret_why,
+                           size_t why_bytes) MUST_USE;
 /* host:port of the HTTP door as others reach it. port: where it listens. */
 void config_self(const struct config *config, unsigned port, char *ret_self, size_t self_bytes);
 /* The option table as help text. */

@@ -16,8 +16,10 @@
 #include "server/documents.h"
 #include "server/http.h"
 #include "server/line.h"
+#include "server/reload.h"
 
 #define WHY_BYTES 512
+#define KEYS_PATIENCE_MS 5000 /* of a start, for an issuer that is away */
 
 struct server {
     struct config config;
@@ -57,28 +59,22 @@ static void raise_file_limit(void) {
     }
 }
 
-/* Signals are waited for by main alone; threads inherit the mask. */
+static void ignore(int signal_number) {
+    (void)signal_number;
+}
+
+/* Signals are waited for by main alone; threads inherit the mask. SIGHUP has a handler because what
+ * is ignored need not be seen by who waits for it. */
 static sigset_t block_signals(void) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    signal(SIGHUP, ignore);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
     return set;
-}
-
-static enum err open_auth(struct server *server, char *ret_why) {
-    const struct config *config = &server->config;
-    struct auth_options options = {
-        .secret = slice_of_cstr(config->secret),
-        .public_key_pem = slice_of_cstr(config->public_key_pem),
-        .allow_weak_secret = config->allow_weak_secret,
-        .audience = slice_of_cstr(config->jwt_audience),
-        .issuer = slice_of_cstr(config->jwt_issuer),
-    };
-    return auth_open(&options, &server->core.auth, ret_why, WHY_BYTES);
 }
 
 static enum err make_data_dir(const char *dir, char *ret_why) {
@@ -201,7 +197,7 @@ static enum err open_peers(struct server *server, char *ret_why) {
     struct peers_options options = {
         .list = config->peers,
         .self = config->olivia_advertise,
-        .token = config->peer_token,
+        .token = config->peer_token.text,
         .beat_ms = config->peer_beat_ms,
         .refresh_ms = config->peer_refresh_ms,
         .timeout_ms = config->peer_timeout_ms,
@@ -280,21 +276,24 @@ static void print_reach(const struct server *server) {
     else
         printf("  data   %s\n", config->data_dir);
     if (!server->core.auth && !config->no_auth)
-        printf("  Only callers on this machine are served: no credentials are configured\n"
-               "  (--jwt-secret-file or --jwt-key-file; --no-auth serves everybody).\n");
+        printf(
+            "  Only callers on this machine are served: no credentials are configured\n"
+            "  (--jwt-secret-file, --jwt-key-file or --jwks-url; --no-auth serves everybody).\n");
     printf("  Ctrl-C stops it.\n");
     fflush(stdout);
 }
 
 /* Not ready for a while first, so that load balancers look away; a second signal cuts it short. */
 static void drain(struct server *server, const sigset_t *signals) {
+    sigset_t end = *signals;
+    sigdelset(&end, SIGHUP);
     int64_t delay_ms = server->config.drain_delay_ms;
     atomic_store(&server->core.ready, false);
     atomic_store(&server->core.draining, true);
     log_info("draining");
     struct timespec delay = {delay_ms / 1000, delay_ms % 1000 * 1000000};
     if (delay_ms && !atomic_load(&store_failed))
-        sigtimedwait(signals, NULL, &delay);
+        sigtimedwait(&end, NULL, &delay);
     broker_drain(server->core.broker);
     close_doors(server);
 }
@@ -303,8 +302,9 @@ static int serve(struct server *server, const sigset_t *signals) {
     atomic_store(&server->core.ready, true);
     print_reach(server);
     log_info("hati %s serves, process %d", HATI_VERSION, (int)getpid());
-    int signal_number;
-    sigwait(signals, &signal_number);
+    int signal_number = 0;
+    while (sigwait(signals, &signal_number) == 0 && signal_number == SIGHUP)
+        reload_auth(&server->config, server->core.auth);
     drain(server, signals);
     if (atomic_load(&store_failed))
         return refuse("ended: the store could no longer be believed; the log says why");
@@ -328,13 +328,15 @@ int command_start(int argc, char **argv) {
     server.core.default_workspace = server.config.default_workspace;
     server.core.payload_limit_bytes = server.config.payload_limit_bytes;
     server.core.started_ms = clock_wall_ms();
-    enum err err = open_auth(&server, why);
+    enum err err = reload_open_auth(&server.config, &server.core.auth, why, sizeof why);
     if (!err)
         err = documents_open(&server.core);
     if (!err)
         err = open_own(&server, why);
     if (!err)
         err = open_stores(&server, why);
+    if (!err && server.core.auth)
+        auth_await_keys(server.core.auth, KEYS_PATIENCE_MS);
     if (!err)
         err = open_peers(&server, why);
     if (!err)

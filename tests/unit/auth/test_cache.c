@@ -90,11 +90,11 @@ static void test_more_tokens_than_slots_push_out_the_old_ones(void **state) {
     const unsigned all = CACHE_SETS * CACHE_WAYS * 4;
     unsigned kept = 0;
     for (unsigned i = 0; i < all; i++)
-        cache_put(cache, name_of(i, text), NOW_MS, &grant);
+        cache_put(cache, name_of(i, text), 0, NOW_MS, &grant);
     for (unsigned i = 0; i < all; i++)
-        kept += cache_find(cache, name_of(i, text), NOW_MS, &grant);
+        kept += cache_find(cache, name_of(i, text), 0, NOW_MS, &grant);
     assert_true(kept > CACHE_SETS && kept <= CACHE_SETS * CACHE_WAYS);
-    assert_true(cache_find(cache, name_of(all - 1, text), NOW_MS, &grant));
+    assert_true(cache_find(cache, name_of(all - 1, text), 0, NOW_MS, &grant));
     cache_close(cache);
 }
 
@@ -103,10 +103,10 @@ static void test_a_token_in_use_outlives_those_that_came_once(void **state) {
     struct cache *cache = cache_open();
     struct auth_grant grant = {.signed_in = true, .expires_at_ms = INT64_MAX};
     char text[16];
-    cache_put(cache, SLICE("mine"), NOW_MS, &grant);
+    cache_put(cache, SLICE("mine"), 0, NOW_MS, &grant);
     for (unsigned i = 0; i < CACHE_SETS * CACHE_WAYS * 4; i++) {
-        cache_put(cache, name_of(i, text), NOW_MS, &grant);
-        assert_true(cache_find(cache, SLICE("mine"), NOW_MS, &grant));
+        cache_put(cache, name_of(i, text), 0, NOW_MS, &grant);
+        assert_true(cache_find(cache, SLICE("mine"), 0, NOW_MS, &grant));
     }
     cache_close(cache);
 }
@@ -118,16 +118,16 @@ static void test_each_token_finds_its_own_grant(void **state) {
     char text[16];
     for (unsigned i = 0; i < CACHE_SETS; i++) {
         grant.expires_at_ms = NOW_MS + 1 + i;
-        cache_put(cache, name_of(i, text), NOW_MS, &grant);
+        cache_put(cache, name_of(i, text), 0, NOW_MS, &grant);
     }
     for (unsigned i = 0; i < CACHE_SETS; i++)
-        if (cache_find(cache, name_of(i, text), NOW_MS, &grant))
+        if (cache_find(cache, name_of(i, text), 0, NOW_MS, &grant))
             assert_int_equal(grant.expires_at_ms, NOW_MS + 1 + i);
     grant.expires_at_ms = NOW_MS + 5;
-    cache_put(cache, SLICE("twice"), NOW_MS, &grant);
+    cache_put(cache, SLICE("twice"), 0, NOW_MS, &grant);
     grant.expires_at_ms = NOW_MS + 9;
-    cache_put(cache, SLICE("twice"), NOW_MS, &grant);
-    assert_true(cache_find(cache, SLICE("twice"), NOW_MS, &grant));
+    cache_put(cache, SLICE("twice"), 0, NOW_MS, &grant);
+    assert_true(cache_find(cache, SLICE("twice"), 0, NOW_MS, &grant));
     assert_int_equal(grant.expires_at_ms, NOW_MS + 9);
     cache_close(cache);
 }

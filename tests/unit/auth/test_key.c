@@ -4,14 +4,16 @@
 
 #define RS256 "{\"alg\":\"RS256\"}"
 #define ES256 "{\"alg\":\"ES256\"}"
+#define EDDSA "{\"alg\":\"EdDSA\"}"
 
 static struct token_text token;
-static struct key_pair rsa, p256;
+static struct key_pair rsa, p256, ed25519;
 
 static int make_keys(void **state) {
     (void)state;
     case_make_key(&rsa, GNUTLS_PK_RSA, 2048);
     case_make_key(&p256, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
+    case_make_key(&ed25519, GNUTLS_PK_EDDSA_ED25519, 0);
     return 0;
 }
 
@@ -19,6 +21,7 @@ static int drop_keys(void **state) {
     (void)state;
     case_drop_key(&rsa);
     case_drop_key(&p256);
+    case_drop_key(&ed25519);
     return 0;
 }
 
@@ -98,6 +101,7 @@ static void test_only_a_public_key_in_pem_opens(void **state) {
     (void)state;
     assert_true(pem_opens(case_public_pem(&rsa)));
     assert_true(pem_opens(case_public_pem(&p256)));
+    assert_true(pem_opens(case_public_pem(&ed25519)));
     assert_false(pem_opens(STRONG));
     assert_false(pem_opens(SLICE("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n")));
     assert_false(pem_opens(SLICE("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")));
@@ -126,7 +130,7 @@ static void test_keys_of_other_kinds_do_not_open(void **state) {
     } rows[] = {
         {GNUTLS_PK_RSA, 1024},
         {GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1)},
-        {GNUTLS_PK_EDDSA_ED25519, 0},
+        {GNUTLS_PK_EDDSA_ED448, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct key_pair pair;
@@ -148,8 +152,11 @@ static enum err check_by(const struct key_pair *pair, const char *header, const 
     return err;
 }
 
-static void test_rs256_by_an_rsa_key_and_es256_by_a_p256_key_are_good(void **state) {
+static void test_rs256_es256_and_eddsa_by_a_key_of_theirs_are_good(void **state) {
     (void)state;
+    assert_int_equal(check_by(&ed25519, EDDSA, "{\"exp\":1800000000}"), OK);
+    assert_int_equal(check_by(&ed25519, "{\"alg\":\"Ed25519\"}", "{}"), OK);
+    assert_int_equal(check_by(&ed25519, EDDSA, "{\"exp\":1}"), ERR_AUTH_REQUIRED);
     assert_int_equal(check_by(&rsa, RS256, "{\"exp\":1800000000}"), OK);
     assert_int_equal(check_by(&p256, ES256, "{\"exp\":1800000000}"), OK);
     assert_int_equal(check_by(&rsa, RS256, "{\"exp\":1}"), ERR_AUTH_REQUIRED);
@@ -158,21 +165,27 @@ static void test_rs256_by_an_rsa_key_and_es256_by_a_p256_key_are_good(void **sta
 
 static void test_the_key_fixes_the_algorithm(void **state) {
     (void)state;
-    static const char *const others[] = {"RS384", "RS512", "PS256", "ES384", "HS256", "none"};
+    static const char *const others[] = {"RS384", "RS512", "PS256", "ES384",
+                                         "HS256", "none",  "eddsa", "Ed448"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         char header[40];
         snprintf(header, sizeof header, "{\"alg\":\"%s\"}", others[i]);
         assert_int_equal(check_by(&rsa, header, "{}"), ERR_AUTH_REQUIRED);
         assert_int_equal(check_by(&p256, header, "{}"), ERR_AUTH_REQUIRED);
+        assert_int_equal(check_by(&ed25519, header, "{}"), ERR_AUTH_REQUIRED);
     }
+    assert_int_equal(check_by(&ed25519, RS256, "{}"), ERR_AUTH_REQUIRED);
+    assert_int_equal(check_by(&ed25519, ES256, "{}"), ERR_AUTH_REQUIRED);
+    assert_int_equal(check_by(&rsa, EDDSA, "{}"), ERR_AUTH_REQUIRED);
+    assert_int_equal(check_by(&p256, EDDSA, "{}"), ERR_AUTH_REQUIRED);
     assert_int_equal(check_by(&rsa, ES256, "{}"), ERR_AUTH_REQUIRED);
     assert_int_equal(check_by(&p256, RS256, "{}"), ERR_AUTH_REQUIRED);
 }
 
 static void test_the_text_of_a_public_key_is_no_hmac_secret(void **state) {
     (void)state;
-    const struct key_pair *pairs[] = {&rsa, &p256};
-    for (size_t i = 0; i < 2; i++) {
+    const struct key_pair *pairs[] = {&rsa, &p256, &ed25519};
+    for (size_t i = 0; i < 3; i++) {
         struct slice pem = case_public_pem(pairs[i]);
         struct auth *auth = case_open(&(struct auth_options){.public_key_pem = pem});
         struct auth_grant grant;
@@ -212,6 +225,28 @@ static void test_a_signature_of_another_pair_or_altered_is_refused(void **state)
     assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), ERR_AUTH_REQUIRED);
     auth_close(auth);
     case_drop_key(&other);
+}
+
+static void test_an_altered_signature_of_ed25519_is_refused(void **state) {
+    (void)state;
+    struct auth *auth =
+        case_open(&(struct auth_options){.public_key_pem = case_public_pem(&ed25519)});
+    struct auth_grant grant;
+    case_start(&token, SLICE(EDDSA), SLICE("{}"));
+    size_t start = token.len + 1;
+    case_sign_private(&token, &ed25519);
+    for (size_t i = start; i < token.len; i++) {
+        char old = token.text[i];
+        token.text[i] = old == 'A' ? 'Q' : 'A';
+        assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), ERR_AUTH_REQUIRED);
+        token.text[i] = old;
+    }
+    for (size_t len = 0; len <= 96; len += 32) { /* zeros, and other lengths */
+        token.len = start;
+        case_add_base64url(&token, (char[96]){0}, len);
+        assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), ERR_AUTH_REQUIRED);
+    }
+    auth_close(auth);
 }
 
 static void test_a_signature_has_one_spelling(void **state) {
@@ -292,10 +327,11 @@ int main(void) {
         cmocka_unit_test(test_only_a_public_key_in_pem_opens),
         cmocka_unit_test(test_a_private_key_does_not_open),
         cmocka_unit_test(test_keys_of_other_kinds_do_not_open),
-        cmocka_unit_test(test_rs256_by_an_rsa_key_and_es256_by_a_p256_key_are_good),
+        cmocka_unit_test(test_rs256_es256_and_eddsa_by_a_key_of_theirs_are_good),
         cmocka_unit_test(test_the_key_fixes_the_algorithm),
         cmocka_unit_test(test_the_text_of_a_public_key_is_no_hmac_secret),
         cmocka_unit_test(test_a_signature_of_another_pair_or_altered_is_refused),
+        cmocka_unit_test(test_an_altered_signature_of_ed25519_is_refused),
         cmocka_unit_test(test_a_signature_has_one_spelling),
         cmocka_unit_test(test_a_signed_development_token_is_good_until_its_lifetime_ends),
         cmocka_unit_test(test_what_cannot_be_signed_is_refused),

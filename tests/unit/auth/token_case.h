@@ -119,19 +119,21 @@ static inline void case_add_p256(struct token_text *token, const gnutls_datum_t 
     case_add_base64url(token, raw, sizeof raw);
 }
 
-/* Signs what case_start began: RS256, or ES256 where the key is EC. */
+/* Signs what case_start began: RS256, ES256 or EdDSA, as the key is. */
 static inline void case_sign_private(struct token_text *token, const struct key_pair *pair) {
     gnutls_privkey_t abstract;
     gnutls_datum_t data = {(unsigned char *)token->text, (unsigned)token->len}, signature;
     assert_int_equal(gnutls_privkey_init(&abstract), 0);
     assert_int_equal(gnutls_privkey_import_x509(abstract, pair->own, 0), 0);
-    assert_int_equal(gnutls_privkey_sign_data(abstract, GNUTLS_DIG_SHA256, 0, &data, &signature),
-                     0);
+    int algorithm = gnutls_privkey_get_pk_algorithm(abstract, NULL);
+    gnutls_digest_algorithm_t digest =
+        algorithm == GNUTLS_PK_EDDSA_ED25519 ? GNUTLS_DIG_SHA512 : GNUTLS_DIG_SHA256;
+    assert_int_equal(gnutls_privkey_sign_data(abstract, digest, 0, &data, &signature), 0);
     case_add(token, SLICE("."));
-    if (gnutls_privkey_get_pk_algorithm(abstract, NULL) == GNUTLS_PK_RSA)
-        case_add_base64url(token, signature.data, signature.size);
-    else
+    if (algorithm == GNUTLS_PK_ECDSA)
         case_add_p256(token, &signature);
+    else
+        case_add_base64url(token, signature.data, signature.size);
     gnutls_free(signature.data);
     gnutls_privkey_deinit(abstract);
 }
@@ -143,7 +145,8 @@ static inline struct auth *case_open(const struct auth_options *options) {
     if (err)
         print_message("%s\n", why);
     assert_int_equal(err, OK);
-    assert_non_null(auth);
+    if (!auth)
+        abort();
     return auth;
 }
 

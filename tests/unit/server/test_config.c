@@ -45,7 +45,7 @@ static void test_without_anything_the_defaults_stand(void **state) {
     assert_string_equal(config.data_dir, "./data");
     assert_int_equal(config.payload_limit_bytes, 2 << 20);
     assert_true(config.cpu_num >= 1);
-    assert_null(config.secret);
+    assert_null(config.secret.text);
     config_done(&config);
 }
 
@@ -93,7 +93,7 @@ static void test_the_variables_of_hulykvs_work(void **state) {
     assert_int_equal(read_flags(&config, why, NO_FLAGS), OK);
     assert_int_equal(config.rpc_port, 8094);
     assert_string_equal(config.rpc_host, "127.0.0.1");
-    assert_string_equal(config.secret, "a secret of hulykvs");
+    assert_string_equal(config.secret.text, "a secret of hulykvs");
     assert_null(getenv("HULY_TOKEN_SECRET")); /* a child would inherit it */
     config_done(&config);
 }

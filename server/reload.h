@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What the server checks tokens with: at start, and read anew on SIGHUP. */
+#ifndef HATI_SERVER_RELOAD_H
+#define HATI_SERVER_RELOAD_H
+
+#include "auth/auth.h"
+#include "server/config.h"
+
+/* Opens auth as the configuration says. Main thread. */
+enum err reload_open_auth(const struct config *config, struct auth **ret_auth, char *ret_why,
+                          size_t why_bytes) MUST_USE;
+
+/* Reads the files of secrets and keys anew, and has the key set fetched. Where one of them is of no
+ * use, all stays as it is; one line of the log says which. auth may be NULL. Main thread. */
+void reload_auth(const struct config *config, struct auth *auth);
+
+#endif
