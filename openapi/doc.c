@@ -90,7 +90,7 @@ char *doc_finish(json_t *document, bool indented) {
     char *text = malloc(len + 2);
     if (text) {
         json_dumpb(document, text, len, flags);
-        memcpy(text + len, "\n", 2);
+        memcpy(text + len, indented ? "\n" : "", indented ? 2 : 1);
     }
     json_decref(document);
     return text;

@@ -41,9 +41,9 @@ struct openapi_route {
     uint64_t errors; /* OP_ERR(…) bits beyond those that its flags bring */
 };
 
-/* The OpenAPI document, as JSON text with a newline at its end that the caller frees; indented for
- * people, or compact. NULL without memory. A literal that is no JSON ends the process: every start
- * would show it. Any thread, after op_init. */
+/* The OpenAPI document, as JSON text that the caller frees; indented for people and with a newline
+ * at its end, or compact on one line without one. NULL without memory. A literal that is no JSON
+ * ends the process: every start would show it. Any thread, after op_init. */
 char *openapi_document(const struct openapi_route *routes, unsigned count, bool indented) MUST_USE;
 
 /* The same for OpenRPC. */

@@ -63,7 +63,9 @@ static json_t *param_object(const struct row *row, const struct param *param, bo
     if (param->type == PARAM_STORAGE)
         doc_set_text(schema, "default", "hdd");
     doc_set(object, "schema", schema);
-    json_t *example = example_of(row, param);
+    /* JSON says it in the body: twice is once too often */
+    bool is_beside_body = !in_path && (row->op->flags & OP_JSON_BODY);
+    json_t *example = is_beside_body ? NULL : example_of(row, param);
     if (example)
         doc_set(object, "example", example);
     return object;

@@ -88,7 +88,7 @@ const struct doc_sample doc_samples[] = {
      "{'openrpc':'1.3.2','info':{'title':'hati','version':'0.1.0'},"
      "'methods':[]}",
      "{'type':'object','required':['openrpc','info','methods'],'properties':{'openrpc':{'type':"
-     "'string'},'info':{'type':'object'},'methods':{'type':'array'}}}"},
+     "'string'},'info':{'type':'object'},'methods':{'type':'array'}},'additionalProperties':true}"},
 };
 
 const unsigned doc_sample_count = sizeof doc_samples / sizeof doc_samples[0];

@@ -129,7 +129,17 @@ static const struct {
      ",'unroutable':" COUNT ",'bytes':" COUNT ",'each':{'type':'array','items':@Queue,"
      "'description':'left out where there are too many'}}},'tokens':{'type':'object',"
      "'required':['cached','verified'],'properties':{'cached':" COUNT ",'verified':" COUNT
-     "}},'nodes':{'type':'array','items':@Node,'description':'of an engine'}}}"},
+     "}},'nodes':{'type':'array','items':@Node,'description':'of an engine'},"
+     "'peers':@Peers}}"},
+    {"Peers",
+     "{'type':'object','required':['misses','asked','hits','saved','false_positives','timeouts',"
+     "'nodes'],'properties':{'misses':" COUNT ",'asked':" COUNT ",'hits':" COUNT ",'saved':" COUNT
+     ",'false_positives':" COUNT ",'timeouts':" COUNT ",'nodes':{'type':'array','items':@Peer}}}"},
+    {"Peer", "{'type':'object','required':['address','state','kind','filter','keys','rtt_us',"
+             "'missed_beats'],'properties':{'address':" TEXT ",'state':" TEXT
+             ",'kind':{'type':['string','null'],'enum':['hati','olivia',null],'description':'null: "
+             "it was not reached yet'},'filter':{'type':'boolean','description':'whether it is "
+             "here'},'keys':" COUNT ",'rtt_us':{'type':'integer'},'missed_beats':" COUNT "}}"},
     {"Node", "{'type':'object','required':['id','address','version','started','heartbeat',"
              "'alive'],'properties':{'id':" TEXT ",'address':" TEXT ",'version':" TEXT
              ",'started':{'type':'integer'},'heartbeat':{'type':'integer'},'alive':{'type':"

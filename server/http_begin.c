@@ -118,16 +118,16 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
                            const char *version) {
     const struct http_headers *headers = &request->headers;
     const char *why = judge_headers(request, url, method, version);
-    if (why) {
+    request->method = http_method_of(slice_of_cstr(method));
+    if (why) { /* told as the door of the path tells failures, where it has one */
         request->close = true;
-        request->match.target = TARGET_OP;
+        (void)!http_route_find(slice_of_cstr(url), request->method, &request->match);
         return http_reply_error(request, ERR_SYNTAX, why);
     }
     struct slice path = arena_copy(&request->arena, slice_of_cstr(url));
     if (!path.ptr)
         return MHD_NO;
     request->is_1_1 = version[7] == '1';
-    request->method = http_method_of(slice_of_cstr(method));
     request->refusal = judge(request, path);
     if (request->method != HTTP_OPTIONS && !is_open(request))
         judge_context(request);

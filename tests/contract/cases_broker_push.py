@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Messages that are pushed, waits that are left, and the line protocol's frames byte by byte."""
+import http.client
 import json
 import re
 import socket
 import struct
 
+import harness
 from broker_doors import LineBroker, RestBroker, fresh, message_of, read_frame
 from cases_broker import queue_of, take
 from cases_broker_leases import has_consumers
-from harness import PATIENCE, Failure, check, same, settles, wait_until
+from harness import PATIENCE, Answer, Failure, check, same, settles, wait_until
 
 # (what is sent, a pattern of all that comes back); {r} is the receipt of the MSG frame before
 FRAMES = [
@@ -315,10 +317,10 @@ class Stream:
                            "Accept: text/event-stream\r\n%s\r\n" % (queue, query, more)).encode())
         self.file = self.sock.makefile("rb")
         self.status = int(self.file.readline().split(b" ")[1])
-        self.headers = {}
-        for line in iter(self.file.readline, b"\r\n"):
-            name, value = line.decode().rstrip().split(": ", 1)
-            self.headers[name.lower()] = value
+        self.headers = http.client.parse_headers(self.file)
+        if harness.judge:
+            harness.judge.http("GET", "/broker/queues/%s/stream" % queue, None,
+                               Answer(self.status, self.headers, b""))
         self.chunked = self.headers.get("transfer-encoding") == "chunked"
         self.text = b""
 
@@ -346,7 +348,10 @@ class Stream:
         event = self.event()
         same(sorted(event), ["data", "event", "id"], "fields")
         same(event["event"], "message", "event")
-        message = message_of(json.loads(event["data"]))
+        data = json.loads(event["data"])
+        if harness.judge:
+            harness.judge.schema("Message", data, "data of an event")
+        message = message_of(data)
         same(event["id"], message.receipt, "id is the receipt")
         return message
 

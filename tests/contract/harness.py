@@ -16,6 +16,7 @@ import tempfile
 import time
 
 PATIENCE = 30
+judge = None  # of every answer, where somebody set one (documents.Judge)
 _schemas = itertools.count(1)
 
 
@@ -130,12 +131,21 @@ class Server:
             if body:
                 connection.send(body)
             answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            answer = Answer(answer.status, answer.headers, answer.read())
         finally:
             connection.close()
+        if judge:
+            judge.http(method, path, body, answer)
+        return answer
 
     def raw(self, data, patience=5):
         """Bytes to the HTTP port; everything that comes back until it closes or is silent."""
+        got, closed = self.raw_bytes(data, patience)
+        if judge:
+            judge.raw(data, got)
+        return got, closed
+
+    def raw_bytes(self, data, patience):
         sock = socket.create_connection(("127.0.0.1", self.http), patience)
         try:
             sock.sendall(data)
@@ -203,13 +213,20 @@ class Line:
     def __init__(self, sock):
         self.sock = sock
         self.file = sock.makefile("rwb")
+        self.sent = None  # the first line that was not answered yet
 
     def send(self, text):
-        self.file.write(text if isinstance(text, bytes) else text.encode())
+        data = text if isinstance(text, bytes) else text.encode()
+        self.sent = data.split(b"\n")[0]
+        self.file.write(data)
         self.file.flush()
 
     def read_line(self):
-        return self.file.readline()
+        line = self.file.readline()
+        if judge and self.sent and line.endswith(b"\n"):
+            judge.line(self.sent, line)
+        self.sent = None
+        return line
 
     def read(self, count):
         return self.file.read(count)
