@@ -35,8 +35,7 @@ enum kind {
     KIND_PREPARE,
     KIND_ADDRESS,
     KIND_PEERS,
-    KIND_CONFIG, /* the configuration file itself */
-    KIND_TLS     /* known, and not to be had */
+    KIND_CONFIG /* the configuration file itself */
 };
 
 struct option {
@@ -57,11 +56,12 @@ static const struct option options[] = {
     {"tcp-port", "PORT", KIND_PORT, AT(tcp_port), 0, 0, "port of lines (4242; 0: any free one)"},
     {"tcp-socket", "PATH", KIND_TEXT, AT(tcp_socket), 0, 0, "serve lines on a UNIX socket too"},
     {"tcp-threads", "N", KIND_COUNT, AT(tcp_threads), 1, 64, "threads for lines (1)"},
-    {"tcp-tls", "", KIND_TLS, AT(tcp_tls), 0, 0, "not in this version: refused"},
+    {"tcp-tls", "", KIND_BOOL, AT(tcp_tls), 0, 0, "speak TLS there"},
     {"olivia", "", KIND_BOOL, AT(olivia), 0, 0, "serve Olivia's line protocol too"},
     {"olivia-host", "HOST", KIND_TEXT, AT(olivia_host), 0, 0, "bind it to this address (0.0.0.0)"},
     {"olivia-port", "PORT", KIND_PORT, AT(olivia_port), 0, 0, "its port (5454; 0: any free one)"},
     {"olivia-socket", "PATH", KIND_TEXT, AT(olivia_socket), 0, 0, "serve it on a UNIX socket too"},
+    {"olivia-tls", "", KIND_BOOL, AT(olivia_tls), 0, 0, "speak TLS there (peers do not)"},
     {"olivia-advertise", "HOST:PORT", KIND_ADDRESS, AT(olivia_advertise), 0, 0,
      "where peers reach it, as they are told"},
     {"peers", "LIST", KIND_PEERS, AT(peers), 0, 0,
@@ -78,6 +78,12 @@ static const struct option options[] = {
     {"rpc", "", KIND_BOOL, AT(rpc), 0, 0, "serve HTTP: JSON-RPC and REST"},
     {"rpc-host", "HOST", KIND_TEXT, AT(rpc_host), 0, 0, "bind HTTP to this address (0.0.0.0)"},
     {"rpc-port", "PORT", KIND_PORT, AT(rpc_port), 0, 0, "port of HTTP (6767; 0: any free one)"},
+    {"rpc-tls", "", KIND_BOOL, AT(rpc_tls), 0, 0, "speak TLS there"},
+    {"tls-cert", "FILE", KIND_TEXT, AT(tls_cert), 0, 0,
+     "certificate and chain, PEM (a self-signed one is made)"},
+    {"tls-key", "FILE", KIND_TEXT, AT(tls_key), 0, 0, "its key, PEM"},
+    {"tls-client-ca", "FILE", KIND_TEXT, AT(tls_client_ca), 0, 0,
+     "let clients in that show a certificate of these authorities, no others"},
     {"cpu-num", "N", KIND_COUNT, AT(cpu_num), 1, 1024, "threads for HTTP (one per CPU)"},
     {"data-dir", "DIR", KIND_TEXT, AT(data_dir), 0, 0, "where hdd entries live (./data)"},
     {"hdd-shards", "N", KIND_COUNT, AT(hdd_shards), 1, 64,
@@ -330,9 +336,6 @@ static enum err put(const struct reader *reader, const struct option *option, co
         break;
     case KIND_CONTENT:
         return put_content(reader, option, value, field);
-    case KIND_TLS:
-        return fail(reader, "%s: this version serves no TLS itself; put it behind one that does",
-                    option->name);
     case KIND_CONFIG:
         break;
     }
@@ -511,7 +514,7 @@ static enum err read_flag(const struct reader *reader, int argc, char **argv, in
     const struct option *option = find_option(slice_make(flag + 2, len));
     if (!option)
         return fail(reader, "there is no flag `%.*s`; try: hati help", (int)len + 2, flag);
-    bool alone = option->kind == KIND_BOOL || option->kind == KIND_TLS;
+    bool alone = option->kind == KIND_BOOL;
     if (equals)
         *ret_value = equals + 1;
     else if (alone)
@@ -575,6 +578,8 @@ static enum err check_whole(const struct reader *reader) {
         return fail(reader, "engine-timeout: 100 ms at least");
     if (config->peer_beat_ms < 10 || config->peer_refresh_ms < 10 || config->peer_timeout_ms < 1)
         return fail(reader, "peer-beat and peer-refresh: 10 ms at least, peer-timeout: 1 ms");
+    if (!config->tls_cert != !config->tls_key)
+        return fail(reader, "tls-cert and tls-key go together");
     if (config->engine_read && !config->engine)
         return fail(reader, "engine-read: there are no replicas without an engine");
     return check_view(reader);

@@ -23,8 +23,10 @@ struct config {
     unsigned tcp_port; /* 4242; 0: the system chooses, and it is printed */
     char *tcp_socket;  /* UNIX socket path of the line protocol; NULL: none */
     unsigned tcp_threads;
-    bool tcp_tls;
-    bool olivia; /* serve Olivia's protocol on the threads of lines */
+    bool tcp_tls, olivia_tls, rpc_tls; /* which listeners speak TLS */
+    char *tls_cert, *tls_key;          /* PEM files; NULL: a self-signed certificate is made */
+    char *tls_client_ca;               /* PEM file; NULL: clients need no certificate */
+    bool olivia;                       /* serve Olivia's protocol on the threads of lines */
     char *olivia_host;
     unsigned olivia_port;          /* 5454 */
     char *olivia_socket;           /* UNIX socket path; NULL: none */

@@ -13,6 +13,7 @@
 #include "server/http_raw.h"
 #include "server/http_request.h"
 #include "server/line_listen.h"
+#include "server/tls.h"
 
 #define POOL_BYTES                                                                                 \
     24576U            /* of a connection, wiped for each request: a key all in %xx and a token */
@@ -161,22 +162,33 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, con
 static struct MHD_Daemon *start_daemon(struct http_server *server) {
     const struct config *config = server->config;
     unsigned threads = config->cpu_num ? config->cpu_num : 1;
+    struct tls *shown = config->rpc_tls ? tls_current() : NULL;
     unsigned idle_s = (unsigned)((config->idle_timeout_ms + 999) / 1000);
     struct MHD_OptionItem pool[] = {
         {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
+    struct MHD_OptionItem secure[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_priorities()},
+        {MHD_OPTION_END, 0, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
     if (threads == 1)
         pool[0].option = MHD_OPTION_END;
+    if (shown && tls_client_ca_pem(shown))
+        secure[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
+                                            (void *)(uintptr_t)tls_client_ca_pem(shown)};
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        on_request, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
+            (shown ? MHD_USE_TLS : 0U),
+        0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
         config->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
         MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
-        pool, MHD_OPTION_END);
+        pool, shown ? MHD_OPTION_HTTPS_CERT_CALLBACK2 : MHD_OPTION_END, tls_retrieve,
+        MHD_OPTION_ARRAY, secure, MHD_OPTION_END);
 }
 
 static void each_second(void *context) {

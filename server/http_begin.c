@@ -4,6 +4,7 @@
 #include "server/causal.h"
 #include "server/http_raw.h"
 #include "server/http_request.h"
+#include "server/tls.h"
 
 struct header_pass {
     struct http_headers *headers;
@@ -34,6 +35,17 @@ static const char *judge_headers(struct http_request *request, const char *url, 
         !http_raw_end(&pass.raw, url, info->header_size - url_at))
         why = "a line is folded, ends in a bare LF, has no name, or holds a NUL";
     return why;
+}
+
+/* The handshake asks for a certificate; that it is a good one is known here. */
+static bool may_come_in(struct http_request *request) {
+    struct http_connection *owner = request->owner;
+    if (owner->has_shown || !request->server->config->rpc_tls)
+        return true;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    owner->has_shown = info && tls_client_is_good(tls_current(), info->tls_session);
+    return owner->has_shown;
 }
 
 static enum err check_caller(struct http_request *request) {
@@ -70,7 +82,12 @@ static enum err judge(struct http_request *request, struct slice path) {
     if (err == ERR_UNKNOWN_COMMAND)
         request->refusal_why = "nothing is served at this path";
     if (request->method == HTTP_OPTIONS || is_open(request))
-        return err;
+        return err; /* who checks health has no certificate */
+    if (!may_come_in(request)) {
+        request->close = true;
+        request->refusal_why = "a good client certificate is wanted";
+        return ERR_FORBIDDEN;
+    }
     enum err caller = check_caller(request);
     if (caller || err) { /* who may not come in learns nothing of the paths */
         request->refusal_why = caller == ERR_AUTH_REQUIRED ? NULL : request->refusal_why;

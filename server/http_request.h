@@ -57,6 +57,7 @@ struct http_connection {
     struct http_watched watched;
     struct http_request *spare; /* for the next request */
     bool is_loopback;
+    bool has_shown; /* its TLS certificate is good, or none is wanted */
 };
 
 struct http_request {

@@ -4,18 +4,21 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "server/line_dialect.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_linger.h"
 #include "server/line_render.h"
 #include "server/line_subscribe.h"
+#include "server/line_tls.h"
 #include "server/olivia_many.h"
 
 #define SMALL_TAIL_BYTES (LINE_READ_BYTES / 4)
 #define KEPT_TAIL_BYTES 512U /* an idle connection keeps no more */
 #define KEPT_OUT_BYTES 1048576U
 #define KEEPALIVE_S 60
+#define HANDSHAKE_MS 10000
 
 /* Bytes the kernel did not take at once. */
 struct line_write {
@@ -36,6 +39,7 @@ static void on_closed(uv_handle_t *handle) {
     atomic_fetch_sub_explicit(&door_of(conn)->connections, 1, memory_order_relaxed);
     if (conn->visitor)
         (void)peers_visitor_remove(loop->core->peers, conn->visitor);
+    line_tls_free(conn->tls);
     buf_done(&conn->tail);
     free(conn->own_grant);
     free(conn->place);
@@ -49,6 +53,8 @@ void line_conn_close(struct line_conn *conn) {
     if (conn->closing)
         return;
     conn->closing = true;
+    if (conn->tls && !line_tls_is_ready(conn->tls))
+        loop->shaking--;
     while (conn->first) {
         struct line_slot *slot = conn->first;
         conn->first = slot->queue_next;
@@ -137,6 +143,8 @@ static bool send_later(struct line_conn *conn, size_t sent) {
 
 void line_conn_flush(struct line_conn *conn) {
     struct buf *out = &conn->loop->out;
+    if (conn->tls && !conn->broken && !line_tls_seal(conn->tls))
+        conn->broken = true;
     if (out->len && !conn->broken) {
         uv_buf_t bytes = uv_buf_init(out->ptr, (unsigned)out->len);
         int sent = uv_try_write(&conn->uv.stream, &bytes, 1);
@@ -210,11 +218,10 @@ static void keep_tail(struct line_conn *conn, struct slice data, size_t consumed
         buf_done(&conn->tail);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_bytes) {
-    struct line_conn *conn = handle->data;
+/* Where the next bytes are read to, so that they stand behind the tail. */
+static void choose_room(struct line_conn *conn, uv_buf_t *ret_bytes) {
     struct line_loop *loop = conn->loop;
     struct buf *tail = &conn->tail;
-    (void)suggested;
     if (tail->len > SMALL_TAIL_BYTES) { /* a large request: straight to its place */
         char *at = buf_reserve(tail, LINE_READ_BYTES);
         *ret_bytes = uv_buf_init(at, at ? LINE_READ_BYTES : 0);
@@ -223,6 +230,15 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_bytes)
     if (tail->len)
         memcpy(loop->read_bytes, tail->ptr, tail->len);
     *ret_bytes = uv_buf_init(loop->read_bytes + tail->len, (unsigned)(LINE_READ_BYTES - tail->len));
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_bytes) {
+    struct line_conn *conn = handle->data;
+    (void)suggested;
+    if (conn->tls)
+        *ret_bytes = uv_buf_init(conn->loop->encrypted_bytes, LINE_READ_BYTES);
+    else
+        choose_room(conn, ret_bytes);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes);
@@ -243,6 +259,11 @@ static void end_turn(struct line_conn *conn) {
         line_subscriptions_go_on(conn);
     line_conn_flush(conn);
     bool over = wants_close(conn);
+    if (over && conn->tls && !conn->broken) {
+        line_tls_end(conn->tls);
+        line_conn_flush(conn);
+        over = wants_close(conn); /* not before that is sent, too */
+    }
     if (over && conn->undecided)
         line_linger_say_end(conn);
     if (conn->broken || (over && !conn->undecided)) {
@@ -259,9 +280,43 @@ static void end_turn(struct line_conn *conn) {
         line_conn_close(conn);
 }
 
+/* Runs the requests in what was read to where choose_room said. */
+static void take_bytes(struct line_conn *conn, const char *at, size_t got) {
+    struct line_loop *loop = conn->loop;
+    bool in_tail = at < loop->read_bytes || at >= loop->read_bytes + sizeof loop->read_bytes;
+    struct slice data = slice_make(loop->read_bytes, conn->tail.len + got);
+    if (in_tail) {
+        conn->tail.len += got;
+        data = buf_slice(&conn->tail);
+    }
+    size_t consumed = line_run(conn, data);
+    keep_tail(conn, data, consumed);
+}
+
+/* What is decrypted and not yet wanted stays with TLS. */
+static void read_decrypted(struct line_conn *conn) {
+    bool was_ready = line_tls_is_ready(conn->tls);
+    enum line_tls_state state = LINE_TLS_DATA;
+    while (state == LINE_TLS_DATA && wants_reading(conn) && !conn->broken) {
+        uv_buf_t room;
+        size_t got = 0;
+        choose_room(conn, &room);
+        state = room.len ? line_tls_read(conn->tls, room.base, room.len, &got) : LINE_TLS_BROKEN;
+        if (state == LINE_TLS_DATA)
+            take_bytes(conn, room.base, got);
+    }
+    if (!was_ready && line_tls_is_ready(conn->tls))
+        conn->loop->shaking--;
+    if (state == LINE_TLS_ENDED)
+        conn->eof = true;
+    if (state == LINE_TLS_BROKEN) {
+        line_conn_flush(conn); /* the alert */
+        conn->broken = true;
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
     struct line_conn *conn = stream->data;
-    struct line_loop *loop = conn->loop;
     if (got == 0)
         return;
     if (got < 0) {
@@ -271,15 +326,12 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
         end_turn(conn);
         return;
     }
-    bool in_tail =
-        bytes->base < loop->read_bytes || bytes->base >= loop->read_bytes + sizeof loop->read_bytes;
-    struct slice data = slice_make(loop->read_bytes, conn->tail.len + (size_t)got);
-    if (in_tail) {
-        conn->tail.len += (size_t)got;
-        data = buf_slice(&conn->tail);
-    }
-    size_t consumed = line_run(conn, data);
-    keep_tail(conn, data, consumed);
+    if (!conn->tls)
+        take_bytes(conn, bytes->base, (size_t)got);
+    else if (line_tls_feed(conn->tls, bytes->base, (size_t)got))
+        read_decrypted(conn);
+    else
+        conn->broken = true;
     end_turn(conn);
 }
 
@@ -291,8 +343,31 @@ void line_conn_go_on(struct line_conn *conn) {
         struct slice data = buf_slice(&conn->tail);
         size_t consumed = line_run(conn, data);
         keep_tail(conn, data, consumed);
+        if (conn->tls && !conn->blocked)
+            read_decrypted(conn);
     }
     end_turn(conn);
+}
+
+void line_conn_end_slow_handshakes(struct line_loop *loop, int64_t steady_ms) {
+    struct line_conn *next;
+    for (struct line_conn *conn = loop->conns; conn; conn = next) {
+        next = conn->next;
+        if (conn->tls && !line_tls_is_ready(conn->tls) && steady_ms >= conn->shake_until_ms)
+            line_conn_close(conn);
+    }
+}
+
+/* False without memory. */
+static bool begin_tls(struct line_conn *conn, struct tls *tls) {
+    struct line_loop *loop = conn->loop;
+    conn->tls = line_tls_new(loop, tls);
+    if (!conn->tls)
+        return false;
+    conn->shake_until_ms = clock_steady_ms() + HANDSHAKE_MS;
+    loop->shaking++;
+    line_loop_need_tick(loop);
+    return true;
 }
 
 static int open_handle(struct line_conn *conn, int fd, bool is_tcp) {
@@ -314,14 +389,14 @@ static int open_handle(struct line_conn *conn, int fd, bool is_tcp) {
 }
 
 void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
-                    const struct line_dialect *dialect) {
+                    const struct line_listener *listener) {
     struct line_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
         close(fd);
         return;
     }
     conn->loop = loop;
-    conn->dialect = dialect;
+    conn->dialect = listener->dialect;
     conn->grant = loop->core->auth ? &auth_grant_nothing : &auth_grant_everything;
     buf_init(&conn->tail, loop->config->line_limit_bytes + loop->config->payload_limit_bytes +
                               4 * (size_t)LINE_READ_BYTES);
@@ -332,8 +407,9 @@ void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
     if (conn->next)
         conn->next->prev = conn;
     loop->conns = conn;
-    if (status) {
+    if (status)
         close(fd);
+    if (status || (listener->tls && !begin_tls(conn, listener->tls))) {
         line_conn_close(conn);
         return;
     }

@@ -17,6 +17,8 @@ struct line_conn {
     } uv;
     struct line_loop *loop;
     const struct line_dialect *dialect;
+    struct line_tls *tls;   /* NULL: in the clear */
+    int64_t shake_until_ms; /* steady clock: its handshake is over by then, or it ends */
     struct line_conn *next, *prev;
     struct line_conn *touched_next;
     const struct auth_grant *grant;
@@ -51,7 +53,9 @@ struct line_conn {
 
 /* Takes over an accepted socket: greets it with an error and closes it, or serves it. */
 void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
-                    const struct line_dialect *dialect);
+                    const struct line_listener *listener);
+/* Closes those whose TLS handshake takes too long. */
+void line_conn_end_slow_handshakes(struct line_loop *loop, int64_t steady_ms);
 /* Closes at once; calls still running are let go of. */
 void line_conn_close(struct line_conn *conn);
 /* Goes on: replies that are ready, requests that waited, reading, closing. */

@@ -121,14 +121,14 @@ static bool is_loopback(const struct sockaddr_storage *peer) {
 }
 
 static void welcome(struct line_loop *loop, int fd, const struct sockaddr_storage *peer,
-                    const struct line_dialect *dialect) {
-    uint64_t open = atomic_load(&loop->core->doors[dialect->door].connections);
+                    const struct line_listener *listener) {
+    uint64_t open = atomic_load(&loop->core->doors[listener->dialect->door].connections);
     if (loop->loopback_only && !is_loopback(peer))
         refuse(fd, ERR_FORBIDDEN, "no credentials are configured: loopback callers only");
     else if (loop->config->connection_limit && open >= loop->config->connection_limit)
         refuse(fd, ERR_UNAVAILABLE, "too many connections");
     else
-        line_conn_open(loop, fd, peer->ss_family != AF_UNIX, dialect);
+        line_conn_open(loop, fd, peer->ss_family != AF_UNIX, listener);
 }
 
 /* Without descriptors or memory the listener stays readable: it is left alone until the tick. */
@@ -151,7 +151,7 @@ static void on_caller(uv_poll_t *poll, int status, int events) {
         int caller = accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes,
                              SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (caller >= 0) {
-            welcome(loop, caller, &peer, listener->dialect);
+            welcome(loop, caller, &peer, listener);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -173,12 +173,15 @@ static void on_tick(uv_timer_t *timer) {
     line_slot_expire(loop, steady_ms);
     go_on_touched(loop);
     line_linger_check(loop, steady_ms);
+    if (loop->shaking)
+        line_conn_end_slow_handshakes(loop, steady_ms);
     if (loop->accept_paused && !loop->stopping)
         resume_accept(loop);
     if (loop->stopping && steady_ms >= loop->stop_deadline_ms)
         while (loop->conns)
             line_conn_close(loop->conns);
-    if (!loop->first_due && !loop->lingering && !loop->accept_paused && !loop->stopping)
+    if (!loop->first_due && !loop->lingering && !loop->shaking && !loop->accept_paused &&
+        !loop->stopping)
         uv_timer_stop(timer);
     line_loop_check_end(loop);
 }
@@ -259,6 +262,12 @@ enum err line_loop_open(struct line_loop *loop) {
     size_t values = config->line_limit_bytes + 2 * (size_t)config->payload_limit_bytes;
     loop->arena_max_bytes = values + KEYS_BYTES_MAX;
     buf_init(&loop->out, values + OUT_BYTES_MAX);
+    buf_init(&loop->sealed, 2 * (values + OUT_BYTES_MAX));
+    bool has_tls = false;
+    for (unsigned i = 0; i < loop->listener_count; i++)
+        has_tls = has_tls || loop->listeners[i].tls;
+    if (has_tls && !(loop->encrypted_bytes = malloc(LINE_READ_BYTES)))
+        return ERR_OUT_OF_MEMORY;
     if (uv_loop_init(&loop->uv) != 0)
         return ERR_OUT_OF_MEMORY;
     loop->opened = true;
@@ -296,4 +305,6 @@ void line_loop_close(struct line_loop *loop) {
     olivia_many_free(loop->spare_many);
     line_held_close(loop);
     buf_done(&loop->out);
+    buf_done(&loop->sealed);
+    free(loop->encrypted_bytes);
 }

@@ -39,6 +39,7 @@ struct line_listener {
     uv_poll_t poll;
     int fd;
     const struct line_dialect *dialect; /* what its callers speak */
+    struct tls *tls;                    /* NULL: in the clear */
 };
 
 struct line_loop {
@@ -83,6 +84,9 @@ struct line_loop {
     uint64_t requests, failures; /* not yet added to the core's */
     size_t arena_max_bytes;
     struct buf out;         /* replies of the connection at hand */
+    struct buf sealed;      /* what its TLS has to send, before it is out */
+    unsigned shaking;       /* connections whose TLS handshake is not over */
+    char *encrypted_bytes;  /* LINE_READ_BYTES as they came; NULL: no listener has TLS */
     struct line_held *held; /* messages in out */
     struct arena parsed;    /* of the batch at hand */
     struct line_request batch[LINE_BATCH];

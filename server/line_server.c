@@ -9,6 +9,7 @@
 #include "server/line_listen.h"
 #include "server/line_loop.h"
 #include "server/olivia.h"
+#include "server/tls.h"
 
 #define THREADS_MAX 64U
 
@@ -48,12 +49,16 @@ struct place {
     const char *host;
     unsigned port;
     const char *socket; /* NULL: none */
+    struct tls *tls;    /* NULL: in the clear */
 };
 
-static void add_listener(struct line_loop *loop, int fd, const struct line_dialect *dialect) {
+/* Whoever may open a UNIX socket is on this machine: it is always in the clear. */
+static void add_listener(struct line_loop *loop, int fd, const struct line_dialect *dialect,
+                         struct tls *tls) {
     struct line_listener *listener = &loop->listeners[loop->listener_count++];
     listener->fd = fd;
     listener->dialect = dialect;
+    listener->tls = tls;
 }
 
 static enum err listen_at(struct line_server *server, const struct place *place, unsigned *ret_port,
@@ -64,14 +69,14 @@ static enum err listen_at(struct line_server *server, const struct place *place,
         err = line_listen_tcp(place->host, place->port, server->loop_count, fds, ret_port, ret_why,
                               why_bytes);
     for (unsigned i = 0; i < server->loop_count && place->tcp && !err; i++)
-        add_listener(server->loops[i], fds[i], place->dialect);
+        add_listener(server->loops[i], fds[i], place->dialect, place->tls);
     if (err || !place->socket)
         return err;
     *ret_path = strdup(place->socket);
     int fd;
     err = line_listen_unix(place->socket, &fd, ret_why, why_bytes);
     if (!err)
-        add_listener(server->loops[0], fd, place->dialect);
+        add_listener(server->loops[0], fd, place->dialect, NULL);
     else if (*ret_path)
         (*ret_path)[0] = '\0'; /* another's */
     return err;
@@ -79,10 +84,18 @@ static enum err listen_at(struct line_server *server, const struct place *place,
 
 static enum err listen_all(struct line_server *server, const struct config *config,
                            struct line_ports *ret_ports, char *ret_why, size_t why_bytes) {
-    struct place hati = {&line_dialect_hati, config->tcp, config->tcp_host, config->tcp_port,
-                         config->tcp ? config->tcp_socket : NULL};
-    struct place olivia = {&line_dialect_olivia, config->olivia, config->olivia_host,
-                           config->olivia_port, config->olivia ? config->olivia_socket : NULL};
+    struct place hati = {&line_dialect_hati,
+                         config->tcp,
+                         config->tcp_host,
+                         config->tcp_port,
+                         config->tcp ? config->tcp_socket : NULL,
+                         config->tcp_tls ? tls_current() : NULL};
+    struct place olivia = {&line_dialect_olivia,
+                           config->olivia,
+                           config->olivia_host,
+                           config->olivia_port,
+                           config->olivia ? config->olivia_socket : NULL,
+                           config->olivia_tls ? tls_current() : NULL};
     enum err err =
         listen_at(server, &hati, &ret_ports->tcp, &server->socket_paths[0], ret_why, why_bytes);
     return err ? err
@@ -116,10 +129,6 @@ enum err line_server_start(const struct config *config, struct core *core,
                            struct line_server **ret_server, struct line_ports *ret_ports,
                            char *ret_why, size_t why_bytes) {
     struct line_ports ports = {0, 0};
-    if (config->tcp_tls) {
-        snprintf(ret_why, why_bytes, "tcp-tls: this build serves lines without TLS only");
-        return ERR_UNAVAILABLE;
-    }
     olivia_init();
     struct line_server *server = calloc(1, sizeof *server);
     enum err err = server ? make_loops(server, config, core) : ERR_OUT_OF_MEMORY;

@@ -73,3 +73,13 @@ void reload_auth(const struct config *config, struct auth *auth) {
         free(read[i]);
     }
 }
+
+void reload_tls(struct tls *tls) {
+    char why[WHY_BYTES] = "no memory";
+    if (!tls)
+        return;
+    if (tls_reload(tls, why, sizeof why))
+        log_error("SIGHUP: certificates stay as they were: %s", why);
+    else
+        log_info("SIGHUP: certificates read anew");
+}

@@ -17,6 +17,7 @@
 #include "server/http.h"
 #include "server/line.h"
 #include "server/reload.h"
+#include "server/tls.h"
 
 #define WHY_BYTES 512
 #define KEYS_PATIENCE_MS 5000 /* of a start, for an issuer that is away */
@@ -31,6 +32,8 @@ struct server {
     struct line_ports ports;
     unsigned rpc_port;
     struct kv_watch watch;
+    struct tls *tls;     /* NULL: no door speaks it */
+    char tls_path[4096]; /* of a certificate that was made */
 };
 
 /* The store calls it from a thread of its own: main ends the process. */
@@ -227,6 +230,23 @@ static void close_stores(struct server *server) {
         own_close(server->core.own);
 }
 
+/* One that is made is kept beside the data, so that its fingerprint stays. */
+static enum err open_tls(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    if (!config->tcp_tls && !config->olivia_tls && !config->rpc_tls)
+        return OK;
+    struct tls_options options = {
+        .cert_path = config->tls_cert,
+        .key_path = config->tls_key,
+        .client_ca_path = config->tls_client_ca,
+    };
+    if (server->datadir) {
+        snprintf(server->tls_path, sizeof server->tls_path, "%s/self-signed.pem", config->data_dir);
+        options.kept_path = server->tls_path;
+    }
+    return tls_open(&options, &server->tls, ret_why, WHY_BYTES);
+}
+
 static enum err open_doors(struct server *server, char *ret_why) {
     const struct config *config = &server->config;
     enum err err = OK;
@@ -259,18 +279,25 @@ static void close_doors(struct server *server) {
 }
 
 static void print_reach(const struct server *server) {
+    static const char plain[] = "nc localhost ";
+    static const char secure[] = "openssl s_client -quiet -connect localhost:";
     const struct config *config = &server->config;
     printf("hati %s\n", HATI_VERSION);
     if (config->tcp)
-        printf("  lines  nc localhost %u            (HELP lists the commands)\n",
-               server->ports.tcp);
+        printf("  lines  %s%u            (HELP lists the commands)\n",
+               config->tcp_tls ? secure : plain, server->ports.tcp);
     if (config->tcp && config->tcp_socket)
         printf("  lines  nc -U %s\n", config->tcp_socket);
     if (config->olivia)
-        printf("  olivia nc localhost %u\n", server->ports.olivia);
+        printf("  olivia %s%u\n", config->olivia_tls ? secure : plain, server->ports.olivia);
     if (config->rpc)
-        printf("  http   curl localhost:%u/status   (JSON-RPC at /rpc, keys at /api/default/)\n",
-               server->rpc_port);
+        printf("  http   curl %slocalhost:%u/status   (JSON-RPC at /rpc, keys at /api/default/)\n",
+               config->rpc_tls ? "-k https://" : "", server->rpc_port);
+    if (server->tls && tls_is_self_signed(server->tls)) {
+        char fingerprint[TLS_FINGERPRINT_BYTES];
+        tls_fingerprint(server->tls, fingerprint);
+        printf("  tls    self-signed, SHA-256 %s\n", fingerprint);
+    }
     if (config->engine)
         printf("  data   in a database, schema %s\n", config->engine_schema);
     else
@@ -303,12 +330,15 @@ static int serve(struct server *server, const sigset_t *signals) {
     print_reach(server);
     log_info("hati %s serves, process %d", HATI_VERSION, (int)getpid());
     int signal_number = 0;
-    while (sigwait(signals, &signal_number) == 0 && signal_number == SIGHUP)
+    while (sigwait(signals, &signal_number) == 0 && signal_number == SIGHUP) {
         reload_auth(&server->config, server->core.auth);
+        reload_tls(server->tls);
+    }
     drain(server, signals);
     if (atomic_load(&store_failed))
         return refuse("ended: the store could no longer be believed; the log says why");
     close_peers(server);
+    tls_close(server->tls);
     close_stores(server);
     auth_close(server->core.auth);
     log_info("stopped");
@@ -340,11 +370,14 @@ int command_start(int argc, char **argv) {
     if (!err)
         err = open_peers(&server, why);
     if (!err)
+        err = open_tls(&server, why);
+    if (!err)
         err = open_doors(&server, why);
     int status = err ? refuse(why) : serve(&server, &signals);
     if (err) {
         close_doors(&server);
         close_peers(&server);
+        tls_close(server.tls);
         close_stores(&server);
         auth_close(server.core.auth);
     }

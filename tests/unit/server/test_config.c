@@ -127,7 +127,7 @@ static void test_what_is_wrong_is_named(void **state) {
     expect_refusal(FLAGS("--default-workspace", "x"), "UUID");
     expect_refusal(FLAGS("--cors-origin", "evil\r\nX: y"), "origin");
     expect_refusal(FLAGS("--jwt-secret-file", "/none/such"), "/none/such");
-    expect_refusal(FLAGS("--tcp-tls"), "TLS");
+    expect_refusal(FLAGS("--tls-cert", "a.pem"), "tls-key");
     expect_refusal(FLAGS("--config", "/none/such"), "/none/such");
     setenv("HATI_JWT_SECRET", "", 1);
     expect_refusal(NO_FLAGS, "empty");
