@@ -79,6 +79,12 @@ class Node(Server):
         self.process.stdout.close()
         self.log.close()
 
+    def close(self):
+        """What a sanitizer found is in the log, and fails the case."""
+        text = self.log_text()
+        super().close()
+        check("Sanitizer" not in text, text[text.find("Sanitizer") - 100:][:2000])
+
     def is_well(self):
         check(self.process.poll() is None, "it ended with %r: %s" % (self.process.returncode,
                                                                      self.log_text()[-1500:]))
