@@ -9,6 +9,7 @@
 
 #define WINDOW 32U       /* calls in flight */
 #define TURN_PAIRS 2048U /* then the other connections have their turn */
+#define ROOM_BYTES 512U  /* of a call, before its arena takes more */
 
 struct entry {
     struct olivia_pair pair;
@@ -30,10 +31,12 @@ struct olivia_many {
     enum err err;             /* of the whole line */
     const char *why;          /* static, or in the slot's arena */
     struct buf out;           /* the pairs so far */
-    struct arena arena;       /* of the window */
     _Atomic unsigned waiting; /* calls of the window that are not back; + 1 while it is begun */
+    size_t arena_max_bytes;
+    struct arena arenas[WINDOW]; /* one a call: another thread may fill one meanwhile */
     struct call calls[WINDOW];
     int64_t seconds[WINDOW];
+    _Alignas(16) char rooms[WINDOW][ROOM_BYTES];
 };
 
 void olivia_many_free(struct olivia_many *many) {
@@ -43,7 +46,8 @@ void olivia_many_free(struct olivia_many *many) {
 }
 
 void olivia_many_release(struct line_loop *loop, struct olivia_many *many) {
-    arena_done(&many->arena);
+    for (unsigned i = 0; i < WINDOW; i++)
+        arena_done(&many->arenas[i]);
     buf_done(&many->out);
     if (loop->spare_many)
         free(many);
@@ -60,15 +64,14 @@ static struct olivia_many *take_many(struct line_conn *conn, struct line_slot *s
     memset(many, 0, offsetof(struct olivia_many, calls));
     many->slot = slot;
     many->grant = *conn->grant;
+    many->arena_max_bytes = loop->arena_max_bytes;
     many->context = (struct line_context){
         .core = loop->core,
         .grant = &many->grant,
-        .arena = &many->arena,
         .now_ms = line_loop_now_ms(loop),
         .line_limit_bytes = loop->config->line_limit_bytes,
         .is_peer = conn->is_peer,
     };
-    arena_init(&many->arena, loop->arena_max_bytes);
     buf_init(&many->out, core_receive_bytes(loop->core) + loop->config->line_limit_bytes);
     return many;
 }
@@ -124,6 +127,10 @@ static enum err read_pairs(struct olivia_many *many, struct slice args) {
 }
 
 static enum err bind_one(struct olivia_many *many, unsigned at, unsigned place) {
+    struct arena *arena = &many->arenas[place];
+    arena_done(arena);
+    arena_init_with(arena, many->arena_max_bytes, many->rooms[place], ROOM_BYTES);
+    many->context.arena = arena;
     enum err err = olivia_bind_pair(&many->context, many->verb, &many->entries[at].pair,
                                     &many->calls[place], &many->seconds[place]);
     if (err == ERR_SYNTAX)
@@ -196,8 +203,9 @@ static void finish_window(struct olivia_many *many) {
         else if (many->verb->kind == OLIVIA_SETEX)
             many->unset++;
     }
+    for (unsigned i = 0; i < count; i++)
+        arena_done(&many->arenas[i]);
     many->at += count;
-    arena_done(&many->arena);
 }
 
 static void park(struct olivia_many *many) {
@@ -268,7 +276,6 @@ void olivia_many_run(struct line_conn *conn, struct slice text) {
     slot->woken.come_back = come_back;
     line_slot_queue(slot, conn);
     bool good = fill(many, text) == OK && check_pairs(many);
-    arena_done(&many->arena);
     if (good && !go_on(many))
         return;
     line_slot_finish(slot);
