@@ -9,6 +9,8 @@
 #ifndef HATI_ENGINE_CONN_H
 #define HATI_ENGINE_CONN_H
 
+#include <stdatomic.h>
+
 #include "engine/pool.h"
 
 enum conn_state {
@@ -55,6 +57,7 @@ struct pool {
     void (*closed)(void *context);
     void *closed_context;
     char trouble[256];
+    _Atomic unsigned shown_connecting, shown_idle, shown_busy, shown_waiting;
 };
 
 /* Begins to connect; the conn is the pool's in state CONNECTING, or nothing came of it. */

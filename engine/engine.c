@@ -361,6 +361,20 @@ enum err engine_ask_report(struct engine *engine, struct engine_report *report) 
     return err == ERR_PENDING ? err : (report->err = err);
 }
 
+void engine_figures(struct engine *engine, struct engine_figures *ret_figures) {
+    struct pool_figures pool;
+    pool_figures(engine->pool, &pool);
+    *ret_figures = (struct engine_figures){
+        .connecting = pool.connecting,
+        .idle = pool.idle,
+        .busy = pool.busy,
+        .waiting = pool.waiting,
+        .in_flight = atomic_load_explicit(&engine->in_flight, memory_order_relaxed),
+        .transactions = atomic_load_explicit(&engine->transactions, memory_order_relaxed),
+        .retries = atomic_load_explicit(&engine->retries, memory_order_relaxed),
+    };
+}
+
 void engine_poke(struct engine *engine, struct slice queue_id_text) {
     int64_t id;
     if (!slice_parse_i64(queue_id_text, &id))

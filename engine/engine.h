@@ -130,6 +130,17 @@ struct engine_import {
 enum err engine_import_hulykvs(const struct engine_options *options, struct engine_import *import,
                                char *ret_why, size_t why_bytes) MUST_USE;
 
+/* What the engine does now, and did so far. */
+struct engine_figures {
+    unsigned connecting, idle, busy; /* connections to the database; as of some ms ago */
+    unsigned waiting;                /* requests that wait for one; likewise */
+    unsigned in_flight;              /* transactions of writes */
+    uint64_t transactions;           /* of writes, that were carried out */
+    uint64_t retries;                /* attempts of such that were made anew */
+};
+/* Any thread. */
+void engine_figures(struct engine *engine, struct engine_figures *ret_figures);
+
 /* Every statement and why it is as it is, as Markdown. Any thread. */
 void engine_print_sql(FILE *to);
 

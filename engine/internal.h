@@ -140,7 +140,9 @@ struct engine {
     /* closing */
     bool stopping, leaving;
     int64_t stop_by_ms;
-    unsigned pools;                  /* still open */
+    unsigned pools;             /* still open */
+    _Atomic unsigned in_flight; /* transactions of writes, for whoever asks; so are these: */
+    _Atomic uint64_t transactions, retries;
     int64_t last_seq;                /* of the messages that this node wrote */
     uint64_t id_prefix, id_next;     /* of the ids that this node makes */
     _Atomic int64_t clock_offset_ms; /* the database's wall clock less ours, as last heard */

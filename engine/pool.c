@@ -263,9 +263,33 @@ static void on_closed(uv_handle_t *handle) {
     free(pool);
 }
 
+/* What other threads may see of it. */
+static void show(struct pool *pool) {
+    unsigned waiting = 0;
+    for (const struct request *request = pool->waiting; request; request = request->next)
+        waiting++;
+    atomic_store_explicit(&pool->shown_connecting,
+                          count_state(pool, CONN_CONNECTING, CONN_CHECKING), memory_order_relaxed);
+    atomic_store_explicit(&pool->shown_idle, count_state(pool, CONN_IDLE, CONN_IDLE),
+                          memory_order_relaxed);
+    atomic_store_explicit(&pool->shown_busy, count_state(pool, CONN_BUSY, CONN_ROLLING),
+                          memory_order_relaxed);
+    atomic_store_explicit(&pool->shown_waiting, waiting, memory_order_relaxed);
+}
+
+void pool_figures(struct pool *pool, struct pool_figures *ret_figures) {
+    *ret_figures = (struct pool_figures){
+        atomic_load_explicit(&pool->shown_connecting, memory_order_relaxed),
+        atomic_load_explicit(&pool->shown_idle, memory_order_relaxed),
+        atomic_load_explicit(&pool->shown_busy, memory_order_relaxed),
+        atomic_load_explicit(&pool->shown_waiting, memory_order_relaxed),
+    };
+}
+
 static void on_tick(uv_timer_t *timer) {
     struct pool *pool = timer->data;
     int64_t now_ms = clock_steady_ms();
+    show(pool);
     while (end_late(pool, now_ms)) {
     }
     end_waiting(pool, now_ms);

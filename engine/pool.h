@@ -94,6 +94,12 @@ void pool_send(struct pool *pool, struct request *request);
 /* Lets go of a connection that was kept: its transaction is rolled back. NULL is fine. */
 void pool_abandon(struct pool *pool, struct conn *conn);
 
+struct pool_figures {
+    unsigned connecting, idle, busy, waiting;
+};
+/* As of the last tick. Any thread. */
+void pool_figures(struct pool *pool, struct pool_figures *ret_figures);
+
 const struct pool_identity *pool_identity(const struct pool *pool);
 /* At least one connection is up and was accepted. */
 bool pool_is_up(const struct pool *pool);

@@ -102,6 +102,7 @@ static void txn_unlink(struct txn *txn) {
         at = &(*at)->next;
     *at = txn->next;
     txn->writer->flight_count--;
+    atomic_fetch_sub_explicit(&txn->engine->in_flight, 1, memory_order_relaxed);
 }
 
 static void txn_free(struct txn *txn) {
@@ -255,6 +256,7 @@ static bool start_one(struct writer *writer) {
     txn->next = writer->flights;
     writer->flights = txn;
     writer->flight_count++;
+    atomic_fetch_add_explicit(&writer->engine->in_flight, 1, memory_order_relaxed);
     txn_begin(txn);
     return true;
 }

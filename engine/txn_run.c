@@ -34,8 +34,13 @@ static bool is_late(const struct txn *txn) {
     return clock_steady_ms() >= txn->deadline_ms;
 }
 
+static void begin_anew(struct txn *txn) {
+    atomic_fetch_add_explicit(&txn->engine->retries, 1, memory_order_relaxed);
+    txn_begin(txn);
+}
+
 static void again(void *context) {
-    txn_begin(context);
+    begin_anew(context);
 }
 
 static void after_pull(void *context, enum err err) {
@@ -45,7 +50,7 @@ static void after_pull(void *context, enum err err) {
     else if (err)
         engine_later(txn->engine, engine_backoff_ms(++txn->attempt), again, txn);
     else
-        txn_begin(txn);
+        begin_anew(txn);
 }
 
 /* The names it was decided by are not those of the database. */
@@ -90,6 +95,7 @@ static void not_done(struct txn *txn) {
 static void committed(struct txn *txn, bool known) {
     struct request *request = &txn->request;
     struct work *work;
+    atomic_fetch_add_explicit(&txn->engine->transactions, 1, memory_order_relaxed);
     if (known)
         txn_keys_committed(txn, request);
     txn_messages_committed(txn, known ? request : NULL);

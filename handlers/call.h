@@ -25,6 +25,8 @@ struct core {
     struct broker *broker;
     struct engine *engine;       /* NULL: the stores are here */
     struct committer *committer; /* of the stores on hdd, which share it; NULL: there is none */
+    struct datadir *datadir;     /* likewise */
+    struct metrics *metrics;     /* cells of server/metrics.h; NULL: nothing is counted */
     struct auth *auth;           /* NULL: no credentials configured */
     struct own *own;             /* filters of this node's keys; NULL: there are no peers */
     struct peers *peers;         /* NULL: there are none */

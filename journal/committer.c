@@ -10,6 +10,13 @@
 
 #define BATCH_BYTES (4U << 20)
 
+const struct metrics_bounds committer_jobs_bounds = {
+    12, {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000}};
+const struct metrics_bounds committer_sync_bounds = {
+    14,
+    {50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 25000000, 50000000,
+     100000000, 250000000, 1000000000, 5000000000}};
+
 struct committer {
     struct committer_options options;
     _Atomic(struct commit_job *) pushed; /* newest first */
@@ -21,6 +28,7 @@ struct committer {
     int64_t synced_ns;
     int64_t due_ns; /* of the next sync, where something is unsynced */
     struct journal_block block;
+    struct metrics_histogram jobs, sync_ns;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pthread_t thread;
@@ -68,10 +76,13 @@ static bool fail_journal(struct committer *committer, const char *why) {
 }
 
 static bool sync_journal(struct committer *committer) {
+    int64_t began_ns = now_ns();
     if (journal_sync(committer->options.journal))
         return fail_journal(committer, "the journal could not be synced");
     committer->unsynced = false;
     committer->synced_ns = now_ns();
+    metrics_observe(&committer->sync_ns, &committer_sync_bounds,
+                    (uint64_t)(committer->synced_ns - began_ns));
     return true;
 }
 
@@ -142,12 +153,16 @@ static void run_batch(struct committer *committer, struct commit_job *first,
                       struct commit_job *end) {
     const struct committer_options *options = &committer->options;
     bool lazy = true;
+    uint64_t jobs = 0;
     journal_block_begin(options->journal, &committer->block);
     for (struct commit_job *job = first; job != end; job = job->next) {
         uint32_t count = committer->block.count;
         job->user->prepare(job->user->context, job, &committer->block);
         lazy &= job->lazy || committer->block.count == count;
+        jobs++;
     }
+    if (committer->block.count)
+        metrics_observe(&committer->jobs, &committer_jobs_bounds, jobs);
     if (!append_block(committer, lazy)) {
         refuse_all(first, end, ERR_TIMEOUT); /* it may stand on disk or not */
         return;
@@ -282,4 +297,9 @@ void committer_stop(struct committer *committer) {
     pthread_mutex_destroy(&committer->lock);
     buf_done(&committer->block.bytes);
     free(committer);
+}
+
+void committer_figures(const struct committer *committer, struct committer_figures *ret_figures) {
+    metrics_histogram_read(&committer->jobs, &ret_figures->jobs);
+    metrics_histogram_read(&committer->sync_ns, &ret_figures->sync_ns);
 }

@@ -7,6 +7,7 @@
 #ifndef HATI_JOURNAL_COMMITTER_H
 #define HATI_JOURNAL_COMMITTER_H
 
+#include "base/metrics.h"
 #include "journal/journal.h"
 
 struct commit_job;
@@ -68,5 +69,14 @@ void committer_stop(struct committer *committer);
  * finish or refuse comes, perhaps before this returns; once the journal failed it is refuse with
  * ERR_UNAVAILABLE. */
 void commit_submit(struct committer *committer, struct commit_job *job);
+
+/* What it did so far: jobs of a batch that wrote something, ns of a sync of the journal. */
+struct committer_figures {
+    struct metrics_counts jobs, sync_ns;
+};
+extern const struct metrics_bounds committer_jobs_bounds, committer_sync_bounds;
+
+/* Any thread. */
+void committer_figures(const struct committer *committer, struct committer_figures *ret_figures);
 
 #endif

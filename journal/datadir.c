@@ -265,3 +265,14 @@ void datadir_trim(struct datadir *datadir, struct datadir_store *store, uint64_t
     journal_trim(datadir->journal, least);
     pthread_mutex_unlock(&datadir->lock);
 }
+
+void datadir_figures(struct datadir *datadir, struct datadir_figures *ret_figures) {
+    uint64_t least, most;
+    committer_figures(datadir->committer, &ret_figures->committer);
+    pthread_mutex_lock(&datadir->lock);
+    find_applied(datadir, &least, &most);
+    pthread_mutex_unlock(&datadir->lock);
+    journal_figures(datadir->journal, &ret_figures->journal);
+    uint64_t last_seq = ret_figures->journal.last_seq;
+    ret_figures->lag_records = last_seq > least ? last_seq - least : 0;
+}

@@ -76,6 +76,14 @@ struct committer *datadir_committer(struct datadir *datadir);
  * `started` on until datadir_close. Any thread; may block for a rename. */
 void datadir_trim(struct datadir *datadir, struct datadir_store *store, uint64_t applied_seq);
 
+struct datadir_figures {
+    struct committer_figures committer;
+    struct journal_figures journal;
+    uint64_t lag_records; /* of the journal that some store has not in its own files yet */
+};
+/* From `started` on until datadir_stop. Any thread. */
+void datadir_figures(struct datadir *datadir, struct datadir_figures *ret_figures);
+
 /* The store closes before others do: nothing behind what it applied is trimmed any more. After
  * datadir_stop. */
 void datadir_leave(struct datadir *datadir, struct datadir_store *store);

@@ -42,6 +42,8 @@ static enum err begin_segment(struct journal *journal, uint64_t size_bytes) {
     }
     journal->current = next;
     journal->offset = SEGMENT_HEADER_BYTES;
+    atomic_store_explicit(&journal->current_bytes, size_bytes, memory_order_relaxed);
+    atomic_store_explicit(&journal->written_seq, journal->next_seq - 1, memory_order_relaxed);
     return OK;
 }
 
@@ -171,6 +173,7 @@ static void retire_current(struct journal *journal, struct old_segment *old) {
     *old =
         (struct old_segment){.number = journal->current.number,
                              .last_seq = journal->next_seq - 1,
+                             .size_bytes = journal->current.size_bytes,
                              .usual_size = journal->current.size_bytes == journal->segment_bytes};
     close(journal->current.fd);
     pthread_mutex_lock(&journal->lock);
@@ -224,6 +227,8 @@ enum err journal_append(struct journal *journal, struct journal_block *block) {
     }
     journal->offset += size;
     journal->next_seq += block->count;
+    atomic_fetch_add_explicit(&journal->written_bytes, size, memory_order_relaxed);
+    atomic_store_explicit(&journal->written_seq, journal->next_seq - 1, memory_order_relaxed);
     return OK;
 }
 
@@ -263,4 +268,19 @@ void journal_trim(struct journal *journal, uint64_t applied_seq) {
 
 bool journal_is_full(struct journal *journal) {
     return atomic_load(&journal->full);
+}
+
+void journal_figures(struct journal *journal, struct journal_figures *ret_figures) {
+    *ret_figures = (struct journal_figures){
+        .last_seq = atomic_load_explicit(&journal->written_seq, memory_order_relaxed),
+        .written_bytes = atomic_load_explicit(&journal->written_bytes, memory_order_relaxed),
+        .segments = 1,
+        .segment_bytes = atomic_load_explicit(&journal->current_bytes, memory_order_relaxed),
+    };
+    pthread_mutex_lock(&journal->lock);
+    for (const struct old_segment *old = journal->oldest; old; old = old->next) {
+        ret_figures->segments++;
+        ret_figures->segment_bytes += old->size_bytes;
+    }
+    pthread_mutex_unlock(&journal->lock);
 }

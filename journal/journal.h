@@ -77,6 +77,15 @@ enum err journal_sync(struct journal *journal) MUST_USE;
 /* Everything up to applied_seq is elsewhere: segments that hold no more than that are used again.
  * Any one thread. */
 void journal_trim(struct journal *journal, uint64_t applied_seq);
+struct journal_figures {
+    uint64_t last_seq;      /* of the last record that was written */
+    uint64_t written_bytes; /* blocks, since the start */
+    uint64_t segments;      /* that hold records still needed, the one written to among them */
+    uint64_t segment_bytes; /* of all of them */
+};
+/* Any thread. */
+void journal_figures(struct journal *journal, struct journal_figures *ret_figures);
+
 /* True while the disk has no room for another segment. Any thread. */
 bool journal_is_full(struct journal *journal);
 

@@ -17,6 +17,7 @@ struct old_segment {
     struct old_segment *next; /* oldest first */
     uint64_t number;
     uint64_t last_seq;
+    uint64_t size_bytes; /* of the file */
     bool usual_size;
 };
 
@@ -29,6 +30,7 @@ struct journal {
     bool broken;         /* a sync failed: the next one would say OK and mean nothing */
     struct segment current;
     int dir_fd;
+    _Atomic uint64_t written_seq, written_bytes, current_bytes; /* for whoever asks */
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;

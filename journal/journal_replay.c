@@ -130,6 +130,7 @@ static void remember(struct journal *journal, const struct segment *segment) {
     if (!old)
         abort();
     old->number = segment->number;
+    old->size_bytes = segment->size_bytes;
     old->usual_size = segment->size_bytes == journal->segment_bytes;
     if (journal->newest)
         journal->newest->next = old;

@@ -62,6 +62,7 @@ struct kv_hdd {
     struct commit_job nudge; /* wakes the committer, so that it freezes */
 
     _Atomic uint64_t free_bytes; /* of LMDB's files, to be used again */
+    _Atomic uint64_t expired;    /* entries swept so far */
     bool tight;        /* what waits for LMDB needs all the room there is; the committer's */
     _Atomic bool full; /* the disk is: writes that grow fail */
     _Atomic bool dead; /* the store can no longer be believed */

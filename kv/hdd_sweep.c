@@ -86,7 +86,10 @@ static enum err sweep_env(struct kv_hdd *hdd, struct env *env, int64_t now_ms, b
         return err;
     }
     *ret_more |= count == STEP_ENTRIES;
-    return env_write_commit(write);
+    err = env_write_commit(write);
+    if (!err)
+        atomic_fetch_add_explicit(&hdd->expired, count, memory_order_relaxed);
+    return err;
 }
 
 enum err hdd_sweep(struct kv_hdd *hdd, int64_t now_ms, bool *ret_more) {

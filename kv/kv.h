@@ -269,6 +269,8 @@ struct kv_stats {
     uint64_t bytes; /* memory used; on hdd bytes of the map in use */
     unsigned shard_count;
     uint64_t shard_keys[64];
+    uint64_t expired; /* dropped since their time was over, so far */
+    uint64_t evicted; /* dropped to make room, so far */
 };
 
 /* Cheap figures for /stats. Any thread. */

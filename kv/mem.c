@@ -164,4 +164,6 @@ void kv_mem_stats(struct kv_mem *mem, struct kv_stats *ret_stats) {
     }
     ret_stats->bytes = atomic_load(&mem->used_bytes);
     ret_stats->shard_keys[0] = ret_stats->keys;
+    ret_stats->expired = atomic_load_explicit(&mem->expired, memory_order_relaxed);
+    ret_stats->evicted = atomic_load_explicit(&mem->evicted, memory_order_relaxed);
 }

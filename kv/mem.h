@@ -60,6 +60,7 @@ struct kv_mem {
     _Atomic uint64_t high_bytes; /* most that was used since memory was last given back */
     _Atomic uint32_t expiring;   /* entries in heaps */
     _Atomic uint32_t evict_shard;
+    _Atomic uint64_t expired, evicted; /* dropped so far */
 
     pthread_rwlock_t listings_lock;
     struct mem_listing *listings;

@@ -25,6 +25,7 @@ static bool evict_one_locked(struct kv_mem *mem, struct mem_shard *shard) {
             continue;
         }
         mem_entry_free_locked(mem, shard, mem_unlink_locked(mem, shard, slot));
+        atomic_fetch_add_explicit(&mem->evicted, 1, memory_order_relaxed);
         return true;
     }
     return false;

@@ -167,6 +167,8 @@ unsigned mem_sweep_locked(struct kv_mem *mem, struct mem_shard *shard, int64_t n
         mem_entry_free_locked(mem, shard, mem_unlink_locked(mem, shard, slot));
         count++;
     }
+    if (count)
+        atomic_fetch_add_explicit(&mem->expired, count, memory_order_relaxed);
     return count;
 }
 

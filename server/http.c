@@ -121,6 +121,8 @@ static enum MHD_Result run(struct http_request *request) {
         return rest_stream_run(request);
     case TARGET_KVSTORE:
         return kvstore_run(request);
+    case TARGET_METRICS:
+        return http_metrics_run(request);
     case TARGET_READY:
         return reply_ready(request);
     case TARGET_POKE:
@@ -155,6 +157,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, con
     if (!request->is_parked)
         return run(request);
     request->is_parked = false;
+    http_count_parked(request, false);
     enum err err = http_unpark(&request->server->lot, &request->parked);
     return err ? http_reply_error(request, err, NULL) : request->finish(request);
 }

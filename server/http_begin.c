@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The first look at a request: headers, route, token, size. libmicrohttpd closes the connection
  * after an answer that comes before the body was read, so most refusals wait until it was. */
+#include "base/clock.h"
 #include "server/causal.h"
 #include "server/http_raw.h"
 #include "server/http_request.h"
@@ -31,6 +32,7 @@ static const char *judge_headers(struct http_request *request, const char *url, 
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     size_t url_at = strlen(method) + 1;
+    request->in_bytes = info->header_size;
     if (!why && request->server->raw_checks &&
         !http_raw_end(&pass.raw, url, info->header_size - url_at))
         why = "a line is folded, ends in a bare LF, has no name, or holds a NUL";
@@ -134,6 +136,7 @@ static void expect_body(struct http_request *request, uint64_t announced_bytes) 
 enum MHD_Result http_begin(struct http_request *request, const char *url, const char *method,
                            const char *version) {
     const struct http_headers *headers = &request->headers;
+    request->started_ns = clock_steady_ns();
     const char *why = judge_headers(request, url, method, version);
     request->method = http_method_of(slice_of_cstr(method));
     if (why) { /* told as the door of the path tells failures, where it has one */

@@ -61,11 +61,13 @@ enum MHD_Result http_reply(struct http_request *request, unsigned status,
         result = MHD_queue_response(request->connection, status, response);
     MHD_destroy_response(response);
     request->failed = status >= 400;
+    http_count_answer(request);
     return result;
 }
 
 static enum MHD_Result reply_bytes(struct http_request *request, unsigned status, const char *type,
                                    struct slice body, enum MHD_ResponseMemoryMode mode) {
+    request->out_bytes += body.len;
     struct MHD_Response *response =
         MHD_create_response_from_buffer(body.len, (void *)(uintptr_t)body.ptr, mode);
     if (response && type && !http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type)) {
@@ -125,6 +127,7 @@ enum MHD_Result http_reply_error(struct http_request *request, enum err err, con
     enum http_target target = request->match.target;
     const char *type = "application/json";
     struct buf text;
+    request->outcome = err;
     buf_init(&text, PROBLEM_BYTES_MAX);
     if (target == TARGET_RPC)
         (void)rpc_append_error(&text, err, detail ? detail : err_text(err));
@@ -137,6 +140,7 @@ enum MHD_Result http_reply_error(struct http_request *request, enum err err, con
     struct MHD_Response *response =
         text.failed ? NULL
                     : MHD_create_response_from_buffer(text.len, text.ptr, MHD_RESPMEM_MUST_COPY);
+    request->out_bytes += text.len;
     buf_done(&text);
     if (response && !(http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) &&
                       add_error_headers(request, err, response))) {

@@ -85,6 +85,9 @@ void http_request_close(struct http_request *request, bool was_sent) {
     struct http_connection *connection = request->owner;
     struct core_door *door = &server->core->doors[DOOR_HTTP];
     request->was_sent = was_sent;
+    if (request->is_parked)
+        http_count_parked(request, false);
+    http_count_bytes(request);
     if (request->is_parked || request->list || request->stream) /* its caller hung up, perhaps */
         http_park_leave(&server->lot, &request->parked);
     if (request->stream)
@@ -118,6 +121,7 @@ static void refuse_body(struct http_request *request, enum err err) {
 }
 
 bool http_request_take(struct http_request *request, const char *data, size_t len) {
+    request->in_bytes += len;
     if (request->keeps_body) {
         if (len > request->body_max - request->body.len)
             refuse_body(request, ERR_VALUE_TOO_LARGE);
@@ -160,6 +164,7 @@ enum MHD_Result http_request_park(struct http_request *request,
     enum err err = http_park(&request->server->lot, &request->parked);
     if (err == ERR_PENDING) {
         request->is_parked = request->was_parked = true;
+        http_count_parked(request, true);
         return MHD_YES;
     }
     return err ? http_reply_error(request, err, NULL) : finish(request);

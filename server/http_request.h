@@ -69,21 +69,26 @@ struct http_request {
     bool begun;     /* the headers were judged */
     bool is_parked; /* suspended in the handler; finish comes next */
     bool was_parked;
-    bool has_call;   /* call is in use */
-    bool carries;    /* the answer holds messages that were received */
-    bool was_sent;   /* and the caller has it */
-    bool keeps_body; /* body is wanted */
-    bool close;      /* the answer ends the connection */
-    bool failed;     /* was answered with an error */
+    bool has_call;    /* call is in use */
+    bool carries;     /* the answer holds messages that were received */
+    bool was_sent;    /* and the caller has it */
+    bool keeps_body;  /* body is wanted */
+    bool close;       /* the answer ends the connection */
+    bool failed;      /* was answered with an error */
+    bool counted;     /* its answer is among the metrics */
+    bool answers_rpc; /* the answer is that of rpc */
     bool is_1_1;
     bool has_causal; /* it came with a header Causal-Context, so its answer has one */
     bool bad_causal; /* that header is no context */
     enum http_method method;
     enum err refusal; /* answered once the body is read */
+    enum err outcome; /* what it is answered with; OK: no error */
     const char *refusal_why;
     size_t uri_len; /* of the request line, its query included */
     size_t body_max;
     uint64_t swallowed_bytes;
+    uint64_t in_bytes, out_bytes; /* headers and body; body */
+    int64_t started_ns;           /* steady clock */
     int64_t now_ms;
     struct http_headers headers;
     struct http_match match;
@@ -99,7 +104,8 @@ struct http_request {
     struct rest_list *list; /* a listing that is streamed */
     struct rest_messages *messages;
     struct rest_stream *stream;
-    struct kvstore *kvstore; /* of an answer that takes several calls */
+    struct kvstore *kvstore;      /* of an answer that takes several calls */
+    struct engine_report *report; /* of /metrics; in the arena */
     /* After http_unpark: answers with the result. */
     enum MHD_Result (*finish)(struct http_request *request);
     struct auth_grant own_grant;
@@ -161,10 +167,19 @@ enum MHD_Result http_reply_options(struct http_request *request);
 bool http_add_header(struct MHD_Response *response, const char *name, const char *value);
 
 /* Serve their routes once the body is there. */
-enum MHD_Result rest_run(struct http_request *request);      /* rest.c */
-enum MHD_Result http_rpc_run(struct http_request *request);  /* http_rpc.c */
-enum MHD_Result kvstore_run(struct http_request *request);   /* kvstore.c */
-enum MHD_Result http_poke_run(struct http_request *request); /* http_poke.c */
+enum MHD_Result rest_run(struct http_request *request);         /* rest.c */
+enum MHD_Result http_rpc_run(struct http_request *request);     /* http_rpc.c */
+enum MHD_Result kvstore_run(struct http_request *request);      /* kvstore.c */
+enum MHD_Result http_poke_run(struct http_request *request);    /* http_poke.c */
+enum MHD_Result http_metrics_run(struct http_request *request); /* http_metrics.c */
+
+/* Counts the answer, once; where answers_rpc is set, the calls of its body. (http_metrics.c) */
+void http_count_answer(struct http_request *request);
+/* Counts the bytes of a request that is over. */
+void http_count_bytes(struct http_request *request);
+/* It is parked, or was and goes on. */
+void http_count_parked(struct http_request *request, bool is_parked);
+
 /* How /kv-store tells a failure. (kvstore.c) */
 void kvstore_append_error(struct buf *to, const struct http_request *request, enum err err,
                           const char *detail);

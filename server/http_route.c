@@ -34,6 +34,7 @@ static const struct {
 } own_routes[] = {
     {"/rpc", HTTP_POST, TARGET_RPC},
     {"/", HTTP_POST, TARGET_RPC},
+    {"/metrics", HTTP_GET | HTTP_HEAD, TARGET_METRICS},
     {"/status", HTTP_GET | HTTP_HEAD, TARGET_STATUS},
     {"/healthz", HTTP_GET | HTTP_HEAD, TARGET_HEALTH},
     {"/readyz", HTTP_GET | HTTP_HEAD, TARGET_READY},

@@ -22,6 +22,7 @@ bool http_rpc_accepts(struct slice content_type) {
 
 /* A caller that hung up while it waited is answered nothing: what came for it is ready again. */
 static enum MHD_Result finish(struct http_request *request) {
+    request->answers_rpc = true;
     request->carries = request->rpc.held != NULL;
     request->reached = position_reached(&request->rpc.position);
     if (request->carries && request->was_parked && http_is_gone(request->owner->watched.fd)) {
@@ -50,6 +51,8 @@ enum MHD_Result http_rpc_run(struct http_request *request) {
         .now_ms = request->now_ms,
         .out = &request->answer,
         .position = {.want = request->causal, .ask = request->has_causal},
+        .door = METRICS_RPC,
+        .started_ns = request->started_ns,
         .done = done,
         .context = request,
     };

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "server/line_count.h"
 #include "server/line_dialect.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
@@ -146,6 +147,7 @@ void line_conn_flush(struct line_conn *conn) {
     if (conn->tls && !conn->broken && !line_tls_seal(conn->tls))
         conn->broken = true;
     if (out->len && !conn->broken) {
+        line_count_bytes(conn, METRICS_OUT_BYTES, out->len);
         uv_buf_t bytes = uv_buf_init(out->ptr, (unsigned)out->len);
         int sent = uv_try_write(&conn->uv.stream, &bytes, 1);
         if (sent == UV_EAGAIN)
@@ -165,29 +167,29 @@ struct buf *line_conn_reply(struct line_conn *conn) {
     return conn->last ? &conn->last->after : &conn->loop->out;
 }
 
-static void render_slot(struct line_conn *conn, struct line_slot *slot) {
+static void render_slot(struct line_conn *conn, struct line_slot *slot, int64_t now_ns) {
     struct line_loop *loop = conn->loop;
-    bool good = true;
     if (slot->json) {
         line_json_render(loop, slot);
+        if (slot->state == SLOT_EXPIRED)
+            line_count_slot(conn, slot, ERR_TIMEOUT, now_ns);
     } else {
-        loop->requests++;
+        enum err err;
         if (slot->state == SLOT_EXPIRED) {
-            good = false;
+            err = ERR_TIMEOUT;
             conn->dialect->render_error(&loop->out, &slot->answer, ERR_UNAVAILABLE,
                                         "the deadline passed; the outcome is unknown");
         } else if (slot->many) {
-            good = olivia_many_render(&loop->out, slot->many);
+            err = olivia_many_render(&loop->out, slot->many);
         } else if (slot->prefetch) {
-            good = line_subscribe_answer(conn, slot);
+            err = line_subscribe_answer(conn, slot);
         } else {
-            good = conn->dialect->render(&loop->out, &slot->call, &slot->answer);
-            if (good)
+            err = conn->dialect->render(&loop->out, &slot->call, &slot->answer);
+            if (!err)
                 line_held_add_call(loop, &slot->call);
         }
+        line_count_slot(conn, slot, err, now_ns);
     }
-    if (!good)
-        loop->failures++;
     buf_append(&loop->out, buf_slice(&slot->after));
     conn->after_bytes -= slot->after.len;
     if (loop->out.failed)
@@ -195,9 +197,10 @@ static void render_slot(struct line_conn *conn, struct line_slot *slot) {
 }
 
 void line_conn_settle(struct line_conn *conn) {
+    int64_t now_ns = conn->first ? clock_steady_ns() : 0;
     while (conn->first && conn->first->state != SLOT_RUNNING && !conn->broken) {
         struct line_slot *slot = conn->first;
-        render_slot(conn, slot);
+        render_slot(conn, slot, now_ns);
         line_slot_dequeue(slot);
         if (conn->loop->out.len >= LINE_FLUSH_BYTES)
             line_conn_flush(conn);
@@ -326,6 +329,8 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
         end_turn(conn);
         return;
     }
+    conn->read_ns = clock_steady_ns();
+    line_count_bytes(conn, METRICS_IN_BYTES, (size_t)got);
     if (!conn->tls)
         take_bytes(conn, bytes->base, (size_t)got);
     else if (line_tls_feed(conn->tls, bytes->base, (size_t)got))

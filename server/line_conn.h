@@ -25,6 +25,7 @@ struct line_conn {
     struct auth_grant *own_grant;   /* grant, where AUTH gave it; else NULL */
     struct line_place *place;       /* what USE chose, or NULL */
     struct buf tail;                /* read, not yet consumed */
+    int64_t read_ns;                /* when bytes came last; steady clock */
     size_t scanned;                 /* bytes of the tail known to hold no newline */
     size_t need;                    /* bytes the tail must have before it is worth looking */
     uint64_t skip_bytes;            /* of a frame that is dropped as it comes */

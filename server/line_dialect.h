@@ -18,8 +18,8 @@ struct line_dialect {
     enum err (*bind)(const struct line_context *context, const struct line_request *request,
                      struct slice line, struct slice frame, struct call *call,
                      struct line_answer *answer);
-    /* Appends the reply of a finished call; true where it is no error. As line_render. */
-    bool (*render)(struct buf *to, const struct call *call, const struct line_answer *answer);
+    /* Appends the reply of a finished call; tells the error that it is, or OK. As line_render. */
+    enum err (*render)(struct buf *to, const struct call *call, const struct line_answer *answer);
     /* Appends the reply to a request that failed before it was run. */
     void (*render_failure)(struct buf *to, const struct line_request *request);
     /* Appends an error in place of a call's reply. */

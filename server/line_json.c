@@ -69,6 +69,8 @@ static bool fill_request(struct line_conn *conn, struct line_slot *slot, struct 
         .out = &json->out,
         .workspace = place ? &json->workspace : NULL,
         .ns = ns,
+        .door = slot->door,
+        .started_ns = slot->read_ns,
         .done = on_done,
         .context = slot,
     };
@@ -114,6 +116,7 @@ void line_json_render(struct line_loop *loop, struct line_slot *slot) {
         return;
     }
     struct rpc_request *request = &slot->json->request;
+    rpc_count_answer(request);
     if (!buf_append(to, buf_slice(&slot->json->out)))
         return;
     for (const struct rpc_held *held = request->held; held; held = held->next)

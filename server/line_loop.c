@@ -277,6 +277,7 @@ enum err line_loop_open(struct line_loop *loop) {
 void *line_loop_main(void *context) {
     struct line_loop *loop = context;
     own = loop;
+    loop->metrics = metrics_shard(loop->core->metrics);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     return NULL;
 }

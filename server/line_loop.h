@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "server/config.h"
 #include "server/line_parse.h"
+#include "server/metrics.h"
 
 #define LINE_READ_BYTES 65536U
 #define LINE_SCRATCH_BYTES 65536U
@@ -81,7 +82,9 @@ struct line_loop {
     struct line_held *spare_held;
     unsigned spare_held_count;
 
-    uint64_t requests, failures; /* not yet added to the core's */
+    uint64_t requests, failures;   /* not yet added to the core's */
+    struct metrics_shard *metrics; /* of the loop's thread; NULL: nothing is counted */
+    struct metrics_tally tally;    /* answered of what was read last, not yet told */
     size_t arena_max_bytes;
     struct buf out;         /* replies of the connection at hand */
     struct buf sealed;      /* what its TLS has to send, before it is out */

@@ -242,8 +242,8 @@ static enum err bind_request(const struct line_context *context, const struct li
     return line_bind(context, request->words, line, frame, call);
 }
 
-static bool render_answer(struct buf *to, const struct call *call,
-                          const struct line_answer *answer) {
+static enum err render_answer(struct buf *to, const struct call *call,
+                              const struct line_answer *answer) {
     return line_render(to, call, answer->form);
 }
 

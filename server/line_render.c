@@ -124,7 +124,7 @@ static enum err append_reply(struct buf *to, const struct call *call, enum line_
     return OK;
 }
 
-bool line_render(struct buf *to, const struct call *call, enum line_form form) {
+enum err line_render(struct buf *to, const struct call *call, enum line_form form) {
     size_t start = to->len;
     enum err err = call->err;
     const char *text = err ? call_detail(call) : NULL;
@@ -140,5 +140,5 @@ bool line_render(struct buf *to, const struct call *call, enum line_form form) {
     }
     if (err)
         line_render_error(to, err, text);
-    return err == OK;
+    return err;
 }

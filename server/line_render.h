@@ -14,8 +14,9 @@ void line_render_error(struct buf *to, enum err err, const char *text);
  */
 void line_render_message(struct buf *to, const struct broker_delivery *delivery);
 
-/* Appends the reply of a finished call in the form of its verb. True where it is no error. A reply
- * that does not fit becomes an error; where that does not fit either, to->failed stays set. */
-bool line_render(struct buf *to, const struct call *call, enum line_form form) MUST_USE;
+/* Appends the reply of a finished call in the form of its verb; tells the error that it is, or OK.
+ * A reply that does not fit becomes an error; where that does not fit either, to->failed stays set.
+ */
+enum err line_render(struct buf *to, const struct call *call, enum line_form form) MUST_USE;
 
 #endif

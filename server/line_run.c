@@ -2,6 +2,7 @@
 /* Requests of a connection, in order: bound and prefetched in batches, answered at once or later.
  */
 #include "server/line_conn.h"
+#include "server/line_count.h"
 #include "server/line_dialect.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
@@ -9,12 +10,6 @@
 #include "server/line_words.h"
 
 #define AHEAD 4U /* requests */
-
-static void count_reply(struct line_conn *conn, bool good) {
-    conn->loop->requests++;
-    if (!good)
-        conn->loop->failures++;
-}
 
 static void on_wake(struct call *call) {
     line_slot_wake(call->context);
@@ -46,7 +41,7 @@ static void run_failed(struct line_conn *conn, struct line_request *request) {
     size_t before = to->len;
     conn->dialect->render_failure(to, request);
     replied(conn, to, before);
-    count_reply(conn, false);
+    line_count(conn, metrics_op(request->call.op, METRICS_NONE), request->call.err);
     conn->skip_line = request->skip_line;
     conn->skip_frame = request->skip_frame;
     conn->skip_bytes = request->skip_bytes;
@@ -67,12 +62,12 @@ static bool run_at_once(struct line_conn *conn, struct line_request *request) {
     if (answered) {
         struct buf *to = line_conn_reply(conn);
         size_t before = to->len;
-        bool good = conn->dialect->render(to, call, &request->answer);
-        if (good)
+        enum err err = conn->dialect->render(to, call, &request->answer);
+        if (!err)
             line_held_add_call(loop, call);
         call_release(call, false);
         replied(conn, to, before);
-        count_reply(conn, good);
+        line_count(conn, metrics_op(call->op, METRICS_NONE), err);
     }
     if (arena.chunks)
         arena_done(&arena);
@@ -151,9 +146,9 @@ static bool run_call(struct line_conn *conn, struct line_request *request) {
 
 static void run_word(struct line_conn *conn, const struct line_request *request) {
     struct buf *to = &conn->loop->out;
-    bool good = request->word->run(conn, request->word_args, to);
+    enum err err = request->word->run(conn, request->word_args, to);
     if (!conn->first) /* else it is answered later */
-        count_reply(conn, good);
+        line_count(conn, metrics_op(NULL, METRICS_SESSION), err);
     replied(conn, to, to->len);
 }
 
@@ -185,7 +180,7 @@ static bool run_request(struct line_conn *conn, struct line_request *request) {
         if (conn->first)
             return false;
         line_json_run(conn, request->line);
-        count_reply(conn, true);
+        conn->loop->requests++;
         return true;
     case REQUEST_MANY:
         if (conn->first)
@@ -306,6 +301,7 @@ size_t line_run(struct line_conn *conn, struct slice data) {
                             sizeof loop->parse_scratch);
             unsigned count = parse_batch(conn, rest);
             at += run_batch(conn, count);
+            line_count_tell(conn);
             if (loop->parsed.chunks)
                 arena_done(&loop->parsed);
             if (count == 0)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "server/line_conn.h"
+#include "server/line_count.h"
 #include "server/line_json.h"
 #include "server/line_loop.h"
 #include "server/olivia_many.h"
@@ -65,7 +66,10 @@ void line_slot_release(struct line_slot *slot) {
 void line_slot_queue(struct line_slot *slot, struct line_conn *conn) {
     slot->state = SLOT_RUNNING;
     slot->conn = conn;
+    slot->read_ns = conn->read_ns;
     slot->woken.loop->in_flight++;
+    slot->door = line_door(conn);
+    line_count_parked(slot, true);
     if (conn->last)
         conn->last->queue_next = slot;
     else
@@ -109,6 +113,7 @@ static void forget_deadline(struct line_slot *slot) {
 
 void line_slot_finish(struct line_slot *slot) {
     slot->woken.loop->in_flight--;
+    line_count_parked(slot, false);
     forget_deadline(slot);
     slot->state = SLOT_DONE;
     if (!slot->conn)

@@ -24,6 +24,7 @@ struct line_slot {
     struct olivia_many *many; /* a line of several calls; NULL: call */
     struct line_answer answer;
     enum line_slot_state state;
+    enum metrics_door door;       /* its connection's */
     enum call_lane lane;          /* what may be parked beside it */
     int64_t prefetch;             /* of a SUBSCRIBE that asks for its queue; 0: none */
     bool due;                     /* stands in the loop's list of deadlines */
@@ -31,6 +32,7 @@ struct line_slot {
     struct line_slot *queue_next; /* in the connection's order; or the free list */
     struct line_slot *due_next, *due_prev;
     int64_t deadline_ms; /* steady clock */
+    int64_t read_ns;     /* when its bytes came; steady clock */
     struct arena arena;
     struct buf after; /* replies that follow this one and were ready before it */
     char memory[LINE_SLOT_BYTES];

@@ -203,9 +203,13 @@ void line_subscriptions_go_on(struct line_conn *conn) {
     }
 }
 
-static bool answer_error(struct buf *to, enum err err, const char *text) {
+static enum err answer_error(struct buf *to, enum err err, const char *text) {
     line_render_error(to, err, text);
-    return false;
+    return err;
+}
+
+static enum err answer_ok(struct buf *to) {
+    return buf_append(to, SLICE("+OK\n")) ? OK : ERR_OUT_OF_MEMORY;
 }
 
 /* Splits <queue> [prefetch]. */
@@ -248,16 +252,16 @@ static enum err open_sub(struct line_conn *conn, struct slice queue, int64_t pre
     return OK;
 }
 
-static bool answer(struct line_conn *conn, struct slice queue, int64_t prefetch, enum err err,
-                   struct buf *to) {
+static enum err answer(struct line_conn *conn, struct slice queue, int64_t prefetch, enum err err,
+                       struct buf *to) {
     if (!err)
         err = open_sub(conn, queue, prefetch);
     if (err)
         return answer_error(to, err, err_text(err));
-    return buf_append(to, SLICE("+OK\n"));
+    return answer_ok(to);
 }
 
-bool line_subscribe_answer(struct line_conn *conn, struct line_slot *slot) {
+enum err line_subscribe_answer(struct line_conn *conn, struct line_slot *slot) {
     const struct call *call = &slot->call;
     return answer(conn, call->args.queue, slot->prefetch, call->err, &conn->loop->out);
 }
@@ -268,8 +272,8 @@ static void on_asked(struct call *call) {
 
 /* A remote broker subscribes to what is not there, too: it is asked first. That takes no right but
  * the one to consume. */
-static bool ask_first(struct line_conn *conn, struct slice queue, int64_t prefetch,
-                      struct buf *to) {
+static enum err ask_first(struct line_conn *conn, struct slice queue, int64_t prefetch,
+                          struct buf *to) {
     struct line_loop *loop = conn->loop;
     struct line_slot *slot = line_slot_take(loop);
     if (!slot)
@@ -285,14 +289,14 @@ static bool ask_first(struct line_conn *conn, struct slice queue, int64_t prefet
     enum err err = call->args.queue.ptr ? call->op->run(call) : ERR_OUT_OF_MEMORY;
     if (err == ERR_PENDING) {
         line_slot_park(slot);
-        return true;
+        return OK;
     }
     line_slot_finish(slot);
     line_slot_dequeue(slot);
     return answer(conn, queue, prefetch, err, to);
 }
 
-bool line_subscribe_run(struct line_conn *conn, struct slice args, struct buf *to) {
+enum err line_subscribe_run(struct line_conn *conn, struct slice args, struct buf *to) {
     int64_t now_ms = line_loop_now_ms(conn->loop);
     struct slice queue;
     int64_t prefetch;
@@ -310,13 +314,13 @@ bool line_subscribe_run(struct line_conn *conn, struct slice args, struct buf *t
     if (!old && conn->sub_count == SUBSCRIPTIONS_MAX)
         return answer_error(to, ERR_UNAVAILABLE, "a connection has 256 subscriptions at most");
     if (old)
-        return buf_append(to, SLICE("+OK\n"));
+        return answer_ok(to);
     if (broker_is_remote(conn->loop->core->broker))
         return ask_first(conn, queue, prefetch, to);
     return answer(conn, queue, prefetch, OK, to);
 }
 
-bool line_unsubscribe_run(struct line_conn *conn, struct slice args, struct buf *to) {
+enum err line_unsubscribe_run(struct line_conn *conn, struct slice args, struct buf *to) {
     int64_t now_ms = line_loop_now_ms(conn->loop);
     enum err err = auth_allows(conn->grant, AUTH_ANY, SLICE(""), now_ms);
     if (err)
@@ -326,5 +330,5 @@ bool line_unsubscribe_run(struct line_conn *conn, struct slice args, struct buf 
     struct line_sub *sub = find_sub(conn, args);
     if (sub)
         end_sub(sub);
-    return buf_append(to, SLICE("+OK\n"));
+    return answer_ok(to);
 }

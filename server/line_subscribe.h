@@ -9,19 +9,21 @@
 #define HATI_SERVER_LINE_SUBSCRIBE_H
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/slice.h"
 
 struct line_conn;
 struct line_slot;
 
-/* SUBSCRIBE <queue> [prefetch]: again with the same prefetch is fine, with another a conflict.
+/* Each tells the error that it answered with.
+ * SUBSCRIBE <queue> [prefetch]: again with the same prefetch is fine, with another a conflict.
  * Appends the reply; the first messages come at the end of the connection's turn. Where the broker
  * is remote, a slot is parked and answers later. */
-bool line_subscribe_run(struct line_conn *conn, struct slice args, struct buf *to);
+enum err line_subscribe_run(struct line_conn *conn, struct slice args, struct buf *to);
 /* Its slot is back: subscribes, and appends the reply to the loop's out. */
-bool line_subscribe_answer(struct line_conn *conn, struct line_slot *slot);
+enum err line_subscribe_answer(struct line_conn *conn, struct line_slot *slot);
 /* UNSUBSCRIBE <queue>: fine too where it was not subscribed. What it holds stays leased. */
-bool line_unsubscribe_run(struct line_conn *conn, struct slice args, struct buf *to);
+enum err line_unsubscribe_run(struct line_conn *conn, struct slice args, struct buf *to);
 
 /* Writes the messages that have come to the loop's out, which stands at the end of a reply, and
  * asks for more where the peer takes what it is sent. */

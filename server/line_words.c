@@ -7,13 +7,13 @@
 #include "server/line_render.h"
 #include "server/line_subscribe.h"
 
-static bool answer_error(struct buf *to, enum err err, const char *text) {
+static enum err answer_error(struct buf *to, enum err err, const char *text) {
     line_render_error(to, err, text);
-    return false;
+    return err;
 }
 
-static bool answer_ok(struct buf *to) {
-    return buf_append(to, SLICE("+OK\n"));
+static enum err answer_ok(struct buf *to) {
+    return buf_append(to, SLICE("+OK\n")) ? OK : ERR_OUT_OF_MEMORY;
 }
 
 /* Splits <workspace>/<namespace> at the first slash; with none it is a namespace. */
@@ -36,7 +36,7 @@ static enum err parse_place(struct line_conn *conn, struct slice text, struct li
     return OK;
 }
 
-static bool run_use(struct line_conn *conn, struct slice args, struct buf *to) {
+static enum err run_use(struct line_conn *conn, struct slice args, struct buf *to) {
     int64_t now_ms = line_loop_now_ms(conn->loop);
     struct line_place place;
     enum err err = auth_allows(conn->grant, AUTH_ANY, SLICE(""), now_ms);
@@ -64,7 +64,7 @@ static void leave_closed_workspace(struct line_conn *conn) {
     }
 }
 
-bool line_word_auth(struct line_conn *conn, struct slice args, struct buf *to) {
+enum err line_word_auth(struct line_conn *conn, struct slice args, struct buf *to) {
     struct core *core = conn->loop->core;
     struct auth_grant grant;
     if (args.len == 0)
@@ -104,9 +104,9 @@ static void append_help(struct buf *to, const char *verb, const char *words, boo
     buf_append_char(to, '\n');
 }
 
-static bool run_help(struct line_conn *conn, struct slice args, struct buf *to);
+static enum err run_help(struct line_conn *conn, struct slice args, struct buf *to);
 
-static bool run_quit(struct line_conn *conn, struct slice args, struct buf *to) {
+static enum err run_quit(struct line_conn *conn, struct slice args, struct buf *to) {
     if (args.len)
         return answer_error(to, ERR_SYNTAX, "QUIT takes no words");
     conn->quitting = true;
@@ -126,7 +126,7 @@ static const struct line_word all_words[] = {
 
 #define WORD_COUNT (sizeof all_words / sizeof all_words[0])
 
-static bool run_help(struct line_conn *conn, struct slice args, struct buf *to) {
+static enum err run_help(struct line_conn *conn, struct slice args, struct buf *to) {
     (void)conn;
     if (args.len)
         return answer_error(to, ERR_SYNTAX, "HELP takes no words");

@@ -164,7 +164,7 @@ enum err olivia_error_of(const struct olivia_verb *verb, const struct call *call
     return call->err;
 }
 
-static bool render(struct buf *to, const struct call *call, const struct line_answer *answer) {
+static enum err render(struct buf *to, const struct call *call, const struct line_answer *answer) {
     size_t start = to->len;
     enum err err = olivia_error_of(answer->verb, call);
     const char *text = err == call->err ? call_detail(call) : err_text(err);
@@ -184,7 +184,7 @@ static bool render(struct buf *to, const struct call *call, const struct line_an
     }
     if (err)
         olivia_render_error(to, answer->hash, err, text);
-    return err == OK;
+    return err;
 }
 
 static void render_failure(struct buf *to, const struct line_request *request) {

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "server/line_conn.h"
+#include "server/line_count.h"
 #include "server/olivia.h"
 
 #define WINDOW 32U       /* calls in flight */
@@ -19,6 +20,7 @@ struct entry {
 struct olivia_many {
     struct line_slot *slot;
     const struct olivia_verb *verb;
+    const struct op *op;     /* of its pairs, once one was bound */
     struct auth_grant grant; /* a copy: the line may outlive its connection */
     struct line_context context;
     struct entry *entries;    /* in the slot's arena, each key once */
@@ -137,6 +139,8 @@ static enum err bind_one(struct olivia_many *many, unsigned at, unsigned place) 
         many->err = err;
     else if (err)
         (void)fail(many, err, call_detail(&many->calls[place]));
+    if (many->calls[place].op)
+        many->op = many->calls[place].op;
     return err;
 }
 
@@ -268,8 +272,7 @@ void olivia_many_run(struct line_conn *conn, struct slice text) {
     if (!slot) {
         olivia_render_error(&loop->out, (struct slice){NULL, 0}, ERR_OUT_OF_MEMORY,
                             err_text(ERR_OUT_OF_MEMORY));
-        loop->requests++;
-        loop->failures++;
+        line_count(conn, metrics_op(NULL, METRICS_NONE), ERR_OUT_OF_MEMORY);
         return;
     }
     struct olivia_many *many = slot->many;
@@ -282,7 +285,11 @@ void olivia_many_run(struct line_conn *conn, struct slice text) {
     line_conn_settle(conn);
 }
 
-bool olivia_many_render(struct buf *to, struct olivia_many *many) {
+const struct op *olivia_many_op(const struct olivia_many *many) {
+    return many->op;
+}
+
+enum err olivia_many_render(struct buf *to, struct olivia_many *many) {
     const struct line_answer *answer = &many->slot->answer;
     if (many->unbalanced) {
         buf_append(to, SLICE("Invalid command sent in. Unbalanced keys:expirations.\n"));
@@ -301,5 +308,5 @@ bool olivia_many_render(struct buf *to, struct olivia_many *many) {
                 buf_append_char(to, ',');
         buf_append_char(to, '\n');
     }
-    return !many->err && !many->unbalanced;
+    return many->unbalanced ? ERR_SYNTAX : many->err;
 }

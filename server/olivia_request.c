@@ -9,14 +9,18 @@
 #include "server/line_conn.h"
 #include "server/olivia.h"
 
-static bool answer_error(struct buf *to, struct slice hash, enum err err, const char *text) {
+static enum err answer_error(struct buf *to, struct slice hash, enum err err, const char *text) {
     olivia_render_error(to, hash, err, text);
-    return false;
+    return err;
 }
 
-static bool answer_invalid(struct buf *to) {
+static enum err answer_invalid(struct buf *to) {
     olivia_render_invalid(to);
-    return false;
+    return ERR_SYNTAX;
+}
+
+static enum err end_answer(struct buf *to, const char *text) {
+    return buf_append(to, slice_of_cstr(text)) ? OK : ERR_OUT_OF_MEMORY;
 }
 
 static void begin_answer(struct buf *to, struct slice hash) {
@@ -53,20 +57,20 @@ static void become_peer(struct line_conn *conn, const char *address) {
     conn->visitor = peers_visitor_add(peers, address);
 }
 
-static bool request_filter_text(struct line_conn *conn, struct slice hash, struct buf *to) {
+static enum err request_filter_text(struct line_conn *conn, struct slice hash, struct buf *to) {
     begin_answer(to, hash);
     own_append_olivia(conn->loop->core->own, to);
-    return buf_append_char(to, '\n');
+    return end_answer(to, "\n");
 }
 
-static bool request_bloomfilter(struct line_conn *conn, struct slice hash, struct slice rest,
-                                struct buf *to) {
+static enum err request_bloomfilter(struct line_conn *conn, struct slice hash, struct slice rest,
+                                    struct buf *to) {
     (void)rest;
     return request_filter_text(conn, hash, to);
 }
 
-static bool request_connect(struct line_conn *conn, struct slice hash, struct slice rest,
-                            struct buf *to) {
+static enum err request_connect(struct line_conn *conn, struct slice hash, struct slice rest,
+                                struct buf *to) {
     char address[PEERS_ADDRESS_BYTES];
     (void)rest;
     address_of(conn, address);
@@ -74,16 +78,16 @@ static bool request_connect(struct line_conn *conn, struct slice hash, struct sl
     return request_filter_text(conn, hash, to);
 }
 
-static bool request_peers(struct line_conn *conn, struct slice hash, struct slice rest,
-                          struct buf *to) {
+static enum err request_peers(struct line_conn *conn, struct slice hash, struct slice rest,
+                              struct buf *to) {
     (void)rest;
     begin_answer(to, hash);
     peers_append_list(conn->loop->core->peers, to);
-    return buf_append_char(to, '\n');
+    return end_answer(to, "\n");
 }
 
-static bool request_disconnect(struct line_conn *conn, struct slice hash, struct slice rest,
-                               struct buf *to) {
+static enum err request_disconnect(struct line_conn *conn, struct slice hash, struct slice rest,
+                                   struct buf *to) {
     bool was_peer = conn->is_peer;
     (void)rest;
     if (conn->visitor)
@@ -91,13 +95,13 @@ static bool request_disconnect(struct line_conn *conn, struct slice hash, struct
     conn->visitor = 0;
     conn->is_peer = false;
     begin_answer(to, hash);
-    return buf_append(to, was_peer ? SLICE("Peer has been disconnected.\n")
-                                   : SLICE("Peer not found in peer list.\n"));
+    return end_answer(to, was_peer ? "Peer has been disconnected.\n"
+                                   : "Peer not found in peer list.\n");
 }
 
 /* REQUEST HATI:1:<host:port or -> */
-static bool request_hati(struct line_conn *conn, struct slice hash, struct slice rest,
-                         struct buf *to) {
+static enum err request_hati(struct line_conn *conn, struct slice hash, struct slice rest,
+                             struct buf *to) {
     char address[PEERS_ADDRESS_BYTES];
     uint64_t version;
     if (!wire_take_u64(&rest, &version) || version == 0 || !rest.ptr ||
@@ -108,12 +112,13 @@ static bool request_hati(struct line_conn *conn, struct slice hash, struct slice
         address_of(conn, address);
     become_peer(conn, address);
     begin_answer(to, hash);
-    return buf_printf(to, "hati:1:%s\n", peers_node_id(conn->loop->core->peers));
+    buf_printf(to, "hati:1:%s", peers_node_id(conn->loop->core->peers));
+    return end_answer(to, "\n");
 }
 
 /* REQUEST PULSE:<epoch>:<sequence> */
-static bool request_pulse(struct line_conn *conn, struct slice hash, struct slice rest,
-                          struct buf *to) {
+static enum err request_pulse(struct line_conn *conn, struct slice hash, struct slice rest,
+                              struct buf *to) {
     struct own *own = conn->loop->core->own;
     struct own_state state;
     uint64_t epoch, sequence;
@@ -131,12 +136,12 @@ static bool request_pulse(struct line_conn *conn, struct slice hash, struct slic
                (unsigned long long)state.keys, (unsigned long long)state.bits);
     buf_append(to, known ? buf_slice(&hashes) : SLICE("-"));
     buf_done(&hashes);
-    return buf_append_char(to, '\n');
+    return end_answer(to, "\n");
 }
 
 /* REQUEST FILTER:<epoch>:<offset> */
-static bool request_filter(struct line_conn *conn, struct slice hash, struct slice rest,
-                           struct buf *to) {
+static enum err request_filter(struct line_conn *conn, struct slice hash, struct slice rest,
+                               struct buf *to) {
     uint64_t epoch, offset;
     if (!wire_take_u64(&rest, &epoch) || !wire_take_u64(&rest, &offset))
         return answer_invalid(to);
@@ -144,19 +149,19 @@ static bool request_filter(struct line_conn *conn, struct slice hash, struct sli
     buf_printf(to, "%llu:%llu:", (unsigned long long)epoch, (unsigned long long)offset);
     if (!own_append_chunk(conn->loop->core->own, epoch, offset, to))
         buf_append_char(to, '-');
-    return buf_append_char(to, '\n');
+    return end_answer(to, "\n");
 }
 
 static const struct {
     const char *name;
-    bool (*run)(struct line_conn *conn, struct slice hash, struct slice rest, struct buf *to);
+    enum err (*run)(struct line_conn *conn, struct slice hash, struct slice rest, struct buf *to);
 } requests[] = {
     {"BLOOMFILTER", request_bloomfilter}, {"CONNECT", request_connect}, {"PEERS", request_peers},
     {"DISCONNECT", request_disconnect},   {"HATI", request_hati},       {"PULSE", request_pulse},
     {"FILTER", request_filter},
 };
 
-static bool run_request(struct line_conn *conn, struct slice text, struct buf *to) {
+static enum err run_request(struct line_conn *conn, struct slice text, struct buf *to) {
     int64_t now_ms = line_loop_now_ms(conn->loop);
     struct olivia_line line;
     struct slice item;
@@ -172,13 +177,13 @@ static bool run_request(struct line_conn *conn, struct slice text, struct buf *t
     return answer_invalid(to);
 }
 
-static bool run_ping(struct line_conn *conn, struct slice text, struct buf *to) {
+static enum err run_ping(struct line_conn *conn, struct slice text, struct buf *to) {
     (void)conn;
     (void)text;
-    return buf_append(to, SLICE("0:PONG 1\n"));
+    return end_answer(to, "0:PONG 1\n");
 }
 
-static bool run_auth(struct line_conn *conn, struct slice text, struct buf *to) {
+static enum err run_auth(struct line_conn *conn, struct slice text, struct buf *to) {
     struct olivia_line line;
     (void)olivia_line_split(text, &line);
     if (line.hash.len) {

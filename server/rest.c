@@ -95,6 +95,7 @@ static enum MHD_Result reply_entry(struct http_request *request) {
     struct slice value = request->call.reply.entry.value; /* 304: its length is told, not sent */
     struct MHD_Response *response = MHD_create_response_from_buffer(
         value.len, (void *)(uintptr_t)value.ptr, MHD_RESPMEM_PERSISTENT);
+    request->out_bytes += whole ? value.len : 0;
     bool good = response && add_entry_headers(request, response, whole);
     return finish_response(request, status, response, good);
 }

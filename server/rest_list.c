@@ -176,6 +176,7 @@ static ssize_t read_list(void *context, uint64_t position, char *to, size_t max_
         len = max_bytes;
     memcpy(to, list->out.ptr + list->taken, len);
     list->taken += len;
+    request->out_bytes += len;
     return (ssize_t)len;
 }
 

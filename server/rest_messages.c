@@ -52,6 +52,7 @@ static ssize_t read_messages(void *context, uint64_t position, char *to, size_t 
         len = max_bytes;
     memcpy(to, messages->out.ptr + messages->taken, len);
     messages->taken += len;
+    request->out_bytes += len;
     return (ssize_t)len;
 }
 

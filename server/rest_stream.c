@@ -185,6 +185,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t ma
         len = max_bytes;
     memcpy(to, stream->out.ptr + stream->taken, len);
     stream->taken += len;
+    request->out_bytes += len;
     return (ssize_t)len;
 }
 

@@ -122,6 +122,7 @@ static void answer(struct rpc *rpc, struct rpc_item *item) {
 
 static void finish_item(struct rpc *rpc, struct rpc_item *item) {
     rpc_item_reached(rpc->request, item);
+    rpc_count(rpc->request, item->call.op, item->call.err);
     answer(rpc, item);
     if (item->good)
         call_release(&item->call, false); /* what was not answered */
@@ -372,14 +373,18 @@ static enum err outcome(const struct rpc_request *request) {
 }
 
 /* Looks at the body before the parser does: what it may not be made to take on. */
-static bool may_parse(const struct rpc_request *request) {
+static bool may_parse(struct rpc_request *request) {
     size_t max_bytes = (size_t)request->core->payload_limit_bytes * 16 + (1U << 20);
+    enum err err = OK;
     if (!text_json_depth_ok(request->body, RPC_DEPTH_MAX))
-        rpc_append_error(request->out, ERR_PARSE, "nested too deep");
+        err = ERR_PARSE;
     else if (!rpc_source_weight_ok(request->body, max_bytes))
-        rpc_append_error(request->out, ERR_INVALID_REQUEST, "too many members and elements");
+        err = ERR_INVALID_REQUEST;
     else
         return true;
+    rpc_append_error(request->out, err,
+                     err == ERR_PARSE ? "nested too deep" : "too many members and elements");
+    rpc_count(request, NULL, err);
     return false;
 }
 
@@ -397,6 +402,7 @@ enum err rpc_run(struct rpc_request *request) {
     struct rpc on_stack;
     request->rpc = NULL;
     request->held = NULL;
+    request->tally.count = 0;
     if (!may_parse(request))
         return outcome(request);
     init(&on_stack, request, true);

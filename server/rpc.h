@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "handlers/call.h"
+#include "server/metrics.h"
 
 #define RPC_DEPTH_MAX 64
 #define RPC_BATCH_MAX 1000
@@ -31,8 +32,11 @@ struct rpc_request {
     void (*done)(
         struct rpc_request *request); /* from any thread, once, where pending; no blocking */
     void *context;
-    struct rpc *rpc;       /* the engine's; free with rpc_free after rendering */
-    struct rpc_held *held; /* the engine's until the answers are there; see rpc_release */
+    struct rpc *rpc;        /* the engine's; free with rpc_free after rendering */
+    struct rpc_held *held;  /* the engine's until the answers are there; see rpc_release */
+    enum metrics_door door; /* it came by, and when: steady clock */
+    int64_t started_ns;
+    struct metrics_tally tally; /* its calls; the engine's until the answers are there */
 };
 
 /* Answers one body: an object, a batch, or several objects one after another. Calls are carried out
@@ -47,6 +51,9 @@ void rpc_release(struct rpc_request *request, bool was_sent);
 void rpc_forget(struct rpc_request *request);
 /* Frees the engine; messages that were not released by now count as sent. */
 void rpc_free(struct rpc_request *request);
+
+/* The answers are there, and about to be sent: counts the calls. (rpc_count.c) */
+void rpc_count_answer(struct rpc_request *request);
 
 /* True where the body may ask to wait for messages: as long as it says, not as the door does. */
 bool rpc_may_wait(const struct rpc_request *request);

@@ -66,6 +66,10 @@ enum err rpc_bind_members(struct call *call, json_t *object, const char *but) MU
 enum err rpc_bind_list(struct call *call, const struct param *param, json_t *list) MUST_USE;
 enum err rpc_bind_headers(struct call *call, unsigned index, const json_t *headers) MUST_USE;
 
+/* One call of the body is answered, or what stands in place of one (op NULL): it is among those
+ * that rpc_count_answer tells. (rpc_count.c) */
+void rpc_count(struct rpc_request *request, const struct op *op, enum err err);
+
 /* An item is finished: what its call reached, the request did. */
 void rpc_item_reached(struct rpc_request *request, const struct rpc_item *item);
 /* Messages of a finished call that is answered: the door decides (rpc_release). */

@@ -16,6 +16,7 @@
 #include "server/documents.h"
 #include "server/http.h"
 #include "server/line.h"
+#include "server/metrics.h"
 #include "server/reload.h"
 #include "server/tls.h"
 
@@ -171,8 +172,10 @@ static enum err open_stores(struct server *server, char *ret_why) {
         err = open_broker(server, ret_why);
     if (!err)
         err = datadir_start(server->datadir, ret_why, WHY_BYTES);
-    if (!err)
+    if (!err) {
         server->core.committer = datadir_committer(server->datadir);
+        server->core.datadir = server->datadir;
+    }
     return err;
 }
 
@@ -358,6 +361,7 @@ int command_start(int argc, char **argv) {
     server.core.default_workspace = server.config.default_workspace;
     server.core.payload_limit_bytes = server.config.payload_limit_bytes;
     server.core.started_ms = clock_wall_ms();
+    server.core.metrics = server_metrics_open(); /* lives as long as the process: threads count */
     enum err err = reload_open_auth(&server.config, &server.core.auth, why, sizeof why);
     if (!err)
         err = documents_open(&server.core);

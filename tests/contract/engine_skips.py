@@ -10,10 +10,14 @@ REASONS = {
     "another_number_of_shards_is_rebuilt_at_start": "there are no shards of LMDB",
     "the_filter_has_the_keys_of_this_node": "its keys are the database's: it says maybe to all",
     "keys_that_go_leave_the_filter": "its keys are the database's: it says maybe to all",
+    "a_queue_has_series_with_its_name_escaped": "queues are the database's, and so are their "
+                                                "figures",
+    "too_many_queues_have_no_series": "likewise",
     "the_memory_limit_is_told": "memory is the database's",
 }
 
 SEVERAL = {
+    "requests_are_counted_by_door_operation_and_code": "each node counts its own",
     "those_who_wait_are_served_in_their_order": "those who wait on one node have an order, those "
                                                 "on several have none",
 }
