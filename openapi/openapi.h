@@ -16,8 +16,9 @@ enum openapi_flags {
     OPENAPI_STANDALONE = 16 /* nothing but what the row says can go wrong */
 };
 
-/* One answer of a route: its status, what it means, its media type (NULL: no body) and the schema
- * of its body. Literals are JSON with ' for ", in which @Name refers to a schema of the list. */
+/* One answer of a route (one for each media type of a status): its status, what it means, its media
+ * type (NULL: no body) and the schema of its body. Literals are JSON with ' for ", in which @Name
+ * refers to a schema of the list. */
 struct openapi_answer {
     unsigned status;
     const char *doc;

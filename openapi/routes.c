@@ -16,6 +16,17 @@ static json_t *answer_of(const struct openapi_route *route, const struct openapi
     return response;
 }
 
+/* A second answer of a status has another media type. */
+static void add_answer(json_t *responses, const char *status, json_t *answer) {
+    json_t *first = json_object_get(responses, status);
+    if (!first) {
+        doc_set(responses, status, answer);
+        return;
+    }
+    doc_merge(doc_member(first, "content"), json_incref(json_object_get(answer, "content")));
+    json_decref(answer);
+}
+
 static uint64_t errors_of(const struct openapi_route *route) {
     uint64_t errors = route->errors;
     if (route->flags & OPENAPI_STANDALONE)
@@ -37,7 +48,7 @@ static json_t *operation_of(json_t *document, const struct openapi_route *route)
         doc_set(operation, "requestBody", doc_literal(route->body));
     for (unsigned i = 0; i < OPENAPI_ANSWERS_MAX && route->answers[i].status; i++) {
         snprintf(status, sizeof status, "%u", route->answers[i].status);
-        doc_set(responses, status, answer_of(route, &route->answers[i]));
+        add_answer(responses, status, answer_of(route, &route->answers[i]));
     }
     doc_add_problems(document, responses, errors_of(route), route->flags);
     doc_set(operation, "responses", responses);

@@ -170,7 +170,9 @@ const struct openapi_route http_doors[] = {
      .doc = "Figures of this server as Prometheus text 0.0.4, or as OpenMetrics 1.0 where Accept "
             "rather wants that",
      .scope = AUTH_ADMIN,
-     .answers = {{200, "the figures", TEXT, TEXT_SCHEMA, NULL, "'hati_ready 1\\n'"}},
+     .answers = {{200, "the figures", TEXT, TEXT_SCHEMA, NULL, "'hati_ready 1\\n'"},
+                 {200, "", "application/openmetrics-text", TEXT_SCHEMA, NULL,
+                  "'hati_ready 1\\n# EOF\\n'"}},
      .errors = OP_ERR(OUT_OF_MEMORY)},
     {.route = "GET /status",
      .id = "status",
