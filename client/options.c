@@ -162,6 +162,12 @@ static const char *environment(const char *name) {
     return text && *text ? text : NULL;
 }
 
+/* An orchestrator sets HATI_TCP_PORT to tcp://… where it has a service of the name hati-tcp. */
+static const char *environment_port(void) {
+    const char *text = environment("HATI_TCP_PORT");
+    return text && strncmp(text, "tcp://", 6) != 0 ? text : NULL;
+}
+
 static bool read_token(struct given *given, struct arena *arena, char *why) {
     struct options *options = &given->options;
     if (!given->token_file)
@@ -180,7 +186,7 @@ static void choose_place(struct options *options) {
     if (!options->tcp_host)
         options->tcp_host = environment("HATI_TCP_HOST");
     if (!options->tcp_port)
-        options->tcp_port = environment("HATI_TCP_PORT");
+        options->tcp_port = environment_port();
     const char *host = options->tcp_host;
     if (!host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
         options->tcp_host = "localhost";

@@ -24,6 +24,7 @@ struct prompt {
     struct session *session;
     EditLine *el;
     History *history;
+    bool searching;
     char path[4096]; /* of the history; empty: none */
     char text[PROMPT_BYTES];
     char hint[HINT_BYTES];
@@ -64,6 +65,17 @@ static char *hint_text(EditLine *el) {
     return prompt->hint;
 }
 
+/* libedit's search ends at a key that is not bound to itself, so a space is one until another
+ * control character than those of the search comes. */
+static void note_search(struct prompt *prompt, char byte) {
+    bool starts = byte == CTRL('r') || byte == CTRL('s');
+    bool goes_on = (unsigned char)byte >= ' ' || byte == CTRL('h') || byte == CTRL('w');
+    bool searching = starts || (prompt->searching && goes_on);
+    if (searching != prompt->searching)
+        el_set(prompt->el, EL_BIND, " ", searching ? "ed-insert" : "hati-space", NULL);
+    prompt->searching = searching;
+}
+
 /* One character of the terminal; -1 on Ctrl-C. */
 static int read_char(EditLine *el, wchar_t *to) {
     mbstate_t state;
@@ -86,6 +98,7 @@ static int read_char(EditLine *el, wchar_t *to) {
             continue;
         if (got <= 0)
             return (int)got;
+        note_search(prompt_of(el), byte);
         size_t size = mbrtowc(to, &byte, 1, &state);
         if (size == (size_t)-1) { /* no character of this locale */
             *to = L'?';
@@ -290,6 +303,7 @@ static void loop(struct prompt *prompt) {
         int count = 0;
         const char *text = el_gets(prompt->el, &count);
         if (!text && interrupt_take()) {
+            note_search(prompt, CTRL('c'));
             printf("^C\n");
             el_reset(prompt->el);
             continue;

@@ -30,10 +30,16 @@ void session_complain(const struct session *session, const char *text) {
         fprintf(stderr, "%s\n", text);
 }
 
+static void end_echo(const struct session *session) {
+    if (session->form == SESSION_PROMPT)
+        printf("\n");
+}
+
 /* What is told where the answer to a request that was sent does not come any more. */
 static enum client_status give_up(struct session *session, enum wire_result result) {
     if (result == WIRE_INTERRUPT) {
         wire_close(&session->wire);
+        end_echo(session);
         session_complain(session, "not waited for; whether it was carried out is not known");
         return CLIENT_AWAY;
     }

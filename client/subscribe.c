@@ -130,7 +130,9 @@ enum client_status subscribe_run(struct session *session, const struct command *
         session_complain(session, session->wire.why);
     if (result == WIRE_AWAY && !sub.status)
         return CLIENT_AWAY;
-    if (session->terminal && !session->options->ack && sub.ending)
-        printf("ended; what is not acknowledged comes again after its lease\n");
+    if (session->terminal && sub.ending)
+        printf("\nended%s\n", session->options->ack
+                                  ? ""
+                                  : "; what is not acknowledged comes again after its lease");
     return sub.status;
 }
