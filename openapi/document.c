@@ -24,7 +24,8 @@ static const char tags[] =
 
 static const char security[] =
     "{'bearer':{'type':'http','scheme':'bearer','bearerFormat':'JWT','description':'Needed where "
-    "credentials are configured. HS256, RS256 or ES256, as they say. The claim `workspace` opens "
+    "credentials are configured. Signed as the keys of the "
+    "server want it. The claim `workspace` opens "
     "that workspace on /api2, the system account all of them. The claim `scope`, where there is "
     "one, narrows: kv:read, kv:write, broker:publish, broker:consume, admin, each optionally with "
     ":pattern of a namespace, router or queue; which of them an operation needs stands in its "
