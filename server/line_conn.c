@@ -161,6 +161,10 @@ void line_conn_flush(struct line_conn *conn) {
     buf_clear(out);
     if (out->cap > KEPT_OUT_BYTES)
         buf_done(out);
+    struct buf *sealed = &conn->loop->sealed;
+    buf_clear(sealed); /* what a session that broke left is no part of the next one's */
+    if (sealed->cap > KEPT_OUT_BYTES)
+        buf_done(sealed);
 }
 
 struct buf *line_conn_reply(struct line_conn *conn) {

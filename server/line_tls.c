@@ -132,8 +132,11 @@ bool line_tls_seal(struct line_tls *session) {
             return false;
         sent += (size_t)len;
     }
+    size_t sealed_max_bytes = loop->sealed.max_bytes;
     loop->out = loop->sealed;
+    loop->out.max_bytes = plain.max_bytes;
     loop->sealed = plain;
+    loop->sealed.max_bytes = sealed_max_bytes;
     buf_clear(&loop->sealed);
     return !loop->out.failed;
 }

@@ -2,13 +2,12 @@
 """Credentials: tokens on every door, scopes, and callers from elsewhere."""
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import time
 
 from doors import WORKSPACE
-from harness import Failure, Server, b64url, check, same, sign
+from harness import Failure, Server, b64url, check, connect, same, sign
 
 SECRET = "a development secret of more than 32 bytes"
 OTHER = "00000000-0000-0000-0000-00000000000b"
@@ -166,12 +165,12 @@ def without_credentials_only_this_machine_is_served():
         server = Server(*flags)
         try:
             check(("Only callers on this machine" in server.greeting) != served, "the notice")
-            sock = socket.create_connection((address, server.http), 5)
+            sock = connect((address, server.http), 5)
             sock.sendall(b"GET /api/x/y HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             got = sock.recv(100)
             check(got.startswith(b"HTTP/1.1 404" if served else b"HTTP/1.1 403"), repr(got))
             sock.close()
-            sock = socket.create_connection((address, server.tcp), 5)
+            sock = connect((address, server.tcp), 5)
             sock.sendall(b"GET memory a\n")
             got = sock.recv(100)
             check(got.startswith(b"+ERR KEY_NOT_EXIST" if served else b"+ERR "), repr(got))

@@ -10,7 +10,7 @@ import harness
 from broker_doors import LineBroker, RestBroker, fresh, message_of, read_frame
 from cases_broker import queue_of, take
 from cases_broker_leases import has_consumers
-from harness import PATIENCE, Answer, Failure, check, same, settles, wait_until
+from harness import PATIENCE, Answer, Failure, check, connect, same, settles, wait_until
 
 # (what is sent, a pattern of all that comes back); {r} is the receipt of the MSG frame before
 FRAMES = [
@@ -110,20 +110,20 @@ def hang_up(sock):
 
 
 def line_waiter(server, queue):
-    sock = socket.create_connection(("127.0.0.1", server.tcp), PATIENCE)
+    sock = connect(("127.0.0.1", server.tcp), PATIENCE)
     sock.sendall(b"RECEIVE %s 10 600000\n" % queue.encode())
     return sock
 
 
 def json_line_waiter(server, queue):
-    sock = socket.create_connection(("127.0.0.1", server.tcp), PATIENCE)
+    sock = connect(("127.0.0.1", server.tcp), PATIENCE)
     sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Broker.Receive",
                              "params": {"queue": queue, "wait": 600000}}).encode() + b"\n")
     return sock
 
 
 def http_waiter(server, queue):
-    sock = socket.create_connection(("127.0.0.1", server.http), PATIENCE)
+    sock = connect(("127.0.0.1", server.http), PATIENCE)
     sock.sendall(b"POST /broker/queues/%s/receive?wait=600000 HTTP/1.1\r\nHost: x\r\n"
                  b"Content-Length: 0\r\n\r\n" % queue.encode())
     return sock
@@ -132,20 +132,20 @@ def http_waiter(server, queue):
 def rpc_waiter(server, queue):
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Broker.Receive",
                        "params": {"queue": queue, "wait": 600000}}).encode()
-    sock = socket.create_connection(("127.0.0.1", server.http), PATIENCE)
+    sock = connect(("127.0.0.1", server.http), PATIENCE)
     sock.sendall(b"POST /rpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                  b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
     return sock
 
 
 def stream_waiter(server, queue):
-    sock = socket.create_connection(("127.0.0.1", server.http), PATIENCE)
+    sock = connect(("127.0.0.1", server.http), PATIENCE)
     sock.sendall(b"GET /broker/queues/%s/stream HTTP/1.1\r\nHost: x\r\n\r\n" % queue.encode())
     return sock
 
 
 def subscriber(server, queue):
-    sock = socket.create_connection(("127.0.0.1", server.tcp), PATIENCE)
+    sock = connect(("127.0.0.1", server.tcp), PATIENCE)
     sock.sendall(b"SUBSCRIBE %s\n" % queue.encode())
     return sock
 
@@ -310,7 +310,7 @@ class Stream:
     """An event stream, event by event."""
 
     def __init__(self, server, queue, prefetch=None, token=None):
-        self.sock = socket.create_connection(("127.0.0.1", server.http), PATIENCE)
+        self.sock = connect(("127.0.0.1", server.http), PATIENCE)
         query = "" if prefetch is None else "?prefetch=%d" % prefetch
         more = "Authorization: Bearer %s\r\n" % token if token else ""
         self.sock.sendall(("GET /broker/queues/%s/stream%s HTTP/1.1\r\nHost: x\r\n"

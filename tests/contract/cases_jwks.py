@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Key sets: from files and from an issuer that comes and goes, and their rotation under load."""
-import http.client
 import http.server
 import json
 import os
@@ -13,7 +12,7 @@ import threading
 import time
 
 from doors import WORKSPACE
-from harness import Failure, Server, b64url, check, same, sign, wait_until
+from harness import Failure, Server, b64url, check, connect_http, same, sign, wait_until
 from cases_auth import raw_signature
 
 PATH = "/api2/%s/jwks/k" % WORKSPACE
@@ -316,7 +315,7 @@ class Load:
             self.problems.append(repr(problem))
 
     def run_http(self, index):
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.http, timeout=30)
+        connection = connect_http(self.server.http, 30)
         connection.connect()
         while not self.done:
             connection.request("GET", PATH, headers={"Authorization": "Bearer " + self.token_of()})

@@ -6,7 +6,7 @@ import threading
 import time
 
 from doors import WORKSPACE
-from harness import Failure, Server, check, same, sign
+from harness import Failure, Server, check, connect, same, sign
 
 SECRET = "a development secret of more than 32 bytes"
 FAR = {"hati": "r18446744073709551615"}
@@ -314,7 +314,7 @@ def pipelined_requests_are_answered_in_order(server):
                     b"DELETE /kv-store/keys/kv-p%d HTTP/1.1\r\nHost: x\r\n%s\r\n"
                     % (i, len(body), body, i, i, b"" if i + 1 < count else
                        b"Connection: close\r\n") for i in range(count))
-    sock = socket.create_connection(("127.0.0.1", server.http), 30)
+    sock = connect(("127.0.0.1", server.http), 30)
     threading.Thread(target=sock.sendall, args=(text,)).start()
     got = b""
     while True:
@@ -505,7 +505,7 @@ def callers_who_hang_up_take_nothing_with_them():
             server.rpc("Storage.SetMany", {"type": "hdd", "entries": {
                 "%d%s" % (start, k): "v" for k in entries}})
         for i in range(200):
-            sock = socket.create_connection(("127.0.0.1", server.http), 30)
+            sock = connect(("127.0.0.1", server.http), 30)
             sock.sendall(b"GET /kv-store/%s HTTP/1.1\r\nHost: x\r\n\r\n" % (
                 (b"key-count", b"shards/1")[i % 2]))
             if i % 3 == 0:

@@ -9,7 +9,7 @@ import time
 import olivia_filter
 from cases_auth import SECRET, own_address, token
 from doors import WORKSPACE
-from harness import PATIENCE, Failure, Line, Server, b64url, check, same, wait_until
+from harness import PATIENCE, Failure, Line, Server, b64url, check, connect, same, wait_until
 
 INVALID = "[]Invalid command sent in."
 UNBALANCED = "Invalid command sent in. Unbalanced keys:expirations."
@@ -153,7 +153,7 @@ class Olivia(Server):
         super().__init__("--olivia", "--olivia-port", str(self.olivia), *flags, **more)
 
     def door(self):
-        return Line(socket.create_connection(("127.0.0.1", self.olivia), PATIENCE))
+        return Line(connect(("127.0.0.1", self.olivia), PATIENCE))
 
 
 def the_table(server):
@@ -543,7 +543,7 @@ def callers_from_elsewhere_are_refused_without_credentials():
     for flags, served in (((), False), (("--no-auth",), True)):
         server = Olivia(*flags)
         try:
-            with socket.create_connection((address, server.olivia), PATIENCE) as sock:
+            with connect((address, server.olivia), PATIENCE) as sock:
                 sock.sendall(b"GET a\n")
                 got = sock.recv(200)
                 check(got == b":GOT \n" if served else got.startswith(b"+ERR FORBIDDEN "), repr(got))

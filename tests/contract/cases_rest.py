@@ -4,7 +4,7 @@ import hashlib
 import threading
 
 from doors import WORKSPACE
-from harness import check, same
+from harness import check, connect_http, same
 
 BASE = "/api2/%s/rest" % WORKSPACE
 
@@ -214,8 +214,7 @@ def requests_that_two_servers_would_read_differently_are_refused(server):
 
 
 def keep_alive_goes_on_after_answers_of_every_kind(server):
-    import http.client
-    connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=10)
+    connection = connect_http(server.http, 10)
     for method, path, body, status in (("GET", "/status", None, 200),
                                        ("PUT", BASE + "/alive", b"1", 204),
                                        ("GET", BASE + "/none", None, 404),

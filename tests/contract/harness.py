@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -18,6 +19,8 @@ import time
 PATIENCE = 30
 judge = None  # of every answer, where somebody set one (documents.Judge)
 _schemas = itertools.count(1)
+tls = os.environ.get("HATI_TEST_TLS") == "1"  # every server speaks it, and whoever calls it
+TLS_FLAGS = ["--tcp-tls", "--rpc-tls", "--olivia-tls"]
 
 
 class Failure(AssertionError):
@@ -32,6 +35,29 @@ def check(condition, text):
 def same(got, wanted, what=""):
     if got != wanted:
         raise Failure("%s: got %r, wanted %r" % (what, got, wanted))
+
+
+def trusting():
+    """Of somebody who takes whatever certificate is shown, as curl -k."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def connect(address, patience=None, context=None):
+    """A connection to a door, through TLS where the servers speak it."""
+    sock = socket.create_connection(address, patience)
+    if context or tls:
+        sock = (context or trusting()).wrap_socket(sock, suppress_ragged_eofs=False)
+    return sock
+
+
+def connect_http(port, patience=None, context=None):
+    if context or tls:
+        return http.client.HTTPSConnection("127.0.0.1", port, timeout=patience,
+                                           context=context or trusting())
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
 
 
 class Server:
@@ -50,7 +76,7 @@ class Server:
             if name.startswith(("HATI_", "HULY_")):
                 del self.env[name]
         self.env.update(env or {})
-        self.flags = list(flags)
+        self.flags = list(flags) + (TLS_FLAGS if tls else [])
         self.schema = schema or "hati_test_%d_%d" % (os.getpid(), next(_schemas))
         self.start()
 
@@ -76,9 +102,9 @@ class Server:
                 with open(os.path.join(self.dir, "log")) as log:
                     raise Failure("the server did not start: " + log.read()[-500:])
             text += line
-        found = re.search(r"localhost (\d+)", text)
+        found = re.search(r"lines .*localhost[ :](\d+)", text)
         self.tcp = int(found.group(1)) if found else None
-        found = re.search(r"localhost:(\d+)", text)
+        found = re.search(r"http .*localhost:(\d+)", text)
         self.http = int(found.group(1)) if found else None
         self.greeting = text
 
@@ -103,7 +129,7 @@ class Server:
             return log.read()
 
     def line(self, token=None):
-        line = Line(socket.create_connection(("127.0.0.1", self.tcp), PATIENCE))
+        line = Line(connect(("127.0.0.1", self.tcp), PATIENCE))
         if token:
             same(line.ask("AUTH " + token), "+OK", "AUTH")
         return line
@@ -118,7 +144,7 @@ class Server:
         headers = dict(headers or {})
         if token:
             headers["Authorization"] = "Bearer " + token
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
+        connection = connect_http(self.http, PATIENCE)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
             if isinstance(body, str):
@@ -146,7 +172,7 @@ class Server:
         return got, closed
 
     def raw_bytes(self, data, patience):
-        sock = socket.create_connection(("127.0.0.1", self.http), patience)
+        sock = connect(("127.0.0.1", self.http), patience)
         try:
             sock.sendall(data)
             got = b""
