@@ -284,6 +284,7 @@ static void clear(struct link *link) {
     buf_done(&link->writing);
     link->is_writing = link->broken = link->skipping = false;
     link->beat_waits = link->bloom_waits = false;
+    link->beats = 0;
 }
 
 static void on_closed(uv_handle_t *handle) {

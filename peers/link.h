@@ -75,7 +75,8 @@ struct link {
     bool beat_waits; /* a heartbeat is not answered */
     bool bloom_waits;
     int64_t refreshed_ms;
-    unsigned failures; /* in a row */
+    unsigned failures; /* in a row: until a connection holds for LINK_BEATS_MAX heartbeats */
+    unsigned beats;    /* answered on this connection */
     struct sockaddr_storage found[LINK_FOUND_MAX];
     unsigned found_count, found_at;
     uv_getaddrinfo_t resolver;

@@ -211,16 +211,18 @@ static void note_beat(struct link *link, const struct sent *sent) {
     if (smoothed_us)
         rtt_us = smoothed_us + (rtt_us - smoothed_us) / RTT_PART;
     link->beat_waits = false;
-    link->failures = 0;
+    if (++link->beats >= LINK_BEATS_MAX)
+        link->failures = 0;
     pthread_rwlock_wrlock(&link->peers->filters_lock);
     link->shown.rtt_us = rtt_us > 0 ? rtt_us : 1;
     link->shown.missed = 0;
     pthread_rwlock_unlock(&link->peers->filters_lock);
 }
 
+/* As every door takes one: ASCII. */
 static bool is_type(struct slice type) {
     for (size_t i = 0; i < type.len; i++)
-        if ((uint8_t)type.ptr[i] < 0x20 || type.ptr[i] == 0x7F)
+        if ((uint8_t)type.ptr[i] < 0x20 || (uint8_t)type.ptr[i] > 0x7E)
             return false;
     return type.len <= KV_CONTENT_TYPE_MAX;
 }

@@ -3,6 +3,7 @@
 import random
 import socket
 import threading
+import time
 
 from case_originals import readable
 from harness import check, same, wait_until
@@ -143,6 +144,25 @@ def filters_that_are_none(hostile, sock):
     each_line(sock, answer)
 
 
+def a_hati_that_says(pulse=b"7:0:0:1:8192:", fetched=b"FETCHED -"):
+    """Its filter says maybe to all; pulse is its heartbeat once its filter is known."""
+    def behave(hostile, sock):
+        def answer(line):
+            _, _, request = line.strip().partition(b"REQUEST ")
+            reply = b"FULFILLED hati:1:0123456789abcdef"
+            if request.startswith(b"PULSE:"):
+                reply = b"FULFILLED " + (pulse if b":7:" in request else b"7:0:0:1:8192:-")
+            elif request.startswith(b"FILTER:"):
+                reply = b"FULFILLED 7:0:" + b"_" * 1365 + b"w"
+            elif b"FETCH " in line:
+                reply = fetched
+            return hash_of(line) + b":" + reply + b"\n"
+
+        each_line(sock, answer)
+
+    return behave
+
+
 KINDS = [garbage, an_endless_line, endless_lines, silence, no_reading, hanging_up, half_a_reply,
          wrong_hashes, a_hati_that_lies, filters_that_are_none]
 
@@ -251,6 +271,32 @@ def a_peer_that_hangs_up_on_a_question(runner):
     node.close()
 
 
+def a_liar_is_called_back_ever_more_rarely(runner):
+    """A heartbeat that is answered before the lie does not end the waiting."""
+    hostile = Hostile(a_hati_that_says(pulse=b"7:0:0:1:16384:"))
+    start, node = time.monotonic(), Node(peers=[hostile.address], beat="20ms")
+    wait_until(lambda: hostile.callers >= 7, "it is not called back")
+    took = time.monotonic() - start  # seven calls have six waits between them, of 50 ms doubled
+    check(took >= 3, "seven calls in %.1f s" % took)
+    node.is_well()
+    same(node.stop(), 0)
+    hostile.close()
+    node.close()
+
+
+def a_content_type_is_as_every_door_takes_it(runner):
+    for text, good in ((b"dGV4dC9wbGFpbg", True), (b"__4", False), (b"DQo", False)):
+        hostile = Hostile(a_hati_that_says(fetched=b"FETCHED 0:" + text + b":djE"))
+        node = Node("--peer-reads", peers=[hostile.address])
+        node.wait_for(hostile.address)
+        answer = node.request("GET", "/api/default/theirs?type=memory")
+        same(answer.status, 200 if good else 404, text)
+        if good:
+            same(answer.headers["Content-Type"], "text/plain")
+        hostile.close()
+        node.close()
+
+
 def addresses_that_lead_nowhere(runner):
     """A name that is none, a port where nobody listens, and the node itself."""
     with socket.socket() as closed:
@@ -270,4 +316,5 @@ def addresses_that_lead_nowhere(runner):
 
 
 CASES = [each_kind_of_hostile_peer, all_of_them_at_once, an_answer_that_comes_late_is_for_nobody,
-         a_peer_that_hangs_up_on_a_question, addresses_that_lead_nowhere]
+         a_peer_that_hangs_up_on_a_question, a_liar_is_called_back_ever_more_rarely,
+         a_content_type_is_as_every_door_takes_it, addresses_that_lead_nowhere]
