@@ -128,6 +128,8 @@ static enum err request_pulse(struct line_conn *conn, struct slice hash, struct 
     buf_init(&hashes, OWN_PULSE_MAX * 11);
     bool known = own_append_since(own, epoch, &sequence, &hashes);
     own_state(own, &state);
+    if (state.epoch != epoch) /* it was made anew meanwhile: these are not its bits */
+        known = false;
     if (!known)
         sequence = state.sequence;
     begin_answer(to, hash);
