@@ -634,3 +634,8 @@ void config_print_help(void) {
         printf("  %-26s %s\n", flag, options[i].doc);
     }
 }
+
+void config_each_option(void (*each)(const char *name, const char *value, const char *doc)) {
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        each(options[i].name, options[i].value, options[i].doc);
+}

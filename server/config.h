@@ -86,5 +86,7 @@ enum err config_read_again(const struct config_file *file, char **ret_text, char
 void config_self(const struct config *config, unsigned port, char *ret_self, size_t self_bytes);
 /* The option table as help text. */
 void config_print_help(void);
+/* Each option: its name, how help calls its value (empty: it has none), and a line about it. */
+void config_each_option(void (*each)(const char *name, const char *value, const char *doc));
 
 #endif

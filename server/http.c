@@ -13,6 +13,7 @@
 #include "server/http_raw.h"
 #include "server/http_request.h"
 #include "server/line_listen.h"
+#include "server/systemd.h"
 #include "server/tls.h"
 
 #define POOL_BYTES                                                                                 \
@@ -260,8 +261,10 @@ enum err http_server_start(const struct config *config, struct core *core,
         snprintf(ret_why, why_bytes, "http: no memory");
         return ERR_OUT_OF_MEMORY;
     }
-    enum err err = line_listen_tcp(config->rpc_host, config->rpc_port, 1, &server->listen_fd,
-                                   ret_port, why, sizeof why);
+    int given = systemd_take_socket("rpc");
+    enum err err = given >= 0 ? line_listen_given(given, 1, &server->listen_fd, ret_port)
+                              : line_listen_tcp(config->rpc_host, config->rpc_port, 1,
+                                                &server->listen_fd, ret_port, why, sizeof why);
     if (err) {
         snprintf(ret_why, why_bytes, "http: %s", why);
         free_server(server);

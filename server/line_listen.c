@@ -2,6 +2,7 @@
 #include "server/line_listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -108,6 +109,20 @@ enum err line_listen_tcp(const char *host, unsigned port, unsigned count, int *r
                  host && *host ? host : "*", port, strerror(errno));
     freeaddrinfo(found);
     return good ? OK : ERR_UNAVAILABLE;
+}
+
+enum err line_listen_given(int fd, unsigned count, int *ret_fds, unsigned *ret_port) {
+    *ret_port = port_of(fd);
+    ret_fds[0] = fd;
+    for (unsigned i = 1; i < count; i++) {
+        ret_fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (ret_fds[i] >= 0)
+            continue;
+        while (i-- > 0)
+            close(ret_fds[i]);
+        return ERR_UNAVAILABLE;
+    }
+    return OK;
 }
 
 /* True where the path is free to bind: nothing is there, or a socket that nobody answers on. */

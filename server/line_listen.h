@@ -13,6 +13,10 @@
 enum err line_listen_tcp(const char *host, unsigned port, unsigned count, int *ret_fds,
                          unsigned *ret_port, char *ret_why, size_t why_bytes) MUST_USE;
 
+/* Takes over a listening socket that is open already, `count` times (the kernel wakes any of them):
+ * fills ret_fds. */
+enum err line_listen_given(int fd, unsigned count, int *ret_fds, unsigned *ret_port) MUST_USE;
+
 /* Binds and listens on a UNIX socket that its owner and group may use. A socket file that nobody
  * answers on is replaced; anything else in its place is left alone and is a failure. */
 enum err line_listen_unix(const char *path, int *ret_fd, char *ret_why, size_t why_bytes) MUST_USE;

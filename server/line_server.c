@@ -9,6 +9,7 @@
 #include "server/line_listen.h"
 #include "server/line_loop.h"
 #include "server/olivia.h"
+#include "server/systemd.h"
 #include "server/tls.h"
 
 #define THREADS_MAX 64U
@@ -45,6 +46,7 @@ static enum err make_loops(struct line_server *server, const struct config *conf
 /* Where one dialect is spoken. */
 struct place {
     const struct line_dialect *dialect;
+    const char *name; /* of a socket that systemd has opened for it */
     bool tcp;
     const char *host;
     unsigned port;
@@ -65,7 +67,10 @@ static enum err listen_at(struct line_server *server, const struct place *place,
                           char **ret_path, char *ret_why, size_t why_bytes) {
     int fds[THREADS_MAX];
     enum err err = OK;
-    if (place->tcp)
+    int given = place->tcp ? systemd_take_socket(place->name) : -1;
+    if (given >= 0)
+        err = line_listen_given(given, server->loop_count, fds, ret_port);
+    else if (place->tcp)
         err = line_listen_tcp(place->host, place->port, server->loop_count, fds, ret_port, ret_why,
                               why_bytes);
     for (unsigned i = 0; i < server->loop_count && place->tcp && !err; i++)
@@ -85,12 +90,14 @@ static enum err listen_at(struct line_server *server, const struct place *place,
 static enum err listen_all(struct line_server *server, const struct config *config,
                            struct line_ports *ret_ports, char *ret_why, size_t why_bytes) {
     struct place hati = {&line_dialect_hati,
+                         "tcp",
                          config->tcp,
                          config->tcp_host,
                          config->tcp_port,
                          config->tcp ? config->tcp_socket : NULL,
                          config->tcp_tls ? tls_current() : NULL};
     struct place olivia = {&line_dialect_olivia,
+                           "olivia",
                            config->olivia,
                            config->olivia_host,
                            config->olivia_port,

@@ -7,6 +7,7 @@
 #include "server/commands.h"
 #include "server/config.h"
 #include "server/documents.h"
+#include "server/manual.h"
 
 static int print_help(int argc, char **argv) {
     if (argc > 0 && strcmp(argv[0], "sql") == 0) {
@@ -15,6 +16,10 @@ static int print_help(int argc, char **argv) {
     }
     if (argc > 0 && strcmp(argv[0], "client") == 0) {
         client_print_help();
+        return 0;
+    }
+    if (argc > 0 && strcmp(argv[0], "man") == 0) {
+        manual_print();
         return 0;
     }
     if (argc > 0 && documents_print(argv[0]))
@@ -36,6 +41,7 @@ static int print_help(int argc, char **argv) {
         "  hati help openapi          what HTTP serves, as an OpenAPI document\n"
         "  hati help openrpc          what JSON-RPC serves, as an OpenRPC document\n"
         "  hati help routes           every route of HTTP, a line each\n"
+        "  hati help man              the manual page, as roff\n"
         "  hati help                  this text\n\n"
         "Flags of start. Each --some-flag is also HATI_SOME_FLAG in the environment, and a line\n"
         "some-flag = ... of the file. A flag stands over the environment, that over the file.\n"

@@ -18,6 +18,7 @@
 #include "server/line.h"
 #include "server/metrics.h"
 #include "server/reload.h"
+#include "server/systemd.h"
 #include "server/tls.h"
 
 #define WHY_BYTES 512
@@ -321,6 +322,7 @@ static void drain(struct server *server, const sigset_t *signals) {
     atomic_store(&server->core.ready, false);
     atomic_store(&server->core.draining, true);
     log_info("draining");
+    systemd_notify("STOPPING=1");
     struct timespec delay = {delay_ms / 1000, delay_ms % 1000 * 1000000};
     if (delay_ms && !atomic_load(&store_failed))
         sigtimedwait(&end, NULL, &delay);
@@ -332,6 +334,7 @@ static int serve(struct server *server, const sigset_t *signals) {
     atomic_store(&server->core.ready, true);
     print_reach(server);
     log_info("hati %s serves, process %d", HATI_VERSION, (int)getpid());
+    systemd_notify("READY=1");
     int signal_number = 0;
     while (sigwait(signals, &signal_number) == 0 && signal_number == SIGHUP) {
         reload_auth(&server->config, server->core.auth);

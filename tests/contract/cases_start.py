@@ -252,7 +252,62 @@ def help_and_version():
           "an unknown command")
 
 
-CASES = [bad_settings_end_with_one_clear_line, a_port_in_use_is_said,
+def listener():
+    door = socket.socket()
+    door.bind(("127.0.0.1", 0))
+    door.listen()
+    return door
+
+
+def as_systemd_starts_it(doors, environment, flags):
+    """The child's process id: a hati with these sockets from descriptor 3 on."""
+    child = os.fork()
+    if child:
+        return child
+    for at, door in enumerate(doors):
+        os.dup2(door.fileno(), 100 + at)
+    for at in range(len(doors)):
+        os.dup2(100 + at, 3 + at, inheritable=True)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HATI_", "HULY_"))}
+    clean.update(environment, LISTEN_PID=str(os.getpid()))
+    os.execve(Server.binary, ["hati", "start", *flags], clean)
+    os._exit(127)
+
+
+def sockets_of_systemd_are_taken_and_it_is_told_how_far_it_is():
+    directory = tempfile.mkdtemp(prefix="hati-start-")
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(directory + "/notify")
+    told.settimeout(30)
+    doors = [listener() for _ in range(3)]
+    ports = [door.getsockname()[1] for door in doors]
+    child = as_systemd_starts_it(
+        doors, {"NOTIFY_SOCKET": directory + "/notify", "LISTEN_FDS": "3",
+                "LISTEN_FDNAMES": "rpc:tcp:olivia"},
+        ("--tcp", "--rpc", "--olivia", "--tcp-threads", "2", "--data-dir", directory + "/data"))
+    try:
+        same(told.recv(100), b"READY=1")
+        for port, question, answer in (
+                (ports[0], b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 OK"),
+                (ports[1], b"PING\n", b"+PONG\n"), (ports[2], b"PING 1\n", b"0:PONG 1\n")):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
+                caller.sendall(question)
+                same(caller.recv(len(answer), socket.MSG_WAITALL), answer)
+        os.kill(child, signal.SIGTERM)
+        same(told.recv(100), b"STOPPING=1")
+    finally:
+        os.kill(child, signal.SIGTERM)
+        same(os.waitpid(child, 0)[1], 0, "how it ended")
+        for door in doors:
+            door.close()
+        told.close()
+        shutil.rmtree(directory)
+
+
+CASES = [sockets_of_systemd_are_taken_and_it_is_told_how_far_it_is, bad_settings_end_with_one_clear_line, a_port_in_use_is_said,
          two_processes_do_not_share_a_directory, flag_over_environment_over_file,
          entries_on_disk_survive_and_memory_does_not, sigterm_drains_and_ends_with_0,
          writes_in_flight_are_answered_when_stopped, the_log_is_one_json_object_a_line,
