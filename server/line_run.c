@@ -301,12 +301,12 @@ size_t line_run(struct line_conn *conn, struct slice data) {
                             sizeof loop->parse_scratch);
             unsigned count = parse_batch(conn, rest);
             at += run_batch(conn, count);
-            line_count_tell(conn);
             if (loop->parsed.chunks)
                 arena_done(&loop->parsed);
             if (count == 0)
                 break;
         }
     }
+    line_count_tell(conn);
     return conn->quitting || conn->broken ? data.len : at;
 }
