@@ -98,10 +98,15 @@ static void finish_woken(struct line_loop *loop) {
     go_on_touched(loop);
 }
 
-static void refuse(int fd, enum err err, const char *text) {
+/* Where TLS is spoken the refusal is an alert before any handshake: fatal, access denied. */
+static void refuse(int fd, bool tls, enum err err, const char *text) {
+    static const char denied[] = {0x15, 3, 3, 0, 2, 2, 49};
     struct buf line;
     buf_init(&line, 256);
-    line_render_error(&line, err, text);
+    if (!tls)
+        line_render_error(&line, err, text);
+    else
+        (void)!buf_append(&line, slice_make(denied, sizeof denied));
     if (line.len) /* best effort: the caller is turned away either way */
         (void)!send(fd, line.ptr, line.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     buf_done(&line);
@@ -124,9 +129,10 @@ static void welcome(struct line_loop *loop, int fd, const struct sockaddr_storag
                     const struct line_listener *listener) {
     uint64_t open = atomic_load(&loop->core->doors[listener->dialect->door].connections);
     if (loop->loopback_only && !is_loopback(peer))
-        refuse(fd, ERR_FORBIDDEN, "no credentials are configured: loopback callers only");
+        refuse(fd, listener->tls, ERR_FORBIDDEN,
+               "no credentials are configured: loopback callers only");
     else if (loop->config->connection_limit && open >= loop->config->connection_limit)
-        refuse(fd, ERR_UNAVAILABLE, "too many connections");
+        refuse(fd, listener->tls, ERR_UNAVAILABLE, "too many connections");
     else
         line_conn_open(loop, fd, peer->ss_family != AF_UNIX, listener);
 }

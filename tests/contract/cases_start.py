@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import Server, check, same, wait_until
+from harness import Server, check, connect, same, wait_until
 
 
 def refused(*flags, env=None, word=None):
@@ -172,12 +172,13 @@ def thousands_of_idle_connections_cost_kilobytes_each():
             return int(statm.read().split()[1]) * 4
 
     before = resident()
-    sockets = [socket.create_connection(("127.0.0.1", server.tcp)) for _ in range(4000)]
+    count, limit = (1000, 96) if server.tls_flags else (4000, 16)
+    sockets = [connect(("127.0.0.1", server.tcp)) for _ in range(count)]
     for sock in sockets[::400]:
         sock.sendall(b"PING\n")
         same(sock.recv(100), b"+PONG\n")
     each = (resident() - before) / len(sockets)
-    check(each < 16, "%.1f KiB a connection" % each)
+    check(each < limit, "%.1f KiB a connection" % each)
     for sock in sockets:
         sock.close()
     server.close()
@@ -234,7 +235,8 @@ def another_number_of_shards_is_rebuilt_at_start():
 
 def the_healthcheck_command_tells():
     server = Server()
-    command = [Server.binary, "healthcheck", "--rpc", "--rpc-port", str(server.http)]
+    command = [Server.binary, "healthcheck", "--rpc", "--rpc-port", str(server.http),
+               *server.tls_flags]
     same(subprocess.run(command).returncode, 0)
     server.stop()
     same(subprocess.run(command, stderr=subprocess.DEVNULL).returncode, 1)

@@ -62,6 +62,7 @@ def with_server(*flags, **more):
             server = Secure(*flags, **more)
             try:
                 case(server)
+                same(server.stop(), 0, "the status at the end")
             finally:
                 server.close()
         run.__name__ = case.__name__
@@ -551,5 +552,7 @@ def run(runner):
         for case in cases.CASES:
             runner.case(case.__name__ + ": through TLS", lambda c=case: c(server))
     if server:
+        status = server.stop()
+        runner.case("the server ends with 0: through TLS", lambda: same(status, 0))
         server.close()
     harness.tls = before

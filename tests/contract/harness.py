@@ -53,6 +53,19 @@ def connect(address, patience=None, context=None):
     return sock
 
 
+REFUSAL = b"TLS: " if tls else b"+ERR "  # of a connection, before it said anything
+
+
+def first_answer(address, text):
+    """What comes first to a connection that may be refused; through TLS that is an alert."""
+    try:
+        with connect(address, PATIENCE) as sock:
+            sock.sendall(text)
+            return sock.recv(200)
+    except (ssl.SSLError, ConnectionError) as error:
+        return b"TLS: " + str(error).encode()
+
+
 def connect_http(port, patience=None, context=None):
     if context or tls:
         return http.client.HTTPSConnection("127.0.0.1", port, timeout=patience,
@@ -76,7 +89,8 @@ class Server:
             if name.startswith(("HATI_", "HULY_")):
                 del self.env[name]
         self.env.update(env or {})
-        self.flags = list(flags) + (TLS_FLAGS if tls else [])
+        self.flags = list(flags)
+        self.tls_flags = TLS_FLAGS if tls else []
         self.schema = schema or "hati_test_%d_%d" % (os.getpid(), next(_schemas))
         self.start()
 
@@ -93,7 +107,7 @@ class Server:
                    "--tcp-socket", socket_path] + self.engine_flags()
         self.socket_path = socket_path
         self.log = open(os.path.join(self.dir, "log"), "ab")
-        self.process = subprocess.Popen(command + self.flags + list(more), env=self.env,
+        self.process = subprocess.Popen(command + self.tls_flags + self.flags + list(more), env=self.env,
                                         stdout=subprocess.PIPE, stderr=self.log)
         text = ""
         while "Ctrl-C" not in text:
