@@ -129,17 +129,22 @@ static int fill_certificate(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key) {
     return status < 0 ? status : gnutls_x509_crt_sign2(cert, cert, key, GNUTLS_DIG_SHA256, 0);
 }
 
-/* Appends both to one file that only its owner reads; where that fails the next start makes anew.
- */
+/* Both in one file that only its owner reads, which is there whole or not at all; where that fails
+ * the next start makes anew. */
 static void keep(const char *path, const gnutls_datum_t *cert, const gnutls_datum_t *key) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char fresh[4096];
+    int len = snprintf(fresh, sizeof fresh, "%s.new", path);
+    if (len < 0 || (size_t)len >= sizeof fresh)
+        return;
+    (void)unlink(fresh); /* of a start that was cut off */
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return;
     bool whole = write(fd, cert->data, cert->size) == (ssize_t)cert->size &&
-                 write(fd, key->data, key->size) == (ssize_t)key->size;
+                 write(fd, key->data, key->size) == (ssize_t)key->size && fsync(fd) == 0;
     close(fd);
-    if (!whole)
-        unlink(path);
+    if (!whole || rename(fresh, path) != 0)
+        (void)unlink(fresh);
 }
 
 static int make_pair(const char *kept_path, struct tls_pair *pair) {

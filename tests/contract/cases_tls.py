@@ -99,6 +99,8 @@ def one_is_made_and_kept():
             same(fingerprint_shown(server, port), told, "the fingerprint")
         kept = os.path.join(server.dir, "data", "self-signed.pem")
         same(os.stat(kept).st_mode & 0o777, 0o600, "who may read the key")
+        with open(kept + ".new", "w") as file:
+            file.write("of a start that was cut off")
         same(server.stop(), 0)
         server.process.stdout.close()
         server.log.close()
@@ -107,6 +109,14 @@ def one_is_made_and_kept():
         same(fingerprint_shown(server, server.tcp), told, "after a restart")
         server.hang_up_signal("certificates read anew")
         same(fingerprint_shown(server, server.http), told, "after SIGHUP")
+        same(server.stop(), 0)
+        server.process.stdout.close()
+        server.log.close()
+        os.unlink(kept)
+        server.start()
+        check(fingerprint_told(server) != told, "the same key was made again")
+        same(sorted(name for name in os.listdir(os.path.dirname(kept)) if "self" in name),
+             ["self-signed.pem"], "files")
         same(server.stop(), 0)
         with open(kept, "w") as file:
             file.write("garbage")
@@ -428,12 +438,22 @@ def ends_with_and_without_a_word(server):
     client.read_end()
     check(client.said_end, "QUIT ended without close_notify")
     client.close()
-    for text in (b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",):
+    client = Client(server.http).shake()
+    client.send(b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    check(client.read_end().endswith(b"ok"), repr(client.got))
+    check(client.said_end, "HTTP ended without close_notify")
+    client.close()
+    # half a body and an end, with a word and without: nothing is stored
+    for says in (True, False):
         client = Client(server.http).shake()
-        client.send(text)
-        check(client.read_end().endswith(b"ok"), repr(client.got))
-        check(client.said_end, "HTTP ended without close_notify")
+        client.send(b"PUT %s/half HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"
+                    % BASE.encode())
+        if says:
+            client.say_end()
+        client.sock.shutdown(socket.SHUT_WR)
+        client.read_raw_end()
         client.close()
+    same(server.ask("GET", BASE + "/half")[0], 404)
     works(server)
 
 
