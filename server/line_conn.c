@@ -34,8 +34,7 @@ static struct core_door *door_of(const struct line_conn *conn) {
     return &conn->loop->core->doors[conn->dialect->door];
 }
 
-static void on_closed(uv_handle_t *handle) {
-    struct line_conn *conn = handle->data;
+static void release(struct line_conn *conn) {
     struct line_loop *loop = conn->loop;
     atomic_fetch_sub_explicit(&door_of(conn)->connections, 1, memory_order_relaxed);
     if (conn->visitor)
@@ -47,6 +46,31 @@ static void on_closed(uv_handle_t *handle) {
     free(conn);
     loop->conn_count--;
     line_loop_check_end(loop);
+}
+
+static void on_closed(uv_handle_t *handle) {
+    struct line_conn *conn = handle->data;
+    conn->closed = true;
+    if (!conn->turn_waits)
+        release(conn);
+}
+
+static void come_back(struct line_woken *woken) {
+    struct line_conn *conn = (struct line_conn *)((char *)woken - offsetof(struct line_conn, turn));
+    conn->turn_waits = false;
+    if (conn->closed)
+        release(conn);
+    else
+        line_conn_go_on(conn);
+}
+
+void line_conn_end_words(struct line_conn *conn) {
+    if (conn->turn_waits)
+        return;
+    conn->turn_waits = true;
+    conn->turn.loop = conn->loop;
+    conn->turn.come_back = come_back;
+    line_loop_wake(&conn->turn);
 }
 
 void line_conn_close(struct line_conn *conn) {
@@ -259,6 +283,13 @@ static bool wants_close(const struct line_conn *conn) {
     return no_more && !conn->first && conn->backlog_bytes == 0;
 }
 
+static void begin_turn(struct line_conn *conn) {
+    if (conn->turn_waits)
+        return;
+    conn->turn_words = 0;
+    conn->turn_bytes = 0;
+}
+
 /* The end of every turn: what was appended is sent, and the connection's new state acted on. */
 static void end_turn(struct line_conn *conn) {
     line_loop_count(conn->loop, conn->dialect->door);
@@ -333,6 +364,7 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
         end_turn(conn);
         return;
     }
+    begin_turn(conn);
     conn->read_ns = clock_steady_ns();
     line_count_bytes(conn, METRICS_IN_BYTES, (size_t)got);
     if (!conn->tls)
@@ -347,6 +379,7 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
 void line_conn_go_on(struct line_conn *conn) {
     if (conn->closing)
         return;
+    begin_turn(conn);
     line_conn_settle(conn);
     if (conn->blocked) {
         struct slice data = buf_slice(&conn->tail);

@@ -21,6 +21,9 @@ struct line_conn {
     int64_t shake_until_ms; /* steady clock: its handshake is over by then, or it ends */
     struct line_conn *next, *prev;
     struct line_conn *touched_next;
+    struct line_woken turn; /* comes back where turn_waits */
+    unsigned turn_words;    /* run in this turn, and the bytes of their replies */
+    size_t turn_bytes;
     const struct auth_grant *grant;
     struct auth_grant *own_grant;   /* grant, where AUTH gave it; else NULL */
     struct line_place *place;       /* what USE chose, or NULL */
@@ -43,6 +46,7 @@ struct line_conn {
     bool skip_line;          /* dropping up to a newline */
     bool skip_frame;         /* dropping skip_bytes and a newline */
     bool touched;
+    bool turn_waits; /* too much was wanted at once: the others have their turn */
     bool reading;
     bool blocked;  /* the tail holds a request that has to wait */
     bool eof;      /* the peer sends no more */
@@ -50,6 +54,7 @@ struct line_conn {
     bool broken;   /* cannot be answered any more */
     bool said_end; /* nothing is written any more */
     bool closing;
+    bool closed; /* its handle is */
 };
 
 /* Takes over an accepted socket: greets it with an error and closes it, or serves it. */
@@ -61,6 +66,9 @@ void line_conn_end_slow_handshakes(struct line_loop *loop, int64_t steady_ms);
 void line_conn_close(struct line_conn *conn);
 /* Goes on: replies that are ready, requests that waited, reading, closing. */
 void line_conn_go_on(struct line_conn *conn);
+
+/* The turn is over for words: those that are left wait until the other connections had theirs. */
+void line_conn_end_words(struct line_conn *conn);
 
 /* Moves the replies that are ready, in order, to the loop's out. */
 void line_conn_settle(struct line_conn *conn);

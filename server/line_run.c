@@ -9,7 +9,8 @@
 #include "server/line_render.h"
 #include "server/line_words.h"
 
-#define AHEAD 4U /* requests */
+#define AHEAD 4U        /* requests */
+#define TURN_WORDS 256U /* of a connection, then the others have their turn */
 
 static void on_wake(struct call *call) {
     line_slot_wake(call->context);
@@ -146,7 +147,10 @@ static bool run_call(struct line_conn *conn, struct line_request *request) {
 
 static void run_word(struct line_conn *conn, const struct line_request *request) {
     struct buf *to = &conn->loop->out;
+    size_t before = to->len;
     enum err err = request->word->run(conn, request->word_args, to);
+    conn->turn_words++;
+    conn->turn_bytes += to->len > before ? to->len - before : 0;
     if (!conn->first) /* else it is answered later */
         line_count(conn, metrics_op(NULL, METRICS_SESSION), err);
     replied(conn, to, to->len);
@@ -158,6 +162,14 @@ static bool has_room(struct line_conn *conn) {
         line_conn_flush(conn);
     return conn->backlog_bytes <= LINE_BACKLOG_BYTES && conn->after_bytes <= LINE_BACKLOG_BYTES &&
            conn->queued < LINE_PARKED_MAX;
+}
+
+/* A word's reply may be long, and long to make: others are not kept waiting for many of them. */
+static bool may_run_word(struct line_conn *conn) {
+    if (conn->turn_words < TURN_WORDS && conn->turn_bytes < LINE_FLUSH_BYTES)
+        return true;
+    line_conn_end_words(conn);
+    return false;
 }
 
 /* False where it was not run and has to wait. Behind a parked listing even a call on memory waits:
@@ -172,7 +184,7 @@ static bool run_request(struct line_conn *conn, struct line_request *request) {
         run_failed(conn, request);
         return true;
     case REQUEST_WORD:
-        if (conn->first)
+        if (conn->first || !may_run_word(conn))
             return false;
         run_word(conn, request);
         return true;

@@ -284,6 +284,32 @@ def a_liar_is_called_back_ever_more_rarely(runner):
     node.close()
 
 
+def who_wants_filters_without_end_keeps_nobody_waiting(runner):
+    """Between the replies to one connection the others have theirs."""
+    node, total = Node("--tcp-threads", "1"), 80000
+    greedy, other = node.door(), node.door()
+    other.ask("SET k:1," + ",".join("key%d:1" % i for i in range(1500)))
+    counted, wanted = [0], b"REQUEST BLOOMFILTER\n" * total
+
+    def read():
+        while counted[0] < total:
+            counted[0] += greedy.sock.recv(1 << 18).count(b"\n")
+
+    reader = threading.Thread(target=read, daemon=True)
+    writer = threading.Thread(target=greedy.sock.sendall, args=(wanted,), daemon=True)
+    reader.start()
+    writer.start()
+    wait_until(lambda: counted[0], "no reply")
+    turns = 0
+    while counted[0] < total:
+        same(other.ask("GET k"), ":GOT k:1")
+        turns += 1
+    check(turns >= 40, "%d replies beside %d filters" % (turns, total))
+    reader.join()
+    same(node.stop(), 0)
+    node.close()
+
+
 def a_content_type_is_as_every_door_takes_it(runner):
     for text, good in ((b"dGV4dC9wbGFpbg", True), (b"__4", False), (b"DQo", False)):
         hostile = Hostile(a_hati_that_says(fetched=b"FETCHED 0:" + text + b":djE"))
@@ -317,4 +343,5 @@ def addresses_that_lead_nowhere(runner):
 
 CASES = [each_kind_of_hostile_peer, all_of_them_at_once, an_answer_that_comes_late_is_for_nobody,
          a_peer_that_hangs_up_on_a_question, a_liar_is_called_back_ever_more_rarely,
+         who_wants_filters_without_end_keeps_nobody_waiting,
          a_content_type_is_as_every_door_takes_it, addresses_that_lead_nowhere]
