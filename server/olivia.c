@@ -164,10 +164,14 @@ enum err olivia_error_of(const struct olivia_verb *verb, const struct call *call
     return call->err;
 }
 
+const char *olivia_why(enum err err, const struct call *call) {
+    return err == call->err ? call_detail(call) : "the value holds a newline";
+}
+
 static enum err render(struct buf *to, const struct call *call, const struct line_answer *answer) {
     size_t start = to->len;
     enum err err = olivia_error_of(answer->verb, call);
-    const char *text = err == call->err ? call_detail(call) : err_text(err);
+    const char *text = olivia_why(err, call);
     if (!err) {
         buf_append(to, answer->hash);
         buf_append_char(to, ':');

@@ -33,6 +33,9 @@ enum err olivia_bind_pair(const struct line_context *context, const struct olivi
 /* What is to be told in place of a finished call's pair; OK where it is told. */
 enum err olivia_error_of(const struct olivia_verb *verb, const struct call *call);
 
+/* Words for people about what olivia_error_of says. */
+const char *olivia_why(enum err err, const struct call *call);
+
 /* Appends `[]Invalid command sent in.` */
 void olivia_render_invalid(struct buf *to);
 /* Appends an error of the server's, as lines have it, behind the hash where there is one. */

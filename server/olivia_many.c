@@ -184,7 +184,7 @@ static void append_call(struct olivia_many *many, const struct call *call, int64
     size_t start = out->len;
     enum err err = olivia_error_of(many->verb, call);
     if (err) {
-        (void)fail(many, err, err == call->err ? call_detail(call) : err_text(err));
+        (void)fail(many, err, olivia_why(err, call));
         return;
     }
     if (many->shown)
