@@ -183,8 +183,8 @@ static struct MHD_Daemon *start_daemon(struct http_server *server) {
         secure[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
                                             (void *)(uintptr_t)tls_client_ca_pem(shown)};
     return MHD_start_daemon(
-        (shown ? MHD_USE_POLL_INTERNAL_THREAD : MHD_USE_EPOLL_INTERNAL_THREAD) | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
-            (shown ? MHD_USE_TLS : 0U),
+        (shown ? MHD_USE_POLL_INTERNAL_THREAD : MHD_USE_EPOLL_INTERNAL_THREAD) | MHD_USE_ITC |
+            MHD_ALLOW_SUSPEND_RESUME | (shown ? MHD_USE_TLS : 0U),
         0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
         config->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
