@@ -3,6 +3,7 @@
 us."""
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
@@ -68,11 +69,23 @@ def remove(path):
     shutil.rmtree(path, ignore_errors=True)
 
 
+_given = set()
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """One that nobody listens on. Not of those that the system gives to callers: between this and
+    the listening, a connection of somebody's would take it."""
+    while True:
+        port = random.SystemRandom().randrange(12000, 30000)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def children_of(pid):
