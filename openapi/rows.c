@@ -14,7 +14,7 @@
 struct row {
     const struct op *op;
     const char *path;
-    bool is_put, is_post;
+    bool is_get, is_put, is_post;
     json_t *example; /* parameters by name; may be NULL */
 };
 
@@ -102,6 +102,10 @@ static void add_conditions(const struct row *row, json_t *params) {
         add_condition(params, "If-None-Match", "`*`, or MD5s of the value parted by commas: 304");
     else if (has_param(op, "ifAbsent"))
         add_condition(params, "If-None-Match", "`*`: only if it does not exist, else 412");
+    if (reads && row->is_get) {
+        add_condition(params, "Range", "`bytes=first-last`, `bytes=first-` or `bytes=-length`");
+        add_condition(params, "If-Range", "an ETag: the part of that value, else all of this one");
+    }
 }
 
 static json_t *params_of(const struct row *row) {
@@ -176,9 +180,13 @@ static json_t *json_content(const struct op *op) {
     ",'Hati-Revision':{'schema':{'type':'integer','minimum':1},'description':'grows with "         \
     "every change of the store'}}"
 #define READ                                                                                       \
-    ETAG ",'Hati-Revision':{'required':true,'schema':{'type':'integer','minimum':1},'description'" \
-         ":'of the entry'},'Hati-Ttl':{'schema':{'type':'integer','minimum':1},'description':"     \
+    ETAG ",'Hati-Revision':{'schema':{'type':'integer','minimum':1},'description'"                 \
+         ":'of the entry; none where a peer gave "                                                 \
+         "it'},'Hati-Ttl':{'schema':{'type':'integer','minimum':1},'description':"                 \
          "'remaining ms; none: forever'}"
+#define RANGES ",'Accept-Ranges':{'required':true,'schema':{'const':'bytes'}}"
+#define NO_PART "'Content-Range':{'required':true,'schema':{'type':'string','pattern':'^bytes '}}"
+#define PART "," NO_PART
 #define GUARDED                                                                                    \
     ",'X-Content-Type-Options':{'required':true,'schema':{'const':'nosniff'}},"                    \
     "'Content-Security-Policy':{'required':true,'schema':{'const':'sandbox'}}"
@@ -191,7 +199,14 @@ static void add_storage_answers(const struct row *row, json_t *responses) {
         break;
     case REPLY_ENTRY:
         add_answer(responses, "200", "the value, with the Content-Type it was stored with",
-                   "{" READ GUARDED "}", content_of("*/*", json_object(), json_string("hello")));
+                   "{" READ GUARDED RANGES "}",
+                   content_of("*/*", json_object(), json_string("hello")));
+        if (row->is_get) {
+            add_answer(responses, "206", "the bytes that Range names", "{" READ GUARDED PART "}",
+                       content_of("*/*", json_object(), json_string("ell")));
+            add_answer(responses, "416", "none of the bytes that Range names is there",
+                       "{" NO_PART "}", NULL);
+        }
         add_answer(responses, "304", "it is what If-None-Match says", "{" READ "}", NULL);
         break;
     case REPLY_NUMBER:
@@ -304,6 +319,7 @@ void doc_add_rows(json_t *document) {
             const struct doc_sample *sample = doc_find_sample(ops[i].name);
             struct row row = {.op = &ops[i],
                               .path = strchr(route, ' ') + 1,
+                              .is_get = strncmp(route, "GET ", 4) == 0,
                               .is_put = strncmp(route, "PUT ", 4) == 0,
                               .is_post = strncmp(route, "POST ", 5) == 0,
                               .example = sample ? doc_literal(sample->params) : NULL};

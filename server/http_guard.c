@@ -42,6 +42,10 @@ void http_headers_add(struct http_headers *headers, struct slice name, struct sl
     case 4:
         headers->hosts += is(name, SLICE("Host"));
         break;
+    case 5:
+        if (is(name, SLICE("Range")))
+            keep(&headers->range, &headers->ranges, value);
+        break;
     case 6:
         if (is(name, SLICE("Origin")))
             headers->origin = value;
@@ -51,6 +55,8 @@ void http_headers_add(struct http_headers *headers, struct slice name, struct sl
     case 8:
         if (is(name, SLICE("If-Match")))
             keep(&headers->if_match, &headers->if_matches, value);
+        else if (is(name, SLICE("If-Range")))
+            headers->if_range = value;
         break;
     case 12:
         if (is(name, SLICE("Content-Type")))

@@ -6,10 +6,11 @@
 #define PROBLEM_BYTES_MAX 4096U
 #define REQUEST_ID_BYTES 129U
 #define EXPOSED                                                                                    \
-    "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id, Retry-After, Causal-Context"
+    "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id, Retry-After, Causal-Context, "     \
+    "Accept-Ranges, Content-Range"
 #define TAKEN                                                                                      \
     "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, Causal-Context, "         \
-    "Last-Event-ID, Cache-Control"
+    "Last-Event-ID, Cache-Control, Range, If-Range"
 
 bool http_add_header(struct MHD_Response *response, const char *name, const char *value) {
     return MHD_add_response_header(response, name, value) == MHD_YES;

@@ -6,6 +6,7 @@
 #include "server/causal.h"
 #include "server/rest.h"
 #include "server/rest_condition.h"
+#include "server/rest_range.h"
 
 #define NUMBER_BYTES 32
 
@@ -87,16 +88,59 @@ static bool add_entry_headers(struct http_request *request, struct MHD_Response 
            (reply->ttl_ms <= 0 || add_u64(response, "Hati-Ttl", (uint64_t)reply->ttl_ms));
 }
 
+/* Of a GET that names a part, and wants it of this value. */
+static enum rest_range range_of(const struct http_request *request, struct slice *part) {
+    const struct http_headers *headers = &request->headers;
+    const struct kv_entry *entry = &request->call.reply.entry;
+    uint64_t first, len;
+    if (headers->ranges != 1 || request->method != HTTP_GET ||
+        !rest_range_if(headers->if_range, entry->etag))
+        return RANGE_WHOLE;
+    enum rest_range range = rest_range_parse(headers->range, part->len, &first, &len);
+    if (range == RANGE_PART)
+        *part = slice_make(part->ptr + first, (size_t)len);
+    return range;
+}
+
+static bool add_range(struct MHD_Response *response, enum rest_range range, struct slice part,
+                      struct slice value) {
+    char text[96];
+    if (range == RANGE_WHOLE)
+        return http_add_header(response, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
+    if (range == RANGE_NOWHERE)
+        snprintf(text, sizeof text, "bytes */%zu", value.len);
+    else
+        snprintf(text, sizeof text, "bytes %zu-%zu/%zu", (size_t)(part.ptr - value.ptr),
+                 (size_t)(part.ptr - value.ptr) + part.len - 1, value.len);
+    return http_add_header(response, MHD_HTTP_HEADER_CONTENT_RANGE, text);
+}
+
+/* No byte of what was asked for is there. */
+static enum MHD_Result reply_nowhere(struct http_request *request) {
+    struct slice value = request->call.reply.entry.value;
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    bool good = response && add_range(response, RANGE_NOWHERE, value, value);
+    return finish_response(request, MHD_HTTP_RANGE_NOT_SATISFIABLE, response, good);
+}
+
 static enum MHD_Result reply_entry(struct http_request *request) {
     unsigned status = status_of_read(request);
     if (status == MHD_HTTP_PRECONDITION_FAILED)
         return http_reply_error(request, ERR_PRECONDITION_FAILED, NULL);
-    bool whole = status == MHD_HTTP_OK;
+    bool has_body = status == MHD_HTTP_OK;
     struct slice value = request->call.reply.entry.value; /* 304: its length is told, not sent */
+    struct slice part = value;
+    enum rest_range range = has_body ? range_of(request, &part) : RANGE_WHOLE;
+    if (range == RANGE_NOWHERE)
+        return reply_nowhere(request);
+    if (range == RANGE_PART)
+        status = MHD_HTTP_PARTIAL_CONTENT;
     struct MHD_Response *response = MHD_create_response_from_buffer(
-        value.len, (void *)(uintptr_t)value.ptr, MHD_RESPMEM_PERSISTENT);
-    request->out_bytes += whole ? value.len : 0;
-    bool good = response && add_entry_headers(request, response, whole);
+        part.len, (void *)(uintptr_t)part.ptr, MHD_RESPMEM_PERSISTENT);
+    request->out_bytes += has_body ? part.len : 0;
+    bool good = response && add_entry_headers(request, response, has_body) &&
+                (!has_body || add_range(response, range, part, value));
     return finish_response(request, status, response, good);
 }
 

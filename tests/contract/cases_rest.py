@@ -142,6 +142,36 @@ def version_one(server):
     same(server.request("DELETE", "/api/v1/key").status, 404)
 
 
+def a_part_of_a_value(server):
+    path, value = BASE + "/parts", bytes(range(256)) * 40
+    etag = '"%s"' % md5(value)
+    server.request("PUT", path, value, {"Content-Type": "video/mp4"})
+    table = [({"Range": "bytes=0-9"}, 206, value[:10], "bytes 0-9/10240"),
+             ({"Range": "bytes=10000-"}, 206, value[10000:], "bytes 10000-10239/10240"),
+             ({"Range": "bytes=-40"}, 206, value[-40:], "bytes 10200-10239/10240"),
+             ({"Range": "bytes=5-5", "If-Range": etag}, 206, value[5:6], "bytes 5-5/10240"),
+             ({"Range": "bytes=0-9", "If-Range": '"%s"' % md5(b"older")}, 200, value, None),
+             ({"Range": "bytes=0-9,20-29"}, 200, value, None), ({"Range": "x"}, 200, value, None),
+             ({"Range": "bytes=10240-"}, 416, b"", "bytes */10240"),
+             ({"Range": "bytes=0-9", "If-None-Match": etag}, 304, b"", None),
+             ({"Range": "bytes=0-9", "If-Match": md5(b"older")}, 412, None, None)]
+    for headers, status, body, said in table:
+        answer = server.request("GET", path, None, headers)
+        same(answer.status, status, headers)
+        if body is not None:
+            same(answer.body, body, headers)
+        same(answer.headers.get("Content-Range"), said, headers)
+        if status == 206:
+            same((answer.headers["ETag"], answer.headers["Content-Type"]), (etag, "video/mp4"))
+    for method, status in (("GET", 200), ("HEAD", 200)):
+        answer = server.request(method, path)
+        same((answer.status, answer.headers["Accept-Ranges"]), (status, "bytes"), method)
+    same(server.request("HEAD", path, None, {"Range": "bytes=0-9"}).headers["Content-Length"],
+         "10240")
+    server.request("PUT", path, "")
+    same(server.request("GET", path, None, {"Range": "bytes=0-"}).status, 416, "of nothing")
+
+
 def errors_are_problems(server):
     answer = server.request("GET", BASE + "/none")
     problem = answer.json()
@@ -230,7 +260,7 @@ def keep_alive_goes_on_after_answers_of_every_kind(server):
     connection.close()
 
 
-CASES = [an_entry_has_its_headers, conditions, exactly_one_of_two_conditional_writes_wins,
+CASES = [an_entry_has_its_headers, conditions, a_part_of_a_value, exactly_one_of_two_conditional_writes_wins,
          paths_are_decoded_once_and_by_length, listings, counters_and_parameters, version_one,
          errors_are_problems, the_rest_of_http,
          requests_that_two_servers_would_read_differently_are_refused,
