@@ -13,7 +13,6 @@
 #include "peers/talk.h"
 
 #define RETRY_MIN_MS 100U
-#define RETRY_MAX_MS 10000U
 #define CONNECT_MIN_MS 1000
 #define CONNECT_MAX_MS 5000
 #define OUT_BYTES_MAX 16777216U
@@ -179,12 +178,13 @@ static void on_retry(uv_timer_t *timer) {
 
 static void wait_for_retry(struct link *link) {
     uint8_t random;
+    uint64_t retry_max_ms = (uint64_t)link->peers->options.retry_max_ms;
     uint64_t delay_ms = RETRY_MIN_MS;
     hash_random(&random, 1);
-    for (unsigned i = 0; i < link->failures && delay_ms < RETRY_MAX_MS; i++)
+    for (unsigned i = 0; i < link->failures && delay_ms < retry_max_ms; i++)
         delay_ms *= 2;
-    if (delay_ms > RETRY_MAX_MS)
-        delay_ms = RETRY_MAX_MS;
+    if (delay_ms > retry_max_ms)
+        delay_ms = retry_max_ms;
     delay_ms -= delay_ms * random / 512;
     link->failures++;
     link->found_count = 0;

@@ -26,6 +26,7 @@ struct peers_options {
     int64_t beat_ms;            /* between heartbeats (1000) */
     int64_t refresh_ms;         /* between whole filters of an Olivia peer (30000) */
     int64_t timeout_ms;         /* a question is over after it (200) */
+    int64_t retry_max_ms;       /* between tries to connect, which begin at 100 ms (10000) */
     uint64_t value_limit_bytes; /* the longest value that is taken from a peer */
     struct own *own;            /* this node's filters: rebuilt by the peers' thread */
     struct kv *kv;              /* whose keys they hold; NULL: a database's */

@@ -22,6 +22,7 @@
 #include "server/tls.h"
 
 #define WHY_BYTES 512
+#define PEER_RETRY_MAX_MS 10000
 #define KEYS_PATIENCE_MS 5000 /* of a start, for an issuer that is away */
 
 struct server {
@@ -208,6 +209,7 @@ static enum err open_peers(struct server *server, char *ret_why) {
         .beat_ms = config->peer_beat_ms,
         .refresh_ms = config->peer_refresh_ms,
         .timeout_ms = config->peer_timeout_ms,
+        .retry_max_ms = PEER_RETRY_MAX_MS,
         .value_limit_bytes = config->payload_limit_bytes,
         .own = server->core.own,
         .kv = config->engine ? NULL : server->core.kv,

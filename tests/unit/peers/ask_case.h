@@ -88,6 +88,7 @@ static inline struct peers_options options_of(const char *list) {
                                   .beat_ms = BEAT_MS,
                                   .refresh_ms = BEAT_MS,
                                   .timeout_ms = 10 * WAIT_MS, /* a test that waits for it fails */
+                                  .retry_max_ms = 20,
                                   .value_limit_bytes = LIMIT_BYTES};
 }
 

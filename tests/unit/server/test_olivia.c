@@ -35,8 +35,7 @@ static int stop(void **state) {
 }
 
 static int dial_olivia(void) {
-    struct fixture there = fixture;
-    there.ports.tcp = fixture.ports.olivia;
+    struct fixture there = {.ports.tcp = fixture.ports.olivia};
     return dial(&there);
 }
 
