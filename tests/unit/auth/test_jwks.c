@@ -38,23 +38,6 @@
     "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
 
 static struct token_text set, token;
-static struct key_pair rsa, p256, ed25519;
-
-static int make_keys(void **state) {
-    (void)state;
-    case_make_key(&rsa, GNUTLS_PK_RSA, 2048);
-    case_make_key(&p256, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
-    case_make_key(&ed25519, GNUTLS_PK_EDDSA_ED25519, 0);
-    return 0;
-}
-
-static int drop_keys(void **state) {
-    (void)state;
-    case_drop_key(&rsa);
-    case_drop_key(&p256);
-    case_drop_key(&ed25519);
-    return 0;
-}
 
 /* How many keys a document gives; 0 where it is refused, `why` says with what word. */
 static unsigned read_set(struct slice document, const char *word) {
@@ -346,5 +329,5 @@ int main(void) {
         cmocka_unit_test(test_deep_long_and_large_sets_are_refused),
         cmocka_unit_test(test_a_kid_of_255_bytes_is_the_longest),
     };
-    return cmocka_run_group_tests(tests, make_keys, drop_keys);
+    return cmocka_run_group_tests(tests, case_make_keys, case_drop_keys);
 }

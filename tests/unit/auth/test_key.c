@@ -7,23 +7,6 @@
 #define EDDSA "{\"alg\":\"EdDSA\"}"
 
 static struct token_text token;
-static struct key_pair rsa, p256, ed25519;
-
-static int make_keys(void **state) {
-    (void)state;
-    case_make_key(&rsa, GNUTLS_PK_RSA, 2048);
-    case_make_key(&p256, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
-    case_make_key(&ed25519, GNUTLS_PK_EDDSA_ED25519, 0);
-    return 0;
-}
-
-static int drop_keys(void **state) {
-    (void)state;
-    case_drop_key(&rsa);
-    case_drop_key(&p256);
-    case_drop_key(&ed25519);
-    return 0;
-}
 
 /* Opens or not, and a refusal says why in one line without the secret in it. */
 static bool opens(const struct auth_options *options) {
@@ -336,5 +319,5 @@ int main(void) {
         cmocka_unit_test(test_a_signed_development_token_is_good_until_its_lifetime_ends),
         cmocka_unit_test(test_what_cannot_be_signed_is_refused),
     };
-    return cmocka_run_group_tests(tests, make_keys, drop_keys);
+    return cmocka_run_group_tests(tests, case_make_keys, case_drop_keys);
 }

@@ -102,6 +102,25 @@ static inline void case_drop_key(struct key_pair *pair) {
     gnutls_free(pair->public_pem.data);
 }
 
+/* One of each kind that public keys may be. */
+static struct key_pair rsa, p256, ed25519;
+
+static inline int case_make_keys(void **state) {
+    (void)state;
+    case_make_key(&rsa, GNUTLS_PK_RSA, 2048);
+    case_make_key(&p256, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
+    case_make_key(&ed25519, GNUTLS_PK_EDDSA_ED25519, 0);
+    return 0;
+}
+
+static inline int case_drop_keys(void **state) {
+    (void)state;
+    case_drop_key(&rsa);
+    case_drop_key(&p256);
+    case_drop_key(&ed25519);
+    return 0;
+}
+
 static inline struct slice case_public_pem(const struct key_pair *pair) {
     return slice_make(pair->public_pem.data, pair->public_pem.size);
 }

@@ -1,18 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* JSON-RPC whose GETs wait for peers: alone, in batches, as lines, and behind a remote store. */
-#include "tests/unit/server/remote_case.h"
-
-#include "server/line.h"
-#include "server/rpc.h"
 #include "tests/unit/peers_double.h"
 
-static struct core core;
+#include "tests/unit/server/rpc_asking.h"
 
-struct asking {
-    struct rpc_request request;
-    struct buf out;
-    _Atomic bool done;
-};
+#include "server/line.h"
 
 static int set_up_remote(void **state) {
     (void)state;
@@ -33,33 +25,6 @@ static int tear_down(void **state) {
     assert_int_equal(peers_double_pending(), 0);
     remote_close();
     return 0;
-}
-
-static void on_done(struct rpc_request *request) {
-    struct asking *asking = request->context;
-    atomic_store(&asking->done, true);
-}
-
-/* body must live until asked. */
-static enum err ask(struct asking *asking, struct slice body) {
-    memset(asking, 0, sizeof *asking);
-    buf_init(&asking->out, 1U << 24);
-    asking->request = (struct rpc_request){.core = &core,
-                                           .grant = &auth_grant_everything,
-                                           .body = body,
-                                           .now_ms = 1700000000000,
-                                           .out = &asking->out,
-                                           .done = on_done,
-                                           .context = asking};
-    return rpc_run(&asking->request);
-}
-
-static void check(struct asking *asking, const char *expected) {
-    struct slice got = buf_slice(&asking->out);
-    if (!slice_equal(got, slice_of_cstr(expected)))
-        fail_msg("expected\n%s\ngot\n%.*s", expected, (int)got.len, got.ptr ? got.ptr : "");
-    rpc_free(&asking->request);
-    buf_done(&asking->out);
 }
 
 #define CALL(id, method, params)                                                                   \

@@ -1,16 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* JSON-RPC over a remote store: what of a body may be on its way together. */
-#include "tests/unit/server/remote_case.h"
-
-#include "server/rpc.h"
-
-static struct core core;
-
-struct asking {
-    struct rpc_request request;
-    struct buf out;
-    _Atomic bool done;
-};
+#include "tests/unit/server/rpc_asking.h"
 
 static int set_up(void **state) {
     (void)state;
@@ -30,32 +20,9 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void on_done(struct rpc_request *request) {
-    struct asking *asking = request->context;
-    atomic_store(&asking->done, true);
-}
-
-/* body must live until asked. */
-static enum err ask(struct asking *asking, struct slice body) {
-    memset(asking, 0, sizeof *asking);
-    buf_init(&asking->out, 1U << 24);
-    asking->request = (struct rpc_request){.core = &core,
-                                           .grant = &auth_grant_everything,
-                                           .body = body,
-                                           .now_ms = 1700000000000,
-                                           .out = &asking->out,
-                                           .done = on_done,
-                                           .context = asking};
-    return rpc_run(&asking->request);
-}
-
-static void check(struct asking *asking, const char *expected) {
+static void check_done(struct asking *asking, const char *expected) {
     assert_true(asking->done);
-    struct slice got = buf_slice(&asking->out);
-    if (!slice_equal(got, slice_of_cstr(expected)))
-        fail_msg("expected\n%s\ngot\n%.*s", expected, (int)got.len, got.ptr ? got.ptr : "");
-    rpc_free(&asking->request);
-    buf_done(&asking->out);
+    check(asking, expected);
 }
 
 #define CALL(id, method, params)                                                                   \
@@ -100,7 +67,7 @@ static void reads_of_a_batch_are_on_their_way_together(void **state) {
     remote_come_back(3, true);
     assert_false(asking.done);
     remote_come_back(1, false);
-    check(&asking, join(answers, 8, true, "\n"));
+    check_done(&asking, join(answers, 8, true, "\n"));
 }
 
 static bool says(const struct asking *asking, const char *text) {
@@ -168,7 +135,7 @@ static void a_wait_in_a_body_is_stopped(void **state) {
             remote_come_back_all();
         rpc_stop(&asking.request);
         remote_come_back_all();
-        check(&asking, RESULT(1, "{\"messages\":[]}") "\n");
+        check_done(&asking, RESULT(1, "{\"messages\":[]}") "\n");
     }
 }
 
@@ -205,7 +172,7 @@ static void a_large_batch_is_answered_in_order(void **state) {
                 sched_yield();
         else
             asking.done = true;
-        check(&asking, expected.ptr);
+        check_done(&asking, expected.ptr);
         buf_done(&body);
         buf_done(&expected);
     }
