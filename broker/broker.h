@@ -65,10 +65,14 @@ enum broker_action {
     BROKER_NACK,    /* queue, receipt, delay_ms */
     BROKER_EXTEND,  /* queue, receipt, lease_ms: from now on */
     BROKER_FLUSH,   /* queue: drops what is ready and delayed; count says how many */
-    BROKER_REDRIVE  /* queue: its dead-lettered ready messages go back to where they came from */
+    BROKER_REDRIVE, /* queue: its dead-lettered ready messages go back to where they came from */
+    BROKER_RESTORE /* restore: a message of a snapshot goes into its queue, whatever its limits; its
+                      id is remembered for what is left of the queue's dedup-window, and not
+                      looked up. queues: 1 */
 };
 
 struct broker_stage; /* what the committer did for an op */
+struct broker_snapshot_message;
 
 /* One change and its outcome. Names, patterns and keys were checked at the door: lengths, UTF-8, no
  * spaces and control characters. */
@@ -87,8 +91,9 @@ struct broker_op {
     struct slice id;      /* empty: the broker makes one */
     struct slice headers; /* a JSON object's text; empty: none */
     const struct broker_queue_options *options;
-    int64_t delay_ms, ttl_ms; /* ttl 0: the queue's */
-    int64_t lease_ms;         /* 0: the queue's */
+    const struct broker_snapshot_message *restore; /* broker/snapshot.h */
+    int64_t delay_ms, ttl_ms;                      /* ttl 0: the queue's */
+    int64_t lease_ms;                              /* 0: the queue's */
     /* outcome */
     enum err err;
     bool flag;       /* CREATE_*, BIND: was not there before; UNBIND: was there */

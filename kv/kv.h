@@ -193,6 +193,11 @@ bool kv_is_remote(const struct kv *kv);
 
 /* The newest revision of hdd that readers see. Any thread. */
 uint64_t kv_revision(struct kv *kv);
+/* Every revision of the storage that is given from now on is greater than this one: what comes from
+ * another store gets none that somebody knows from there. Does nothing where they are already, and
+ * on a remote kv, whose revisions are times. Blocks (on hdd behind what waits for the committer).
+ * ERR_UNAVAILABLE, ERR_STORAGE_FULL. */
+enum err kv_raise_revision(struct kv *kv, enum kv_storage storage, uint64_t revision) MUST_USE;
 
 /* Opens both stores (replays, rebuilds shards where their number changed). Blocks. On failure
  * writes one clear line to ret_why (size bytes). With a shared datadir hdd's calls may come once
