@@ -11,18 +11,38 @@ static const char info[] =
     "have no place stand last and go by name. A value that is not UTF-8 travels as base64 with "
     "`encoding`. A message of an error begins with its code word.','license':{'name':'MIT'}}";
 
-static json_t *param_of(const struct param *param) {
-    return json_pack("{s:s,s:s,s:b,s:o}", "name", param->name, "summary", param->doc, "required",
-                     (param->flags & PARAM_REQUIRED) != 0, "schema",
-                     doc_param_schema(param, false));
+static bool is_required(const struct param *param) {
+    return (param->flags & PARAM_REQUIRED) != 0;
 }
 
+static json_t *param_of(const struct param *param) {
+    return json_pack("{s:s,s:s,s:b,s:o}", "name", param->name, "summary", param->doc, "required",
+                     is_required(param), "schema", doc_param_schema(param, false));
+}
+
+static void add_params(json_t *params, const struct op *op, bool required) {
+    for (unsigned i = 0; i < op->param_count; i++)
+        if (doc_is_json_param(&op->params[i]) && is_required(&op->params[i]) == required)
+            doc_push(params, param_of(&op->params[i]));
+}
+
+/* OpenRPC wants the required ones first. */
 static json_t *params_of(const struct op *op) {
     json_t *params = json_array();
-    for (unsigned i = 0; i < op->param_count; i++)
-        if (doc_is_json_param(&op->params[i]))
-            doc_push(params, param_of(&op->params[i]));
+    add_params(params, op, true);
+    add_params(params, op, false);
     return params;
+}
+
+/* Where that is another order than theirs by place, they go by name. */
+static const char *structure_of(const struct op *op) {
+    bool optional = false;
+    for (unsigned i = 0; i < op->param_count; i++) {
+        if (doc_is_json_param(&op->params[i]) && is_required(&op->params[i]) && optional)
+            return "by-name";
+        optional |= !is_required(&op->params[i]);
+    }
+    return "either";
 }
 
 static json_t *example_of(const struct op *op, const struct doc_sample *sample) {
@@ -70,9 +90,9 @@ static json_t *method_of(const struct op *op) {
     size_t room = strcspn(op->name, ".");
     json_t *method =
         json_pack("{s:s,s:s,s:[{s:s%}],s:s,s:o,s:{s:s,s:o},s:o}", "name", op->name, "summary",
-                  op->doc, "tags", "name", op->name, room, "paramStructure", "either", "params",
-                  params_of(op), "result", "name", "result", "schema", doc_result_schema(op),
-                  "errors", doc_rpc_errors(errors_of(op)));
+                  op->doc, "tags", "name", op->name, room, "paramStructure", structure_of(op),
+                  "params", params_of(op), "result", "name", "result", "schema",
+                  doc_result_schema(op), "errors", doc_rpc_errors(errors_of(op)));
     if (sample)
         doc_set(method, "examples", json_pack("[o]", example_of(op, sample)));
     if (scope)

@@ -83,7 +83,7 @@ static json_t *of_structure(const struct param *param, bool as_text) {
         return doc_literal("{'type':'object','maxProperties':1000,'propertyNames':@Key,"
                            "'additionalProperties':@NewEntry}");
     case PARAM_HEADERS:
-        return doc_literal("{'type':'object'}");
+        return doc_literal("{'type':'object','additionalProperties':true}");
     case PARAM_INT:
         return number_schema(param->min, param->max, as_text);
     default:

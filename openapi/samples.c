@@ -88,7 +88,8 @@ const struct doc_sample doc_samples[] = {
      "{'openrpc':'1.3.2','info':{'title':'hati','version':'0.1.0'},"
      "'methods':[]}",
      "{'type':'object','required':['openrpc','info','methods'],'properties':{'openrpc':{'type':"
-     "'string'},'info':{'type':'object'},'methods':{'type':'array'}},'additionalProperties':true}"},
+     "'string'},'info':{'type':'object','additionalProperties':true},'methods':{'type':'array','"
+     "items':{'type':'object','additionalProperties':true}}},'additionalProperties':true}"},
 };
 
 const unsigned doc_sample_count = sizeof doc_samples / sizeof doc_samples[0];

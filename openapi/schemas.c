@@ -10,8 +10,9 @@
 #define NAME "{'type':'string','minLength':1,'maxLength':255}"
 #define NUMBER "{'type':['integer','string'],'format':'int64'}"
 #define TIME "{'type':['integer','string'],'format':'int64','minimum':0,'maximum':3153600000000}"
-#define ENCODING "{'type':'string','enum':['utf-8','base64'],'default':'utf-8'}"
+#define ENCODING "{'type':'string','enum':['utf-8','base64'],'description':'utf-8 where left out'}"
 #define CAUSAL "'causal-context':@CausalContext"
+#define ANY_OBJECT "{'type':'object','additionalProperties':true}"
 #define CLOSED "'additionalProperties':false"
 
 static const struct {
@@ -66,15 +67,14 @@ static const struct {
     {"PeekedMessage",
      "{'type':'object','required':['id','attempt','key','payload','headers','published_at'],"
      "'properties':{'id':" NAME ",'attempt':" COUNT ",'key':" TEXT ",'payload':" TEXT
-     ",'encoding':" BASE64 ",'headers':{'type':'object'},'published_at':{'type':'integer',"
+     ",'encoding':" BASE64 ",'headers':" ANY_OBJECT ",'published_at':{'type':'integer',"
      "'description':'ms since 1970'},'reason':@Reason,'from':" NAME "}}"},
-    {"Message",
-     "{'type':'object','required':['receipt','id','attempt','key','payload','headers',"
-     "'published_at'],'properties':{'receipt':" NAME ",'id':" NAME
-     ",'attempt':{'type':'integer','minimum':1},'key':" TEXT ",'payload':" TEXT
-     ",'encoding':" BASE64
-     ",'headers':{'type':'object'},'published_at':{'type':'integer','description':'ms since "
-     "1970'},'reason':@Reason,'from':" NAME "}}"},
+    {"Message", "{'type':'object','required':['receipt','id','attempt','key','payload','headers',"
+                "'published_at'],'properties':{'receipt':" NAME ",'id':" NAME
+                ",'attempt':{'type':'integer','minimum':1},'key':" TEXT ",'payload':" TEXT
+                ",'encoding':" BASE64 ",'headers':" ANY_OBJECT
+                ",'published_at':{'type':'integer','description':'ms since "
+                "1970'},'reason':@Reason,'from':" NAME "}}"},
     {"Reason", "{'type':'string','enum':['max-deliver','expired'],'description':'why it is a dead "
                "letter'}"},
     {"Messages", "{'type':'object','required':['messages'],'properties':{'messages':{'type':"
@@ -86,8 +86,8 @@ static const struct {
      "{'type':'object','required':['payload'],'properties':{'key':{'type':'string',"
      "'maxLength':255},'routing-key':{'type':'string','maxLength':255},'payload':" TEXT
      ",'encoding':" ENCODING ",'id':" NAME ",'delay':" TIME ",'ttl':" TIME
-     ",'priority':{'type':['integer','string'],'minimum':0,'maximum':9},'headers':"
-     "{'type':'object'}}," CLOSED "}"},
+     ",'priority':{'type':['integer','string'],'minimum':0,'maximum':9},'headers':" ANY_OBJECT
+     "}," CLOSED "}"},
     {"BatchOp",
      "{'oneOf':["
      "{'type':'object','required':['op','key','value'],'properties':{'op':{'const':'set'},"
@@ -104,7 +104,7 @@ static const struct {
      "'publish'},'router':" NAME ",'key':{'type':'string','maxLength':255},'routing-key':"
      "{'type':'string','maxLength':255},'payload':" TEXT ",'encoding':" ENCODING ",'id':" NAME
      ",'delay':" TIME ",'ttl':" TIME ",'priority':{'type':['integer','string'],'minimum':0,"
-     "'maximum':9},'headers':{'type':'object'}}," CLOSED "},"
+     "'maximum':9},'headers':" ANY_OBJECT "}," CLOSED "},"
      "{'type':'object','required':['op','queue','receipt'],'properties':{'op':{'const':'ack'},"
      "'queue':" NAME ",'receipt':" NAME "}," CLOSED "}]}"},
     {"BatchResults",
@@ -148,7 +148,8 @@ static const struct {
                 "'title':" TEXT ",'status':{'type':'integer'},'detail':" TEXT
                 ",'code':@Code,'index':{'type':'integer','minimum':0,'description':'which element "
                 "of a list failed'}},'description':'RFC 9457'}"},
-    {"CausalContext", "{'type':'object','description':'opaque: given back as it came'}"},
+    {"CausalContext",
+     "{'type':'object','additionalProperties':true,'description':'opaque: given back as it came'}"},
     {"KvStoreFailure",
      "{'type':'object','required':['message','error','causal-context'],"
      "'properties':{'message':" TEXT ",'error':" TEXT ",'doesExist':{'const':false}," CAUSAL "}}"},

@@ -14,8 +14,11 @@ static bool is_known(const struct http_request *request, const struct core_docum
 enum MHD_Result http_reply_document(struct http_request *request,
                                     const struct core_document *document) {
     unsigned status = is_known(request, document) ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        document->text.len, (void *)(uintptr_t)document->text.ptr, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        status == MHD_HTTP_OK
+            ? MHD_create_response_from_buffer(
+                  document->text.len, (void *)(uintptr_t)document->text.ptr, MHD_RESPMEM_PERSISTENT)
+            : http_response_not_modified();
     bool good = response && http_add_header(response, MHD_HTTP_HEADER_ETAG, document->etag) &&
                 http_add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache") &&
                 (status != MHD_HTTP_OK ||

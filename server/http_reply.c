@@ -66,6 +66,12 @@ enum MHD_Result http_reply(struct http_request *request, unsigned status,
     return result;
 }
 
+/* The length of what is not sent, which RFC 9110 wants there or none at all, makes undici (fetch in
+ * Node) wait for a body; with none the library would speak of chunks, for which others wait. */
+struct MHD_Response *http_response_not_modified(void) {
+    return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+}
+
 static enum MHD_Result reply_bytes(struct http_request *request, unsigned status, const char *type,
                                    struct slice body, enum MHD_ResponseMemoryMode mode) {
     request->out_bytes += body.len;

@@ -150,6 +150,8 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
 /* With a response of one's own, which passes to it (NULL: no memory). */
 enum MHD_Result http_reply(struct http_request *request, unsigned status,
                            struct MHD_Response *response);
+/* An empty one for status 304, whose length is 0; NULL without memory. */
+struct MHD_Response *http_response_not_modified(void);
 /* With bytes that are copied. */
 enum MHD_Result http_reply_copy(struct http_request *request, unsigned status,
                                 const char *content_type, struct slice body);

@@ -129,15 +129,17 @@ static enum MHD_Result reply_entry(struct http_request *request) {
     if (status == MHD_HTTP_PRECONDITION_FAILED)
         return http_reply_error(request, ERR_PRECONDITION_FAILED, NULL);
     bool has_body = status == MHD_HTTP_OK;
-    struct slice value = request->call.reply.entry.value; /* 304: its length is told, not sent */
+    struct slice value = request->call.reply.entry.value;
     struct slice part = value;
     enum rest_range range = has_body ? range_of(request, &part) : RANGE_WHOLE;
     if (range == RANGE_NOWHERE)
         return reply_nowhere(request);
     if (range == RANGE_PART)
         status = MHD_HTTP_PARTIAL_CONTENT;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        part.len, (void *)(uintptr_t)part.ptr, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        has_body ? MHD_create_response_from_buffer(part.len, (void *)(uintptr_t)part.ptr,
+                                                   MHD_RESPMEM_PERSISTENT)
+                 : http_response_not_modified();
     request->out_bytes += has_body ? part.len : 0;
     bool good = response && add_entry_headers(request, response, has_body) &&
                 (!has_body || add_range(response, range, part, value));

@@ -181,10 +181,20 @@ def aliases_are_their_verbs(server):
     line.close()
 
 
+def methods_have_their_optional_parameters_last(server):
+    """OpenRPC wants that, and clients made from the document rely on it."""
+    for method in document(server, "openrpc.json")["methods"]:
+        required = [param["required"] for param in method["params"]]
+        same(required, sorted(required, reverse=True), method["name"])
+    publish = {"router": "default", "key": "nobody", "payload": "by name"}
+    same(server.rpc("Broker.Publish", publish)["result"]["queues"], 0)
+    same(server.rpc("Broker.Publish", ["default", "nobody", "by place"])["result"]["queues"], 0)
+
+
 CASES = [they_are_served_and_known_by_their_etag, they_are_open_to_all,
          examples_of_methods_go_through, examples_of_routes_go_through,
          what_is_no_call_and_no_route_of_examples, every_path_tells_its_methods,
-         aliases_are_their_verbs]
+         aliases_are_their_verbs, methods_have_their_optional_parameters_last]
 
 
 def run(runner):

@@ -69,6 +69,19 @@ def conditions(server):
             check(answer.headers["Content-Type"].startswith("application/problem+json"), "problem")
 
 
+def an_answer_that_sends_no_body_tells_of_none(server):
+    """fetch in Node waited for ever for as many bytes as a 304 told."""
+    path = BASE + "/not-modified"
+    server.request("PUT", path, b"four")
+    headers = {"If-None-Match": md5(b"four")}
+    for method, at in (("GET", path), ("HEAD", path), ("GET", "/openapi.json")):
+        if at != path:
+            headers = {"If-None-Match": server.request("GET", at).headers["ETag"]}
+        answer = server.request(method, at, None, headers)
+        same((answer.status, answer.headers.get("Content-Length"),
+              answer.headers.get("Transfer-Encoding")), (304, "0", None), at)
+
+
 def exactly_one_of_two_conditional_writes_wins(server):
     for round_number in range(20):
         path = BASE + "/race%d" % round_number
@@ -260,7 +273,7 @@ def keep_alive_goes_on_after_answers_of_every_kind(server):
     connection.close()
 
 
-CASES = [an_entry_has_its_headers, conditions, a_part_of_a_value, exactly_one_of_two_conditional_writes_wins,
+CASES = [an_entry_has_its_headers, conditions, an_answer_that_sends_no_body_tells_of_none, a_part_of_a_value, exactly_one_of_two_conditional_writes_wins,
          paths_are_decoded_once_and_by_length, listings, counters_and_parameters, version_one,
          errors_are_problems, the_rest_of_http,
          requests_that_two_servers_would_read_differently_are_refused,
