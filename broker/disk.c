@@ -78,6 +78,7 @@ static void init(struct disk *disk, struct broker *broker) {
     pthread_condattr_destroy(&monotonic);
     disk->broker = broker;
     disk->datadir = broker->options.datadir;
+    disk->keys = datadir_keys(disk->datadir);
     disk->buffer_bytes =
         broker->options.write_buffer_bytes ? broker->options.write_buffer_bytes : BUFFER_BYTES;
     disk->last_def = &disk->defs;

@@ -171,7 +171,8 @@ static void collect(struct batch *batch) {
 
 /* ---- writing ---- */
 
-static enum err write_item(struct env_write *write, const struct item *item) {
+static enum err write_item(struct env_write *write, const struct seal_keys *keys,
+                           const struct item *item) {
     struct spot place;
     char *room;
     spot_make(item->store, item->state.lane, item->state.seq, &place);
@@ -187,9 +188,9 @@ static enum err write_item(struct env_write *write, const struct item *item) {
     enum message_state state = (enum message_state)item->state.state;
     if (state == MESSAGE_MOVING) /* whatever it was about to become, it is looked at again */
         state = MESSAGE_LEASED;
-    err = env_write_room(write, ENV_ENTRIES, key, stored_message_size(item->body), &room);
+    err = env_write_room(write, ENV_ENTRIES, key, stored_message_size(keys, item->body), &room);
     if (!err)
-        stored_message_write(&item->state, item->body, state, item->plain, &place, room);
+        stored_message_write(keys, &item->state, item->body, state, item->plain, &place, room);
     if (!err && !item->plain)
         err = env_write_put(write, ENV_EXPIRY, key, SLICE("1"));
     else if (!err && was_touched)
@@ -343,7 +344,7 @@ static enum err write_all(struct batch *batch, struct env_write *write, uint64_t
     struct disk *disk = batch->disk;
     enum err err = OK;
     for (unsigned i = 0; !err && i < batch->count; i++)
-        err = write_item(write, &batch->items[i]);
+        err = write_item(write, disk->keys, &batch->items[i]);
     if (!err)
         err = write_defs(write, batch->defs);
     for (unsigned i = 0; !err && i < batch->queue_count; i++)

@@ -43,15 +43,18 @@ static enum err add(struct journal_block *block, const void *record, size_t size
     return OK;
 }
 
-/* Where a record of a message goes: head first, then targets, then the bytes. */
-static char *add_message(struct journal_block *block, const struct body *body, uint8_t lane,
-                         uint32_t queues, int64_t due_ms) {
-    size_t bytes = body_size(body) - sizeof *body;
-    char *to = journal_block_add(block, sizeof(struct record_publish) +
-                                            queues * sizeof(struct record_target) + bytes);
+/* Where a record of a message goes: head first, then targets, then the bytes. What is sealed of
+ * them is bound to the record's number. */
+static char *add_message(const struct disk *disk, struct journal_block *block,
+                         const struct body *body, uint8_t lane, uint32_t queues, int64_t due_ms) {
+    const struct seal_keys *keys = disk->keys;
+    size_t targets = queues * sizeof(struct record_target);
+    char *to = journal_block_add(block, sizeof(struct record_publish) + targets +
+                                            body_bytes_size(keys, body));
     if (!to)
         return NULL;
-    struct record_publish record = {.kind = RECORD_PUBLISH,
+    uint64_t seq = journal_block_seq(block);
+    struct record_publish record = {.kind = keys ? RECORD_SEALED_PUBLISH : RECORD_PUBLISH,
                                     .lane = lane,
                                     .id_len = body->id_len,
                                     .from_len = body->from_len,
@@ -64,7 +67,7 @@ static char *add_message(struct journal_block *block, const struct body *body, u
                                     .published_ms = body->published_ms,
                                     .due_ms = due_ms};
     memcpy(to, &record, sizeof record);
-    memcpy(to + sizeof record + queues * sizeof(struct record_target), body->bytes, bytes);
+    body_bytes_write(keys, slice_make(&seq, sizeof seq), body, to + sizeof record + targets);
     return to + sizeof record;
 }
 
@@ -79,14 +82,15 @@ static bool is_target(const struct stage_item *item) {
     return item->message && queue_is_hdd(item->queue);
 }
 
-enum err disk_add_publish(struct journal_block *block, struct broker_stage *stage,
-                          const struct broker_op *op) {
+enum err disk_add_publish(const struct broker *broker, struct journal_block *block,
+                          struct broker_stage *stage, const struct broker_op *op) {
+    const struct disk *disk = disk_of(broker);
     uint32_t queues = 0;
     for (unsigned i = 0; i < stage->count; i++)
         queues += is_target(&stage->items[i]);
     if (queues == 0)
         return OK;
-    char *to = add_message(block, stage->body, (uint8_t)(BROKER_PRIORITY_MAX - op->priority),
+    char *to = add_message(disk, block, stage->body, (uint8_t)(BROKER_PRIORITY_MAX - op->priority),
                            queues, op->delay_ms ? stage->now_ms + op->delay_ms : 0);
     if (!to)
         return ERR_OUT_OF_MEMORY;
@@ -194,7 +198,7 @@ uint64_t broker_stage_size(struct broker *broker, struct broker_op *op) {
         return SMALL_RECORD;
     op->queues = publish_count(broker, op);
     uint64_t targets = op->queues * sizeof(struct record_target);
-    return SMALL_RECORD + targets + op->payload.len + op->headers.len;
+    return SMALL_RECORD + targets + op->payload.len + op->headers.len + SEAL_BYTES;
 }
 
 static uint64_t size_of_write(const struct commit_job *job) {
@@ -352,7 +356,8 @@ static void prepare_moves(void *context, struct commit_job *job, struct journal_
     for (unsigned i = 0; i < moves->count; i++) {
         struct move *move = &moves->moves[i];
         if (move->target && queue_is_hdd(move->target)) {
-            char *to = add_message(block, move->fresh->body, move->fresh->lane, 1, 0);
+            char *to = add_message(disk_of(moves->queue->broker), block, move->fresh->body,
+                                   move->fresh->lane, 1, 0);
             if (to)
                 add_target(to, move->target, move->fresh, false);
             else

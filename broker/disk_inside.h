@@ -42,6 +42,7 @@ struct disk {
     struct datadir *datadir;
     struct datadir_store store;
     struct env *env;
+    const struct seal_keys *keys; /* the datadir's; NULL: messages are not sealed */
     uint64_t buffer_bytes;
     struct commit_user write_user, lease_user, move_user, state_user, nudge_user;
     struct commit_job nudge;
@@ -79,7 +80,8 @@ void disk_fail(struct disk *disk, const char *why);
 /* disk_load.c */
 enum err disk_load(struct disk *disk) MUST_USE;
 /* A message as LMDB has it, in no list; NULL where it cannot be had. */
-struct message *disk_message_of(struct slice key, struct slice value, enum err *ret_err);
+struct message *disk_message_of(const struct disk *disk, struct slice key, struct slice value,
+                                enum err *ret_err);
 /* Puts a message in no list where its state says; room is reserved here. */
 enum err disk_settle(struct queue *queue, struct message *message,
                      enum message_state state) MUST_USE;

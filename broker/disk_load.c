@@ -7,19 +7,21 @@
 #include "broker/disk_inside.h"
 #include "broker/topology.h"
 
-struct message *disk_message_of(struct slice key, struct slice value, enum err *ret_err) {
+struct message *disk_message_of(const struct disk *disk, struct slice key, struct slice value,
+                                enum err *ret_err) {
     struct stored_message stored;
-    struct body_parts parts;
+    struct slice rest;
     uint32_t store;
     unsigned lane;
     uint64_t seq;
-    *ret_err = spot_read(key, &store, &lane, &seq)
-                   ? stored_message_read(key, value, &stored, &parts)
-                   : ERR_CORRUPT;
+    *ret_err = spot_read(key, &store, &lane, &seq) ? stored_message_read(key, value, &stored, &rest)
+                                                   : ERR_CORRUPT;
     if (*ret_err)
         return NULL;
-    struct body *body = body_new(&parts);
-    struct message *message = body ? message_new(body, (uint8_t)lane) : NULL;
+    struct body *body = stored_message_body(disk->keys, key, &stored, rest, ret_err);
+    if (!body)
+        return NULL;
+    struct message *message = message_new(body, (uint8_t)lane);
     if (!message) {
         *ret_err = ERR_OUT_OF_MEMORY;
         return NULL;
@@ -197,11 +199,11 @@ static enum err take_touched(struct walk *walk, struct slice key, struct slice v
     if (err)
         return err == ERR_KEY_NOT_EXIST ? ERR_CORRUPT : err;
     struct stored_message stored;
-    struct body_parts parts;
-    err = stored_message_read(key, value, &stored, &parts);
+    struct slice rest;
+    err = stored_message_read(key, value, &stored, &rest);
     if (err)
         return err;
-    struct message *message = disk_message_of(key, value, &err);
+    struct message *message = disk_message_of(walk->disk, key, value, &err);
     if (!message)
         return err;
     if (stored.state == MESSAGE_DELAYED && stored.due_ms > clock_wall_ms() + DISK_FAR_MS) {

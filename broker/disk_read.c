@@ -11,7 +11,7 @@ enum err disk_load_body_locked(struct queue *queue, struct message *message) {
     struct spot place;
     struct slice value;
     struct stored_message stored;
-    struct body_parts parts;
+    struct slice rest;
     struct env_read *read;
     if (!queue->broker->disk)
         return ERR_INTERNAL;
@@ -21,11 +21,10 @@ enum err disk_load_body_locked(struct queue *queue, struct message *message) {
         return err;
     err = env_read_get(read, ENV_ENTRIES, spot_slice(&place), &value);
     if (!err)
-        err = stored_message_read(spot_slice(&place), value, &stored, &parts);
-    if (!err) {
-        message->body = body_new(&parts);
-        err = message->body ? OK : ERR_OUT_OF_MEMORY;
-    }
+        err = stored_message_read(spot_slice(&place), value, &stored, &rest);
+    if (!err)
+        message->body =
+            stored_message_body(queue->broker->disk->keys, spot_slice(&place), &stored, rest, &err);
     env_read_end(read);
     if (err)
         log_error("queue %.*s: a message cannot be read: %s", (int)queue->name_len, queue->name,
@@ -80,7 +79,7 @@ static enum err scan_next(struct scan *scan, struct message **ret_message) {
             return ERR_KEY_NOT_EXIST;
         if (known_find(scan->queue, scan->seq))
             continue;
-        struct message *message = disk_message_of(key, value, &err);
+        struct message *message = disk_message_of(scan->queue->broker->disk, key, value, &err);
         if (!message)
             return err;
         if (message->flags & MESSAGE_DISK_PLAIN) {

@@ -5,6 +5,7 @@
 
 #define STORED_SEED 0x6D657373616765ULL
 #define STORED_VERSION 1U
+#define STORED_SEALED_VERSION 2U
 
 void spot_make(uint32_t store, unsigned lane, uint64_t seq, struct spot *ret_place) {
     put_be32(ret_place->bytes, store);
@@ -27,54 +28,23 @@ static char *append(char *to, struct slice bytes) {
     return to + bytes.len;
 }
 
-size_t parts_size(const struct body_parts *parts) {
-    return parts->id.len + parts->key.len + parts->from.len + parts->headers.len +
-           parts->payload.len;
-}
-
-char *parts_write(const struct body_parts *parts, char *to) {
-    to = append(to, parts->id);
-    to = append(to, parts->key);
-    to = append(to, parts->from);
-    to = append(to, parts->headers);
-    return append(to, parts->payload);
-}
-
 static struct slice take(const char **at, size_t len) {
     struct slice part = slice_make(*at, len);
     *at += len;
     return part;
 }
 
-bool parts_read(struct slice bytes, const struct record_publish *lengths,
-                struct body_parts *ret_parts) {
-    const char *at = bytes.ptr;
-    size_t size = (size_t)lengths->id_len + lengths->key_len + lengths->from_len +
-                  lengths->headers_len + (size_t)lengths->payload_len;
-    if (bytes.len != size)
-        return false;
-    ret_parts->id = take(&at, lengths->id_len);
-    ret_parts->key = take(&at, lengths->key_len);
-    ret_parts->from = take(&at, lengths->from_len);
-    ret_parts->headers = take(&at, lengths->headers_len);
-    ret_parts->payload = take(&at, lengths->payload_len);
-    ret_parts->reason = (enum broker_reason)lengths->reason;
-    ret_parts->dead_attempt = lengths->dead_attempt;
-    ret_parts->published_ms = lengths->published_ms;
-    return true;
-}
-
-size_t stored_message_size(const struct body *body) {
-    return sizeof(struct stored_message) + body_size(body) - sizeof *body;
+size_t stored_message_size(const struct seal_keys *keys, const struct body *body) {
+    return sizeof(struct stored_message) + body_bytes_size(keys, body);
 }
 
 static uint64_t sum_of(struct slice place, struct slice behind_sum) {
     return hash_seeded(behind_sum, hash_seeded(place, STORED_SEED));
 }
 
-void stored_message_write(const struct message *message, const struct body *body,
-                          enum message_state state, bool plain, const struct spot *place,
-                          char *to) {
+void stored_message_write(const struct seal_keys *keys, const struct message *message,
+                          const struct body *body, enum message_state state, bool plain,
+                          const struct spot *place, char *to) {
     struct stored_message stored = {.published_ms = body->published_ms,
                                     .expires_ms = message->expires_ms,
                                     .due_ms = message->due_ms,
@@ -89,37 +59,44 @@ void stored_message_write(const struct message *message, const struct body *body
                                     .reason = body->reason,
                                     .state = (uint8_t)state,
                                     .plain = plain,
-                                    .version = STORED_VERSION};
-    size_t size = stored_message_size(body);
+                                    .version = keys ? STORED_SEALED_VERSION : STORED_VERSION};
+    size_t size = stored_message_size(keys, body);
     memcpy(to, &stored, sizeof stored);
-    memcpy(to + sizeof stored, body->bytes, size - sizeof stored);
+    body_bytes_write(keys, spot_slice(place), body, to + sizeof stored);
     stored.checksum = sum_of(
         spot_slice(place), slice_make(to + sizeof stored.checksum, size - sizeof stored.checksum));
     memcpy(to, &stored.checksum, sizeof stored.checksum);
 }
 
 enum err stored_message_read(struct slice place, struct slice bytes,
-                             struct stored_message *ret_stored, struct body_parts *ret_parts) {
+                             struct stored_message *ret_stored, struct slice *ret_rest) {
     struct stored_message stored;
     if (bytes.len < sizeof stored)
         return ERR_CORRUPT;
     memcpy(&stored, bytes.ptr, sizeof stored);
     struct slice behind =
         slice_make(bytes.ptr + sizeof stored.checksum, bytes.len - sizeof stored.checksum);
-    struct record_publish lengths = {.id_len = stored.id_len,
-                                     .from_len = stored.from_len,
-                                     .key_len = stored.key_len,
-                                     .reason = stored.reason,
-                                     .headers_len = stored.headers_len,
-                                     .payload_len = stored.payload_len,
-                                     .dead_attempt = stored.dead_attempt,
-                                     .published_ms = stored.published_ms};
-    if (stored.version != STORED_VERSION || stored.checksum != sum_of(place, behind) ||
-        !parts_read(slice_make(bytes.ptr + sizeof stored, bytes.len - sizeof stored), &lengths,
-                    ret_parts))
+    bool known = stored.version == STORED_VERSION || stored.version == STORED_SEALED_VERSION;
+    if (!known || stored.checksum != sum_of(place, behind))
         return ERR_CORRUPT;
     *ret_stored = stored;
+    *ret_rest = slice_make(bytes.ptr + sizeof stored, bytes.len - sizeof stored);
     return OK;
+}
+
+struct body *stored_message_body(const struct seal_keys *keys, struct slice place,
+                                 const struct stored_message *stored, struct slice rest,
+                                 enum err *ret_err) {
+    struct record_publish lengths = {.id_len = stored->id_len,
+                                     .from_len = stored->from_len,
+                                     .key_len = stored->key_len,
+                                     .reason = stored->reason,
+                                     .headers_len = stored->headers_len,
+                                     .payload_len = stored->payload_len,
+                                     .dead_attempt = stored->dead_attempt,
+                                     .published_ms = stored->published_ms};
+    return body_bytes_read(keys, stored->version == STORED_SEALED_VERSION, place, &lengths, rest,
+                           ret_err);
 }
 
 size_t queue_record_size(const struct queue *queue) {

@@ -6,11 +6,13 @@
 
 #include "base/bytes.h"
 #include "broker/internal.h"
+#include "journal/seal.h"
 
-#define RECORD_KINDS "palnqdrsbuzx"
+#define RECORD_KINDS "pcalnqdrsbuzx"
 
 enum record_kind {
     RECORD_PUBLISH = 'p',
+    RECORD_SEALED_PUBLISH = 'c', /* the same, with headers and payload sealed */
     RECORD_ACK = 'a',
     RECORD_LEASES = 'l',
     RECORD_STATE = 'n',
@@ -126,20 +128,28 @@ void spot_make(uint32_t store, unsigned lane, uint64_t seq, struct spot *ret_pla
 /* False where it is none. */
 bool spot_read(struct slice key, uint32_t *ret_store, unsigned *ret_lane, uint64_t *ret_seq);
 
-size_t stored_message_size(const struct body *body);
-void stored_message_write(const struct message *message, const struct body *body,
-                          enum message_state state, bool plain, const struct spot *place, char *to);
-/* parts point into bytes. ERR_CORRUPT. */
+/* keys: NULL, or headers and payload are sealed by them. */
+size_t stored_message_size(const struct seal_keys *keys, const struct body *body);
+void stored_message_write(const struct seal_keys *keys, const struct message *message,
+                          const struct body *body, enum message_state state, bool plain,
+                          const struct spot *place, char *to);
+/* *ret_rest, the body's bytes, points into bytes. ERR_CORRUPT. */
 enum err stored_message_read(struct slice place, struct slice bytes,
-                             struct stored_message *ret_stored,
-                             struct body_parts *ret_parts) MUST_USE;
+                             struct stored_message *ret_stored, struct slice *ret_rest) MUST_USE;
+/* The body of what was read; NULL: ERR_CORRUPT (it does not open, too), ERR_OUT_OF_MEMORY. */
+struct body *stored_message_body(const struct seal_keys *keys, struct slice place,
+                                 const struct stored_message *stored, struct slice rest,
+                                 enum err *ret_err);
 
-/* Bytes of a body's parts one after another, as records hold them. */
-char *parts_write(const struct body_parts *parts, char *to);
-size_t parts_size(const struct body_parts *parts);
-/* Takes lengths from a record; false where bytes is another length. */
-bool parts_read(struct slice bytes, const struct record_publish *lengths,
-                struct body_parts *ret_parts);
+/* disk_seal.c: a body's bytes one after another, as records hold them; with keys, headers and
+ * payload sealed, bound to where the record stands and to all that is readable of the body. */
+size_t body_bytes_size(const struct seal_keys *keys, const struct body *body);
+void body_bytes_write(const struct seal_keys *keys, struct slice where, const struct body *body,
+                      char *to);
+/* Takes lengths from a record; NULL: ERR_CORRUPT, ERR_OUT_OF_MEMORY. */
+struct body *body_bytes_read(const struct seal_keys *keys, bool sealed, struct slice where,
+                             const struct record_publish *lengths, struct slice bytes,
+                             enum err *ret_err);
 
 size_t queue_record_size(const struct queue *queue);
 void queue_record_write(const struct queue *queue, char *to);

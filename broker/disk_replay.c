@@ -26,7 +26,7 @@ static enum err look(struct queue *queue, unsigned lane, uint64_t seq, bool *ret
     if (err == ERR_KEY_NOT_EXIST)
         err = OK;
     else if (!err && ret_message)
-        *ret_message = disk_message_of(spot_slice(&place), value, &err);
+        *ret_message = disk_message_of(queue->broker->disk, spot_slice(&place), value, &err);
     env_read_end(read);
     return err;
 }
@@ -126,18 +126,16 @@ static enum err publish_to(struct disk *disk, uint64_t seq, const struct record_
 
 static enum err replay_publish(struct disk *disk, uint64_t seq, struct slice bytes) {
     struct record_publish record;
-    struct body_parts parts;
     if (bytes.len < sizeof record)
         return ERR_CORRUPT;
     memcpy(&record, bytes.ptr, sizeof record);
     uint64_t targets = (uint64_t)record.queues * sizeof(struct record_target);
-    if (bytes.len - sizeof record < targets ||
-        !parts_read(
-            slice_make(bytes.ptr + sizeof record + targets, bytes.len - sizeof record - targets),
-            &record, &parts))
+    if (bytes.len - sizeof record < targets)
         return ERR_CORRUPT;
-    struct body *body = body_new(&parts);
-    enum err err = body ? OK : ERR_OUT_OF_MEMORY;
+    enum err err;
+    struct body *body = body_bytes_read(
+        disk->keys, record.kind == RECORD_SEALED_PUBLISH, slice_make(&seq, sizeof seq), &record,
+        slice_make(bytes.ptr + sizeof record + targets, bytes.len - sizeof record - targets), &err);
     for (uint32_t i = 0; !err && i < record.queues; i++) {
         struct record_target target;
         memcpy(&target, bytes.ptr + sizeof record + i * sizeof target, sizeof target);
@@ -373,6 +371,7 @@ enum err disk_replay(void *context, uint64_t seq, struct slice record) {
     struct disk *disk = context;
     switch ((enum record_kind)(uint8_t)record.ptr[0]) {
     case RECORD_PUBLISH:
+    case RECORD_SEALED_PUBLISH:
         return replay_publish(disk, seq, record);
     case RECORD_ACK:
         return replay_ack(disk, record);

@@ -6,7 +6,7 @@
 #define SEQ_DIGITS 15U
 
 static char *append(char *to, struct slice bytes) {
-    if (bytes.len)
+    if (bytes.len && bytes.ptr)
         memcpy(to, bytes.ptr, bytes.len);
     return to + bytes.len;
 }

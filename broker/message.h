@@ -28,7 +28,7 @@ struct body_parts {
     int64_t published_ms;
 };
 
-/* With one reference; NULL without memory. */
+/* With one reference; NULL without memory. Of parts with ptr NULL there is only room. */
 struct body *body_new(const struct body_parts *parts);
 static inline struct body *body_ref(struct body *body) {
     atomic_fetch_add_explicit(&body->refs, 1, memory_order_relaxed);

@@ -225,7 +225,7 @@ enum err publish_stage(struct broker *broker, struct broker_op *op, int64_t now_
     enum err err = route_and_stage(broker, op, now_ms, on_stack, block != NULL);
     pthread_rwlock_unlock(&broker->topology);
     if (!err && block)
-        err = disk_add_publish(block, op->stage, op);
+        err = disk_add_publish(broker, block, op->stage, op);
     if (err && op->stage)
         publish_undo(broker, op);
     return err;

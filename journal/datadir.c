@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "journal/keycheck.h"
 
 #define FORMAT_TEXT "hati data 1\n"
-#define DIR_BYTES 384 /* names in it have room behind it in every PATH_BYTES */
+#define FORMAT_SEALED_TEXT "hati data 2\n" /* some of it may be sealed */
+#define DIR_BYTES 384                      /* names in it have room behind it in every PATH_BYTES */
 #define PATH_BYTES (DIR_BYTES + 16)
 
 struct datadir {
@@ -44,22 +46,64 @@ static enum err lock_dir(struct datadir *datadir, char *ret_why, size_t why_byte
 }
 
 /* The directory says in which format it is, so that another version does not guess. */
-static enum err check_format(const struct datadir *datadir, char *ret_why, size_t why_bytes) {
+static enum err check_format(const struct datadir *datadir, bool *ret_sealed, char *ret_why,
+                             size_t why_bytes) {
     char path[PATH_BYTES];
     char text[64] = {0};
     snprintf(path, sizeof path, "%s/format", datadir->dir);
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    bool good = len == (ssize_t)strlen(FORMAT_TEXT) && strcmp(text, FORMAT_TEXT) == 0;
+    bool good = len > 0 && strcmp(text, FORMAT_TEXT) == 0;
+    *ret_sealed = len > 0 && strcmp(text, FORMAT_SEALED_TEXT) == 0;
     if (len == 0)
         good = write(fd, FORMAT_TEXT, strlen(FORMAT_TEXT)) == (ssize_t)strlen(FORMAT_TEXT) &&
                fsync(fd) == 0;
     if (fd >= 0)
         close(fd);
-    if (good)
+    if (good || *ret_sealed)
         return OK;
     snprintf(ret_why, why_bytes, "data-dir: %s is in a format this version does not know", path);
     return ERR_CORRUPT;
+}
+
+static enum err write_sealed_format(const struct datadir *datadir, char *ret_why,
+                                    size_t why_bytes) {
+    static const char text[] = FORMAT_SEALED_TEXT;
+    char path[PATH_BYTES], fresh[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/format", datadir->dir);
+    snprintf(fresh, sizeof fresh, "%s/format.new", datadir->dir);
+    int fd = open(fresh, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+    bool good =
+        fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    good = good && rename(fresh, path) == 0;
+    int dir = good ? open(datadir->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    good = dir >= 0 && fsync(dir) == 0;
+    if (dir >= 0)
+        close(dir);
+    if (good)
+        return OK;
+    snprintf(ret_why, why_bytes, "data-dir: cannot write %s: %s", path, strerror(errno));
+    return ERR_UNAVAILABLE;
+}
+
+/* The keys are those the directory needs; and it knows the first before that seals anything, in a
+ * format that a version which cannot open what is sealed does not take. */
+static enum err check_keys(const struct datadir *datadir, bool sealed, char *ret_why,
+                           size_t why_bytes) {
+    const struct seal_keys *keys = datadir->options.keys;
+    if (sealed && !keycheck_is_there(datadir->dir)) {
+        snprintf(ret_why, why_bytes,
+                 "data-dir: %s/encryption is missing, and says by which keys the directory is "
+                 "encrypted",
+                 datadir->dir);
+        return ERR_CORRUPT;
+    }
+    enum err err = keycheck_test(datadir->dir, keys, ret_why, why_bytes);
+    if (!err && keys)
+        err = keycheck_note(datadir->dir, keys, false, ret_why, why_bytes);
+    return err || !keys || sealed ? err : write_sealed_format(datadir, ret_why, why_bytes);
 }
 
 enum err datadir_open(const struct datadir_options *options, struct datadir **ret_datadir,
@@ -77,9 +121,12 @@ enum err datadir_open(const struct datadir_options *options, struct datadir **re
     datadir->left_seq = UINT64_MAX;
     snprintf(datadir->dir, sizeof datadir->dir, "%s", options->dir);
     pthread_mutex_init(&datadir->lock, NULL);
+    bool sealed = false;
     enum err err = lock_dir(datadir, ret_why, why_bytes);
     if (!err)
-        err = check_format(datadir, ret_why, why_bytes);
+        err = check_format(datadir, &sealed, ret_why, why_bytes);
+    if (!err)
+        err = check_keys(datadir, sealed, ret_why, why_bytes);
     if (err) {
         datadir_close(datadir);
         return err;
@@ -234,6 +281,22 @@ void datadir_close(struct datadir *datadir) {
 
 const char *datadir_path(const struct datadir *datadir) {
     return datadir->dir;
+}
+
+const struct seal_keys *datadir_keys(const struct datadir *datadir) {
+    return datadir->options.keys;
+}
+
+enum err datadir_renew_keys(struct datadir *datadir, struct seal_keys *fresh, char *ret_why,
+                            size_t why_bytes) {
+    enum err err = keycheck_test(datadir->dir, fresh, ret_why, why_bytes);
+    if (!err)
+        err = keycheck_note(datadir->dir, fresh, false, ret_why, why_bytes);
+    if (err)
+        seal_keys_close(fresh);
+    else
+        seal_keys_renew(datadir->options.keys, fresh);
+    return err;
 }
 
 struct journal *datadir_journal(struct datadir *datadir) {

@@ -11,6 +11,7 @@
 #define HATI_JOURNAL_DATADIR_H
 
 #include "journal/committer.h"
+#include "journal/seal.h"
 
 struct datadir;
 
@@ -18,6 +19,7 @@ struct datadir_options {
     const char *dir;                /* is there, and may be written to */
     int64_t durability_ms;          /* 0: every reply after its sync; else synced so often */
     uint64_t segment_bytes;         /* of the journal; 0: JOURNAL_SEGMENT_BYTES */
+    struct seal_keys *keys;         /* values and messages are sealed by them; NULL: they are not */
     void (*fatal)(const char *why); /* the journal cannot go on; from its thread, once; or NULL */
 };
 
@@ -67,6 +69,12 @@ void datadir_close(struct datadir *datadir);
 
 /* The directory. Any thread. */
 const char *datadir_path(const struct datadir *datadir);
+/* By which its stores seal; NULL: they do not. Outlives them. Any thread. */
+const struct seal_keys *datadir_keys(const struct datadir *datadir);
+/* Keys of a file that was read anew: refused where one that is needed is missing, and closed then;
+ * else they are in force when it returns. It was opened with keys. One thread at a time. Blocks. */
+enum err datadir_renew_keys(struct datadir *datadir, struct seal_keys *fresh, char *ret_why,
+                            size_t why_bytes) MUST_USE;
 /* From `started` on until datadir_close. Any thread; what may be done with it: journal.h. */
 struct journal *datadir_journal(struct datadir *datadir);
 /* From `started` on until datadir_stop. Any thread. */

@@ -100,6 +100,7 @@ static enum err open_dir(struct kv_hdd *hdd, const struct kv_options *options, c
     }
     if (err)
         return err;
+    hdd->keys = datadir_keys(hdd->datadir);
     snprintf(hdd->dir, sizeof hdd->dir, "%s", datadir_path(hdd->datadir));
     hdd->dir_fd = open(hdd->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return hdd->dir_fd < 0 ? ERR_UNAVAILABLE : OK;

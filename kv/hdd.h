@@ -39,6 +39,8 @@ struct kv_hdd {
     bool owns_datadir;
     struct datadir_store store; /* as the datadir knows it */
     struct journal *journal;    /* the datadir's, and so is the committer */
+    const struct seal_keys
+        *keys; /* the datadir's, by which values are sealed; NULL: they are not */
     struct committer *committer;
     struct spaces *spaces;
     struct recent recent;
@@ -95,10 +97,29 @@ unsigned hdd_shard_of(uint32_t space, struct slice key, unsigned count);
 /* The store can no longer be believed: no write is taken from now on. Any thread. */
 void hdd_fail(struct kv_hdd *hdd, const char *why);
 
-/* hdd_read.c: the entry as of `visible` and `flush`, expired or not; as kv_get otherwise. */
-enum err hdd_find(struct kv_hdd *hdd, uint32_t space, struct slice key, uint64_t visible,
-                  uint64_t flush, unsigned want, struct arena *arena,
-                  struct kv_entry *ret_entry) MUST_USE;
+/* What is looked for. */
+struct hdd_sought {
+    uint32_t space;
+    const struct kv_ref *ref; /* its names and the key */
+    uint64_t visible, flush;
+    unsigned want; /* as of kv_get */
+    bool as_is;    /* the value as it stands, sealed or not */
+    struct arena *arena;
+};
+
+/* hdd_read.c: the entry as of `visible` and `flush`, expired or not; as kv_get otherwise.
+ * *ret_sealed: a value that is asked for as it is, is sealed. */
+enum err hdd_find(struct kv_hdd *hdd, const struct hdd_sought *sought, struct kv_entry *ret_entry,
+                  bool *ret_sealed) MUST_USE;
+
+/* hdd_seal.c: values sealed, each bound to its names and content type. */
+/* Seals a value: value.len + SEAL_BYTES bytes at `to`. */
+void hdd_seal(const struct seal_keys *keys, const struct kv_ref *ref, struct slice type,
+              struct slice value, char *to);
+/* Opens a sealed value in place, its bytes are the arena's, or, where to is not NULL, there.
+ * ERR_CORRUPT, also where it stands under another name than it was sealed for. */
+enum err hdd_unseal(const struct seal_keys *keys, const struct kv_ref *ref, struct slice type,
+                    struct slice sealed, char *to) MUST_USE;
 
 /* hdd_commit.c */
 void hdd_commit_init(struct kv_hdd *hdd);

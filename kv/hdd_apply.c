@@ -75,7 +75,8 @@ static enum err apply_version(struct env_write *write, const struct version *ver
     if (version->dead)
         return hdd_pack_delete(write, version->space, version_key(version));
     struct stored stored = {version->seq,         version->expires_at_ms, version->space,
-                            version_key(version), version_type(version),  version_value(version)};
+                            version_key(version), version_type(version),  version_value(version),
+                            version->sealed};
     return hdd_pack_put(write, &stored);
 }
 

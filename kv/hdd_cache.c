@@ -155,7 +155,8 @@ static struct version *copy_of(const struct stored *stored) {
                                 .space = stored->space,
                                 .value_len = (uint32_t)stored->value.len,
                                 .key_len = (uint16_t)stored->key.len,
-                                .type_len = (uint8_t)stored->type.len};
+                                .type_len = (uint8_t)stored->type.len,
+                                .sealed = stored->sealed};
     memcpy(version->bytes, stored->key.ptr, stored->key.len);
     if (stored->type.len)
         memcpy(version->bytes + stored->key.len, stored->type.ptr, stored->type.len);
@@ -198,7 +199,8 @@ void hdd_cache_fill(struct hdd_cache *cache, uint64_t hash, const struct stored 
 /* Room that nobody uses is filled with what was written; otherwise only what is kept is renewed. */
 static void renew_one(struct hdd_cache *cache, uint64_t hash, const struct version *version) {
     struct stored stored = {version->seq,         version->expires_at_ms, version->space,
-                            version_key(version), version_type(version),  version_value(version)};
+                            version_key(version), version_type(version),  version_value(version),
+                            version->sealed};
     struct stripe *stripe = stripe_of(cache, hash);
     pthread_mutex_lock(&stripe->lock);
     struct way *way = find_way(cache, stripe, hash, version->space, stored.key);

@@ -44,6 +44,22 @@ static uint64_t add_record(struct journal_block *block, const struct record *rec
     return journal_block_seq(block);
 }
 
+/* The same of an entry whose value is sealed into its place; *value is it then. */
+static uint64_t add_sealed(struct kv_stage *stage, const struct kv_ref *ref, struct record *record,
+                           struct slice *value) {
+    record->sealed = true;
+    record->value = slice_make(NULL, value->len + SEAL_BYTES);
+    size_t size = record_size(record);
+    char *to = journal_block_add(stage->block, size);
+    if (!to)
+        return 0;
+    record_write(record, to);
+    to += size - record->value.len;
+    hdd_seal(stage->hdd->keys, ref, record->type, *value, to);
+    *value = slice_make(to, record->value.len);
+    return journal_block_seq(stage->block);
+}
+
 static bool is_full(struct kv_hdd *hdd) {
     return hdd->tight || atomic_load_explicit(&hdd->full, memory_order_relaxed) ||
            journal_is_full(hdd->journal);
@@ -75,11 +91,13 @@ static enum err make_space(struct kv_hdd *hdd, struct journal_block *block,
 }
 
 /* Puts the state an op leads to into block and recent writes. */
-static enum err put_state(struct kv_stage *stage, struct kv_op *op, const struct record *record,
+static enum err put_state(struct kv_stage *stage, struct kv_op *op, struct record *record,
                           struct slice type, struct slice value) {
     struct kv_hdd *hdd = stage->hdd;
     struct journal_mark mark = journal_block_mark(stage->block);
-    uint64_t seq = add_record(stage->block, record);
+    uint64_t seq = hdd->keys && record->kind == RECORD_ENTRY
+                       ? add_sealed(stage, &op->ref, record, &value)
+                       : add_record(stage->block, record);
     if (!seq)
         return ERR_OUT_OF_MEMORY;
     const struct version *version = hdd_put_version(hdd, seq, record, type, value);
@@ -97,7 +115,7 @@ static enum err put_state(struct kv_stage *stage, struct kv_op *op, const struct
 
 /* What stands under the op's key, as far as the op asks; *ret_entry NULL: nothing. */
 static enum err look(struct kv_stage *stage, const struct kv_op *op, uint32_t space,
-                     struct kv_entry *room, const struct kv_entry **ret_entry) {
+                     struct kv_entry *room, const struct kv_entry **ret_entry, bool *ret_sealed) {
     struct kv_hdd *hdd = stage->hdd;
     unsigned want = op->condition == KV_IF_ETAG ? KV_WANT_ETAG : 0;
     if (op->action == KV_INCREMENT || op->action == KV_TOUCH)
@@ -105,8 +123,14 @@ static enum err look(struct kv_stage *stage, const struct kv_op *op, uint32_t sp
     *ret_entry = NULL;
     if (op->action == KV_SET && op->condition == KV_ALWAYS && !op->want_existed)
         return OK;
-    enum err err = hdd_find(hdd, space, op->ref.key, UINT64_MAX, hdd->pending_flush_seq, want,
-                            &hdd->scratch, room);
+    struct hdd_sought sought = {.space = space,
+                                .ref = &op->ref,
+                                .visible = UINT64_MAX,
+                                .flush = hdd->pending_flush_seq,
+                                .want = want,
+                                .as_is = op->action == KV_TOUCH,
+                                .arena = &hdd->scratch};
+    enum err err = hdd_find(hdd, &sought, room, ret_sealed);
     if (err)
         return err == ERR_KEY_NOT_EXIST ? OK : err;
     if (room->expires_at_ms == 0 || room->expires_at_ms > stage->now_ms)
@@ -139,7 +163,7 @@ static enum err act(struct kv_stage *stage, struct kv_op *op, uint32_t space) {
                             .space = space,
                             .key = op->ref.key,
                             .expires_at_ms = op->ttl_ms ? stage->now_ms + op->ttl_ms : 0};
-    enum err err = look(stage, op, space, &room, &entry);
+    enum err err = look(stage, op, space, &room, &entry, &record.sealed);
     if (err)
         return err;
     op->existed = entry != NULL;
@@ -292,7 +316,8 @@ static void prepare(void *context, struct commit_job *job, struct journal_block 
 }
 
 uint64_t kv_stage_size(const struct kv_op *op) {
-    struct record record = {.key = op->ref.key, .value = op->value};
+    struct record record = {.key = op->ref.key,
+                            .value = slice_make(op->value.ptr, op->value.len + SEAL_BYTES)};
     struct record space = {.key = op->ref.ns, .value = slice_make(NULL, sizeof op->ref.workspace)};
     return record_size(&record) + record_size(&space) + KV_CONTENT_TYPE_MAX + 32;
 }

@@ -168,7 +168,8 @@ static void fill(struct version *version, const struct recent_put *put) {
                                 .value_len = (uint32_t)put->value.len,
                                 .key_len = (uint16_t)put->key.len,
                                 .type_len = (uint8_t)put->type.len,
-                                .dead = put->dead};
+                                .dead = put->dead,
+                                .sealed = put->sealed};
     char *at = version->bytes;
     memcpy(at, put->key.ptr, put->key.len);
     at += put->key.len;

@@ -27,6 +27,7 @@ struct version {
     uint8_t type_len;
     bool dead;    /* the entry was deleted */
     bool used;    /* read since the cache's hand passed */
+    bool sealed;  /* the value is */
     char bytes[]; /* key, content type, value */
 };
 
@@ -89,6 +90,7 @@ struct recent_put {
     int64_t expires_at_ms;
     uint32_t space;
     bool dead;
+    bool sealed;
     struct slice key, type, value;
 };
 /* NULL without memory. */

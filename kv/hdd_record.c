@@ -5,6 +5,7 @@
 #define STORED_SEED 0x6861746953544F52ULL
 #define DUE_SEED 0x6861746944554531ULL
 #define STORED_VERSION 1
+#define STORED_SEALED_VERSION 2
 
 struct raw_record {
     uint8_t kind, type_len;
@@ -26,7 +27,7 @@ struct raw_stored {
 _Static_assert(sizeof(struct raw_record) == 24 && sizeof(struct raw_stored) == 32, "fixed");
 
 static char *append(char *to, struct slice bytes) {
-    if (bytes.len)
+    if (bytes.len && bytes.ptr)
         memcpy(to, bytes.ptr, bytes.len);
     return to + bytes.len;
 }
@@ -36,7 +37,8 @@ size_t record_size(const struct record *record) {
 }
 
 void record_write(const struct record *record, char *to) {
-    struct raw_record raw = {(uint8_t)record->kind,
+    bool sealed = record->kind == RECORD_ENTRY && record->sealed;
+    struct raw_record raw = {sealed ? RECORD_SEALED : (uint8_t)record->kind,
                              (uint8_t)record->type.len,
                              (uint16_t)record->key.len,
                              record->space,
@@ -57,7 +59,8 @@ bool record_read(struct slice bytes, struct record *ret_record) {
     if (bytes.len != sizeof raw + raw.key_len + raw.type_len + (size_t)raw.value_len)
         return false;
     const char *at = bytes.ptr + sizeof raw;
-    ret_record->kind = (enum record_kind)raw.kind;
+    ret_record->sealed = raw.kind == RECORD_SEALED;
+    ret_record->kind = ret_record->sealed ? RECORD_ENTRY : (enum record_kind)raw.kind;
     ret_record->space = raw.space;
     ret_record->expires_at_ms = raw.expires_at_ms;
     ret_record->key = slice_make(at, raw.key_len);
@@ -102,7 +105,7 @@ void stored_write(const struct stored *stored, const struct place *place, char *
                              (uint32_t)stored->value.len,
                              (uint16_t)key.len,
                              (uint8_t)stored->type.len,
-                             STORED_VERSION};
+                             stored->sealed ? STORED_SEALED_VERSION : STORED_VERSION};
     memcpy(to, &raw, sizeof raw);
     char *end = append(to + sizeof raw, stored->type);
     end = append(end, key);
@@ -118,7 +121,7 @@ enum err stored_peek(struct slice place, struct slice bytes, struct stored *ret_
     if (bytes.len < sizeof raw || place.len < 4)
         return ERR_CORRUPT;
     memcpy(&raw, bytes.ptr, sizeof raw);
-    if (raw.version != STORED_VERSION ||
+    if ((raw.version != STORED_VERSION && raw.version != STORED_SEALED_VERSION) ||
         bytes.len != sizeof raw + raw.type_len + raw.key_len + (size_t)raw.value_len)
         return ERR_CORRUPT;
     const char *at = bytes.ptr + sizeof raw;
@@ -130,6 +133,7 @@ enum err stored_peek(struct slice place, struct slice bytes, struct stored *ret_
         .key = raw.key_len ? slice_make(at + raw.type_len, raw.key_len)
                            : slice_make(place.ptr + 4, place.len - 4),
         .value = slice_make(at + raw.type_len + raw.key_len, raw.value_len),
+        .sealed = raw.version == STORED_SEALED_VERSION,
     };
     return OK;
 }

@@ -15,11 +15,14 @@ enum record_kind {
     RECORD_TOUCH = 'T', /* another expiry; value and type stay */
     RECORD_FLUSH = 'F'
 };
-#define RECORD_KINDS "SEDTF"
+#define RECORD_KINDS "SECDTF"
+
+#define RECORD_SEALED 'C' /* as an entry's kind stands in the journal where its value is sealed */
 
 /* A change as it stands in the journal: its result, not what was asked. */
 struct record {
     enum record_kind kind;
+    bool sealed; /* of an entry: its value is */
     uint32_t space;
     int64_t expires_at_ms;
     struct slice key; /* RECORD_SPACE: the namespace */
@@ -28,7 +31,7 @@ struct record {
 };
 
 size_t record_size(const struct record *record);
-/* Writes record_size bytes. */
+/* Writes record_size bytes; where value.ptr is NULL its bytes, the last, are left to the caller. */
 void record_write(const struct record *record, char *to);
 /* Slices point into bytes. False where it is none. */
 bool record_read(struct slice bytes, struct record *ret_record);
@@ -56,6 +59,7 @@ struct stored {
     struct slice key;
     struct slice type;
     struct slice value;
+    bool sealed; /* the value is */
 };
 
 size_t stored_size(const struct stored *stored);

@@ -32,6 +32,7 @@ const struct version *hdd_put_version(struct kv_hdd *hdd, uint64_t seq, const st
                              .expires_at_ms = record->expires_at_ms,
                              .space = record->space,
                              .dead = record->kind == RECORD_DELETE,
+                             .sealed = record->sealed,
                              .key = record->key,
                              .type = type,
                              .value = value};
@@ -45,8 +46,15 @@ static enum err replay_entry(struct kv_hdd *hdd, uint64_t seq, const struct reco
 /* LMDB may know a later state already; the records that made it follow. */
 static enum err replay_touch(struct kv_hdd *hdd, uint64_t seq, struct record *record) {
     struct kv_entry entry;
-    enum err err = hdd_find(hdd, record->space, record->key, UINT64_MAX, hdd->pending_flush_seq,
-                            KV_WANT_VALUE | KV_WANT_TYPE, &hdd->scratch, &entry);
+    struct kv_ref ref = {.key = record->key};
+    struct hdd_sought sought = {.space = record->space,
+                                .ref = &ref,
+                                .visible = UINT64_MAX,
+                                .flush = hdd->pending_flush_seq,
+                                .want = KV_WANT_VALUE | KV_WANT_TYPE,
+                                .as_is = true,
+                                .arena = &hdd->scratch};
+    enum err err = hdd_find(hdd, &sought, &entry, &record->sealed);
     if (!err) {
         record->type = entry.content_type;
         record->value = entry.value;

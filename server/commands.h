@@ -12,6 +12,8 @@ int command_token(int argc, char **argv);
 int command_healthcheck(int argc, char **argv);
 /* Takes entries over from another system's tables in the engine's database. */
 int command_import(int argc, char **argv);
+/* Prints a fresh key for --encryption-key-file. */
+int command_encryption_key(int argc, char **argv);
 /* Lines of the options of `hati token`, for help. */
 void command_token_print_help(void);
 

@@ -86,6 +86,8 @@ static const struct option options[] = {
      "let clients in that show a certificate of these authorities, no others"},
     {"cpu-num", "N", KIND_COUNT, AT(cpu_num), 1, 1024, "threads for HTTP (one per CPU)"},
     {"data-dir", "DIR", KIND_TEXT, AT(data_dir), 0, 0, "where hdd entries live (./data)"},
+    {"encryption-key-file", "FILE", KIND_TEXT, AT(encryption_key_file), 0, 0,
+     "seal values and messages of hdd by the first of these keys (docs/encryption.md)"},
     {"hdd-shards", "N", KIND_COUNT, AT(hdd_shards), 1, 64,
      "LMDB environments; changed: rebuilt (1)"},
     {"durability", "WHEN", KIND_DURABILITY, AT(durability_ms), 0, 0,
@@ -580,6 +582,9 @@ static enum err check_whole(const struct reader *reader) {
         return fail(reader, "peer-beat and peer-refresh: 10 ms at least, peer-timeout: 1 ms");
     if (!config->tls_cert != !config->tls_key)
         return fail(reader, "tls-cert and tls-key go together");
+    if (config->encryption_key_file && config->engine)
+        return fail(reader, "encryption-key-file: only hdd in data-dir is encrypted by it, and "
+                            "with an engine nothing is kept there");
     if (config->engine_read && !config->engine)
         return fail(reader, "engine-read: there are no replicas without an engine");
     return check_view(reader);

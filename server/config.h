@@ -38,7 +38,8 @@ struct config {
     char *rpc_host;
     unsigned rpc_port; /* 6767 */
     char *data_dir;
-    unsigned cpu_num; /* HTTP threads */
+    char *encryption_key_file; /* keys by which hdd is sealed; NULL: it is not */
+    unsigned cpu_num;          /* HTTP threads */
     unsigned hdd_shards;
     int64_t durability_ms;       /* 0: commit */
     uint64_t write_buffer_bytes; /* recent durable writes held in memory */

@@ -35,6 +35,7 @@ static int print_help(int argc, char **argv) {
         "                             take the entries of a hulykvs schema (hulykvs) of the "
         "engine's\n"
         "                             database over; what hati has is kept, or overwritten\n"
+        "  hati encryption-key        print a fresh key for --encryption-key-file\n"
         "  hati version               print the version\n"
         "  hati help client           flags and exit statuses of the client\n"
         "  hati help sql              every statement that goes to the engine's database\n"
@@ -63,10 +64,17 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"start", command_start},     {"token", command_token}, {"healthcheck", command_healthcheck},
-    {"import", command_import},   {"client", client_main},  {"version", print_version},
-    {"--version", print_version}, {"help", print_help},     {"--help", print_help},
+    {"start", command_start},
+    {"token", command_token},
+    {"healthcheck", command_healthcheck},
+    {"import", command_import},
+    {"client", client_main},
+    {"version", print_version},
+    {"--version", print_version},
+    {"help", print_help},
+    {"--help", print_help},
     {"-h", print_help},
+    {"encryption-key", command_encryption_key},
 };
 
 int main(int argc, char **argv) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/reload.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -82,4 +83,19 @@ void reload_tls(struct tls *tls) {
         log_error("SIGHUP: certificates stay as they were: %s", why);
     else
         log_info("SIGHUP: certificates read anew");
+}
+
+void reload_keys(const struct config *config, struct datadir *datadir) {
+    struct seal_keys *fresh;
+    char why[WHY_BYTES];
+    if (!config->encryption_key_file)
+        return;
+    enum err err = seal_keys_open(config->encryption_key_file, &fresh, why, sizeof why);
+    if (!err)
+        err = datadir_renew_keys(datadir, fresh, why, sizeof why);
+    if (err)
+        log_error("SIGHUP: keys of encryption stay as they were: %s", why);
+    else
+        log_info("SIGHUP: keys of encryption read anew, %08" PRIx32 " seals",
+                 seal_keys_id(datadir_keys(datadir), 0));
 }

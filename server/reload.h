@@ -5,6 +5,7 @@
 #define HATI_SERVER_RELOAD_H
 
 #include "auth/auth.h"
+#include "journal/datadir.h"
 #include "server/config.h"
 #include "server/tls.h"
 
@@ -18,5 +19,9 @@ void reload_auth(const struct config *config, struct auth *auth);
 
 /* Reads certificates anew, in the same way. tls may be NULL. Main thread. */
 void reload_tls(struct tls *tls);
+
+/* Reads the keys of encryption anew, in the same way: the first of them seals from now on. Does
+ * nothing where there is no such file. Main thread. */
+void reload_keys(const struct config *config, struct datadir *datadir);
 
 #endif

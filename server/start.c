@@ -29,6 +29,7 @@ struct server {
     struct config config;
     struct core core;
     struct datadir *datadir; /* NULL: an engine in its place */
+    struct seal_keys *keys;  /* NULL: nothing is sealed */
     char advertise[256];
     struct line_server *line;
     struct http_server *http;
@@ -97,7 +98,12 @@ static enum err open_datadir(struct server *server, char *ret_why) {
         .durability_ms = config->durability_ms,
         .fatal = note_fatal,
     };
-    enum err err = make_data_dir(config->data_dir, ret_why);
+    enum err err = OK;
+    if (config->encryption_key_file)
+        err = seal_keys_open(config->encryption_key_file, &server->keys, ret_why, WHY_BYTES);
+    options.keys = server->keys;
+    if (!err)
+        err = make_data_dir(config->data_dir, ret_why);
     return err ? err : datadir_open(&options, &server->datadir, ret_why, WHY_BYTES);
 }
 
@@ -232,6 +238,7 @@ static void close_stores(struct server *server) {
     broker_close(server->core.broker);
     kv_close(server->core.kv);
     datadir_close(server->datadir);
+    seal_keys_close(server->keys);
     if (server->core.own)
         own_close(server->core.own);
 }
@@ -307,7 +314,7 @@ static void print_reach(const struct server *server) {
     if (config->engine)
         printf("  data   in a database, schema %s\n", config->engine_schema);
     else
-        printf("  data   %s\n", config->data_dir);
+        printf("  data   %s%s\n", config->data_dir, server->keys ? ", encrypted" : "");
     if (!server->core.auth && !config->no_auth)
         printf(
             "  Only callers on this machine are served: no credentials are configured\n"
@@ -341,6 +348,7 @@ static int serve(struct server *server, const sigset_t *signals) {
     while (sigwait(signals, &signal_number) == 0 && signal_number == SIGHUP) {
         reload_auth(&server->config, server->core.auth);
         reload_tls(server->tls);
+        reload_keys(&server->config, server->datadir);
     }
     drain(server, signals);
     if (atomic_load(&store_failed))

@@ -20,6 +20,7 @@ PATIENCE = 30
 judge = None  # of every answer, where somebody set one (documents.Judge)
 _schemas = itertools.count(1)
 tls = os.environ.get("HATI_TEST_TLS") == "1"  # every server speaks it, and whoever calls it
+encryption = os.environ.get("HATI_TEST_ENCRYPTION") == "1"  # every server seals what it keeps
 TLS_FLAGS = ["--tcp-tls", "--rpc-tls", "--olivia-tls"]
 
 
@@ -100,11 +101,23 @@ class Server:
         return ["--engine", self.engine, "--engine-schema", self.schema, "--engine-connections",
                 "4"]
 
+    def encryption_flags(self):
+        """A key of this server's own, where it keeps something and no case gave it one."""
+        given = [*self.flags, *self.env]
+        if not encryption or self.engine or {
+                "--engine", "--encryption-key-file", "HATI_ENGINE", "HULY_DB_CONNECTION"} & set(given):
+            return []
+        path = os.path.join(self.dir, "keys")
+        if not os.path.exists(path):
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as keys:
+                keys.write(os.urandom(32).hex() + "\n")
+        return ["--encryption-key-file", path]
+
     def start(self, *more):
         socket_path = os.path.join(self.dir, "line.sock")
         command = [*self.prefix, self.binary, "start", "--data-dir",
                    os.path.join(self.dir, "data"), "--tcp-port", "0", "--rpc-port", "0",
-                   "--tcp-socket", socket_path] + self.engine_flags()
+                   "--tcp-socket", socket_path] + self.engine_flags() + self.encryption_flags()
         self.socket_path = socket_path
         self.log = open(os.path.join(self.dir, "log"), "ab")
         self.process = subprocess.Popen(command + self.tls_flags + self.flags + list(more), env=self.env,

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include "journal/keycheck.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PATH_BYTES 512
+#define HEADER "hati encryption 1\n"
+#define BOND SLICE("K hati key check")
+#define KNOWN SLICE("what this key sealed")
+#define SEALED_BYTES (SEAL_BYTES + 20U)
+#define KNOWN_MAX 64U /* keys that one directory may be sealed by */
+
+struct known_key {
+    uint32_t id;
+    char sealed[SEALED_BYTES];
+};
+
+struct known_keys {
+    unsigned count;
+    struct known_key keys[KNOWN_MAX];
+};
+
+static void path_of(const char *dir, const char *name, char path[PATH_BYTES]) {
+    snprintf(path, PATH_BYTES, "%s/%s", dir, name);
+}
+
+bool keycheck_is_there(const char *dir) {
+    char path[PATH_BYTES];
+    path_of(dir, "encryption", path);
+    return access(path, F_OK) == 0;
+}
+
+static bool read_hex(const char *text, char *to, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        unsigned byte;
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+            return false;
+        to[i] = (char)byte;
+    }
+    return true;
+}
+
+static bool read_line(const char *line, struct known_key *key) {
+    char text[2 * SEALED_BYTES + 1];
+    int end = 0;
+    return sscanf(line, "key %8" SCNx32 " %130[0-9a-f]%n", &key->id, text, &end) == 2 &&
+           line[end] == '\n' && strlen(text) == sizeof text - 1 &&
+           read_hex(text, key->sealed, SEALED_BYTES);
+}
+
+static bool read_lines(FILE *file, struct known_keys *known) {
+    char line[256];
+    if (!fgets(line, sizeof line, file) || strcmp(line, HEADER) != 0)
+        return false;
+    while (fgets(line, sizeof line, file)) {
+        if (known->count == KNOWN_MAX || !read_line(line, &known->keys[known->count]))
+            return false;
+        known->count++;
+    }
+    return known->count > 0;
+}
+
+/* None where there is no file. */
+static enum err read_known(const char *dir, struct known_keys *known, char *ret_why,
+                           size_t why_bytes) {
+    char path[PATH_BYTES];
+    known->count = 0;
+    path_of(dir, "encryption", path);
+    FILE *file = fopen(path, "re");
+    if (!file && errno == ENOENT)
+        return OK;
+    if (!file) {
+        snprintf(ret_why, why_bytes, "data-dir: cannot read %s: %s", path, strerror(errno));
+        return ERR_UNAVAILABLE;
+    }
+    bool good = read_lines(file, known);
+    fclose(file);
+    if (good)
+        return OK;
+    snprintf(ret_why, why_bytes, "data-dir: %s is damaged", path);
+    return ERR_CORRUPT;
+}
+
+static bool has_key(const struct seal_keys *keys, uint32_t id) {
+    for (unsigned i = 0; keys && i < seal_keys_count(keys); i++)
+        if (seal_keys_id(keys, i) == id)
+            return true;
+    return false;
+}
+
+static enum err test_one(const char *dir, const struct known_key *key, const struct seal_keys *keys,
+                         char *ret_why, size_t why_bytes) {
+    char plain[SEALED_BYTES];
+    uint32_t id;
+    if (!keys) {
+        snprintf(ret_why, why_bytes,
+                 "data-dir: %s is encrypted: --encryption-key-file with the key %08" PRIx32
+                 " is needed",
+                 dir, key->id);
+        return ERR_UNAVAILABLE;
+    }
+    if (!has_key(keys, key->id)) {
+        snprintf(ret_why, why_bytes,
+                 "encryption-key-file: the key %08" PRIx32
+                 " sealed some of what is in %s and is not in the file (a key may go once "
+                 "`hati reencrypt` has run)",
+                 key->id, dir);
+        return ERR_UNAVAILABLE;
+    }
+    struct slice sealed = slice_make(key->sealed, sizeof key->sealed);
+    if (seal_read_id(sealed, &id) && id == key->id && !seal_take(keys, BOND, sealed, plain) &&
+        memcmp(plain, KNOWN.ptr, KNOWN.len) == 0)
+        return OK;
+    snprintf(ret_why, why_bytes,
+             "encryption-key-file: the key %08" PRIx32 " is not the one that sealed what is in %s",
+             key->id, dir);
+    return ERR_UNAVAILABLE;
+}
+
+enum err keycheck_test(const char *dir, const struct seal_keys *keys, char *ret_why,
+                       size_t why_bytes) {
+    struct known_keys known;
+    enum err err = read_known(dir, &known, ret_why, why_bytes);
+    for (unsigned i = 0; !err && i < known.count; i++)
+        err = test_one(dir, &known.keys[i], keys, ret_why, why_bytes);
+    return err;
+}
+
+static bool write_lines(FILE *file, const struct known_keys *known) {
+    bool good = fputs(HEADER, file) >= 0;
+    for (unsigned i = 0; i < known->count; i++) {
+        good &= fprintf(file, "key %08" PRIx32 " ", known->keys[i].id) > 0;
+        for (unsigned at = 0; at < SEALED_BYTES; at++)
+            good &= fprintf(file, "%02x", (unsigned)(uint8_t)known->keys[i].sealed[at]) > 0;
+        good &= fputc('\n', file) >= 0;
+    }
+    return good && fflush(file) == 0 && fsync(fileno(file)) == 0;
+}
+
+/* Whole, or as it was. */
+static bool write_known(const char *dir, const struct known_keys *known) {
+    char path[PATH_BYTES], fresh[PATH_BYTES];
+    path_of(dir, "encryption", path);
+    path_of(dir, "encryption.new", fresh);
+    (void)unlink(fresh);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!file) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    bool good = write_lines(file, known);
+    good &= fclose(file) == 0;
+    if (!good || rename(fresh, path) != 0)
+        return false;
+    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    good = dir_fd >= 0 && fsync(dir_fd) == 0;
+    if (dir_fd >= 0)
+        close(dir_fd);
+    return good;
+}
+
+enum err keycheck_note(const char *dir, const struct seal_keys *keys, bool alone, char *ret_why,
+                       size_t why_bytes) {
+    struct known_keys known;
+    enum err err = read_known(dir, &known, ret_why, why_bytes);
+    if (err)
+        return err;
+    uint32_t id = seal_keys_id(keys, 0);
+    for (unsigned i = 0; i < known.count; i++)
+        if (known.keys[i].id == id && (!alone || known.count == 1))
+            return OK;
+    if (alone)
+        known.count = 0;
+    if (known.count == KNOWN_MAX) {
+        snprintf(ret_why, why_bytes,
+                 "encryption-key-file: %s is sealed by 64 keys already: run `hati reencrypt`", dir);
+        return ERR_CONFLICT;
+    }
+    struct known_key *key = &known.keys[known.count++];
+    key->id = id;
+    seal_put(keys, BOND, KNOWN, key->sealed);
+    if (write_known(dir, &known))
+        return OK;
+    snprintf(ret_why, why_bytes, "data-dir: cannot write %s/encryption: %s", dir, strerror(errno));
+    return ERR_UNAVAILABLE;
+}
