@@ -5,7 +5,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev cmake ninja-build pkg-config \
       libmicrohttpd-dev liblmdb-dev libjwt-dev libjansson-dev libuv1-dev libxxhash-dev \
       nettle-dev libgnutls28-dev libcmocka-dev libpq-dev libmurmurhash-dev libedit-dev \
-      libcurl4-gnutls-dev libsodium-dev \
+      libcurl4-gnutls-dev libsodium-dev libzstd-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -16,7 +16,7 @@ FROM debian:12-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libmicrohttpd12 liblmdb0 libjwt0 libjansson4 \
       libuv1 libnettle8 libgnutls30 libpq5 libmurmurhash2 libedit2 \
-      libcurl3-gnutls libsodium23 ca-certificates \
+      libcurl3-gnutls libsodium23 libzstd1 ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 6767 --home-dir /data --shell /usr/sbin/nologin hati \
  && install -d -o hati -g hati -m 0700 /data

@@ -49,3 +49,14 @@ void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]) {
     sha256_update(&state, bytes.len, (const uint8_t *)bytes.ptr);
     sha256_digest(&state, HASH_SHA256_BYTES, ret_digest);
 }
+
+void hash_check(struct slice first, struct slice second, uint8_t ret_check[HASH_CHECK_BYTES]) {
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, first.ptr, first.len);
+    XXH3_128bits_update(&state, second.ptr, second.len);
+    XXH128_canonical_t bytes;
+    XXH128_canonicalFromHash(&bytes, XXH3_128bits_digest(&state));
+    memcpy(ret_check, bytes.digest, HASH_CHECK_BYTES);
+}

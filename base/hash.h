@@ -7,6 +7,7 @@
 
 #define HASH_MD5_BYTES 16
 #define HASH_SHA256_BYTES 32
+#define HASH_CHECK_BYTES 16
 
 /* A random seed of this process, so that callers cannot choose keys that collide. Any thread. */
 uint64_t hash_process_seed(void);
@@ -15,6 +16,9 @@ uint64_t hash_seeded(struct slice bytes, uint64_t seed);
 /* MD5 (RFC 1321): an ETag, not a defence. */
 void hash_md5(struct slice bytes, uint8_t ret_digest[HASH_MD5_BYTES]);
 void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]);
+/* XXH3 128 bit over both, one behind the other, big-endian: finds damage, stops nobody who means
+ * it. */
+void hash_check(struct slice first, struct slice second, uint8_t ret_check[HASH_CHECK_BYTES]);
 /* Fills with bytes of the system's random source; aborts the process where there is none. */
 void hash_random(void *to, size_t len);
 

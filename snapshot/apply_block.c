@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+#include "snapshot/apply_block.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "broker/snapshot.h"
+#include "snapshot/mark.h"
+
+static enum err refuse(struct apply_work *work, enum err err, const char *what) {
+    snprintf(work->why, APPLY_WHY_BYTES, "block %llu: %s", (unsigned long long)work->block.number,
+             what);
+    return err;
+}
+
+/* ---- reading ---- */
+
+static const char *keep_item(void *context, const struct snapshot_item *item) {
+    struct apply_work *work = context;
+    struct slice value = item->kind == SNAPSHOT_ENTRY     ? item->entry.value
+                         : item->kind == SNAPSHOT_MESSAGE ? item->message.payload
+                                                          : SLICE("");
+    if (value.len > work->value_max)
+        return "a value is over the payload limit of this server (--payload-limit)";
+    if (!work->items)
+        work->items = calloc(work->block.items, sizeof *work->items);
+    if (!work->items)
+        return "no memory for a block";
+    work->items[work->count++] = *item;
+    return NULL;
+}
+
+enum err apply_work_open(struct apply_work *work, struct slice bytes, uint64_t value_max) {
+    work->value_max = value_max;
+    work->now_ms = clock_wall_ms();
+    uint64_t raw_max = value_max + SNAPSHOT_EXTRA_BYTES + SNAPSHOT_BLOCK_BYTES;
+    const char *fault =
+        snapshot_block_each(bytes, work->id, raw_max, &work->raw, &work->block, keep_item, work);
+    if (!fault)
+        return OK;
+    bool too_large = strstr(fault, "payload limit") || strstr(fault, "larger than");
+    return refuse(work, too_large ? ERR_VALUE_TOO_LARGE : ERR_CORRUPT, fault);
+}
+
+void apply_work_done(struct apply_work *work) {
+    free(work->items);
+    buf_done(&work->raw);
+}
+
+/* ---- definitions ---- */
+
+static void note(struct apply_work *work, const char *what, struct slice name, const char *text) {
+    char line[BROKER_NAME_MAX + 200];
+    snprintf(line, sizeof line, "%s %.*s: %s", what, (int)name.len, name.ptr, text);
+    if (work->notes)
+        work->notes->note(work->notes->context, line);
+}
+
+static struct broker_op op_of(const struct snapshot_item *item) {
+    switch (item->kind) {
+    case SNAPSHOT_ROUTER:
+        return (struct broker_op){.action = BROKER_CREATE_ROUTER,
+                                  .router = item->router.name,
+                                  .router_type = item->router.type};
+    case SNAPSHOT_QUEUE:
+        return (struct broker_op){.action = BROKER_CREATE_QUEUE,
+                                  .queue = item->queue.name,
+                                  .options = &item->queue.options};
+    default:
+        return (struct broker_op){.action = BROKER_BIND,
+                                  .router = item->binding.router,
+                                  .queue = item->binding.queue,
+                                  .pattern = item->binding.pattern,
+                                  .pattern_given = true};
+    }
+}
+
+/* Its messages would have no place to go to: told before anything of the block is made. */
+static enum err check_queue(struct apply_work *work, const struct snapshot_item *item) {
+    struct arena arena;
+    if (item->kind != SNAPSHOT_QUEUE)
+        return OK;
+    arena_init(&arena, 1U << 20);
+    struct broker_query query = {
+        .question = ASK_QUEUE, .name = item->queue.name, .now_ms = work->now_ms, .arena = &arena};
+    enum err err = stores_ask(work->stores, &query);
+    if (err == ERR_QUEUE_NOT_EXIST) {
+        err = OK;
+    } else if (!err && query.queue.options.storage != item->queue.options.storage) {
+        char text[BROKER_NAME_MAX + 160];
+        snprintf(text, sizeof text,
+                 "the queue %.*s is on %s here, and on %s in the snapshot: delete one, or use "
+                 "--replace",
+                 (int)item->queue.name.len, item->queue.name.ptr,
+                 item->storage == KV_HDD ? "memory" : "hdd",
+                 item->storage == KV_HDD ? "hdd" : "memory");
+        err = refuse(work, ERR_CONFLICT, text);
+    }
+    arena_done(&arena);
+    return err;
+}
+
+static enum err define(struct apply_work *work, const struct snapshot_item *item) {
+    struct broker_op ops[2] = {op_of(item)};
+    struct broker_write write = {.ops = ops, .op_count = 1, .now_ms = work->now_ms};
+    bool pauses = item->kind == SNAPSHOT_QUEUE && item->queue.options.paused;
+    enum err err = stores_write_queues(work->stores, &write);
+    if (!err && pauses && ops[0].flag) {
+        ops[0] =
+            (struct broker_op){.action = BROKER_PAUSE, .queue = item->queue.name, .pause = true};
+        write = (struct broker_write){.ops = ops, .op_count = 1, .now_ms = work->now_ms};
+        err = stores_write_queues(work->stores, &write);
+    }
+    if (err == ERR_CONFLICT && item->kind == SNAPSHOT_QUEUE && !ops[0].at_limit)
+        note(work, "queue", item->queue.name, "it is there with other options, which it keeps");
+    else if (err == ERR_CONFLICT && item->kind == SNAPSHOT_ROUTER && !ops[0].at_limit)
+        note(work, "router", item->router.name, "it is there with another type, which it keeps");
+    else if (err == ERR_SYNTAX && item->kind == SNAPSHOT_BINDING)
+        note(work, "router", item->binding.router, "a binding does not fit the type it has here");
+    else
+        return err;
+    return OK;
+}
+
+/* Each is there or is made: doing it twice is doing it once. */
+static enum err do_definitions(struct apply_work *work) {
+    enum err err = OK;
+    for (uint32_t i = 0; !err && i < work->count; i++)
+        err = check_queue(work, &work->items[i]);
+    for (uint32_t i = 0; !err && i < work->count; i++) {
+        err = define(work, &work->items[i]);
+        if (err)
+            refuse(work, err, err_text(err));
+    }
+    return err;
+}
+
+/* ---- entries ---- */
+
+/* Those that expired since are left out. */
+static unsigned add_entries(struct apply_work *work, uint32_t from, struct kv_op *ops) {
+    unsigned count = 0;
+    for (uint32_t i = from; i < work->count; i++) {
+        const struct snapshot_entry *entry = &work->items[i].entry;
+        if (entry->expires_ms && entry->expires_ms <= work->now_ms)
+            continue;
+        ops[count++] = (struct kv_op){
+            .action = KV_SET,
+            .ref = {work->block.storage, entry->workspace, entry->ns, entry->key},
+            .value = entry->value,
+            .content_type = entry->type,
+            .ttl_ms = entry->expires_ms ? entry->expires_ms - work->now_ms : 0,
+        };
+    }
+    return count;
+}
+
+/* The same keys get the same values where it is done twice; on hdd the mark goes with them. */
+static enum err do_entries(struct apply_work *work, const struct mark *mark) {
+    struct kv_op *ops = calloc(work->count + 1, sizeof *ops);
+    struct mark_room room;
+    if (!ops)
+        return ERR_OUT_OF_MEMORY;
+    unsigned count = add_entries(work, 0, ops);
+    mark_fill(&ops[count++], work->block.storage, work->id, mark, &room);
+    struct kv_write write = {.ops = ops, .op_count = count, .now_ms = work->now_ms};
+    enum err err = stores_write_keys(work->stores, &write);
+    free(ops);
+    return err;
+}
+
+/* ---- messages ---- */
+
+static struct broker_snapshot_message message_of(const struct snapshot_message *from) {
+    return (struct broker_snapshot_message){
+        .queue = from->queue,
+        .id = from->id,
+        .key = from->key,
+        .payload = from->payload,
+        .headers = from->headers,
+        .from = from->from,
+        .reason = from->reason,
+        .dead_attempt = from->dead_attempt,
+        .attempt = from->attempt,
+        .priority = from->priority,
+        .published_ms = from->published_ms,
+        .expires_ms = from->expires_ms,
+        .due_ms = from->due_ms,
+    };
+}
+
+static struct broker_op restore_of(const struct broker_snapshot_message *message) {
+    return (struct broker_op){
+        .action = BROKER_RESTORE, .queue = message->queue, .restore = message};
+}
+
+static enum err tell_queue(struct apply_work *work, uint32_t index, enum err err) {
+    char text[BROKER_NAME_MAX + 200];
+    if (index >= work->count || (err != ERR_QUEUE_NOT_EXIST && err != ERR_SYNTAX))
+        return err;
+    struct slice queue = work->items[index].message.queue;
+    snprintf(text, sizeof text, "a message of the queue %.*s: %s", (int)queue.len, queue.ptr,
+             err_text(err));
+    return refuse(work, err, text);
+}
+
+/* All of them and the mark, or nothing. */
+static enum err do_messages_hdd(struct apply_work *work, const struct mark *mark,
+                                const struct broker_snapshot_message *messages) {
+    struct engine_item *items = calloc(work->count + 1, sizeof *items);
+    struct mark_room room;
+    unsigned failed = 0;
+    if (!items)
+        return ERR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < work->count; i++)
+        items[i].message = restore_of(&messages[i]);
+    items[work->count].is_key = true;
+    mark_fill(&items[work->count].key, KV_HDD, work->id, mark, &room);
+    enum err err = stores_write_both(work->stores, items, work->count + 1, work->now_ms, &failed);
+    free(items);
+    return err ? tell_queue(work, failed, err) : OK;
+}
+
+static enum err write_mark(struct apply_work *work, const struct mark *mark) {
+    struct kv_op op;
+    struct mark_room room;
+    mark_fill(&op, work->block.storage, work->id, mark, &room);
+    struct kv_write write = {.ops = &op, .op_count = 1, .now_ms = work->now_ms};
+    return stores_write_keys(work->stores, &write);
+}
+
+/* What memory took before it was full is noted, so that it is not taken twice. */
+static enum err do_messages_memory(struct apply_work *work, struct mark *mark,
+                                   const struct broker_snapshot_message *messages) {
+    struct mark before;
+    enum err err = mark_read(work->stores, KV_MEMORY, work->id, &before);
+    if (err)
+        return err;
+    uint32_t at = before.is_there && before.next == work->block.number ? (uint32_t)before.item : 0;
+    if (at >= work->count)
+        return write_mark(work, mark);
+    struct broker_op *ops = calloc(work->count, sizeof *ops);
+    if (!ops)
+        return ERR_OUT_OF_MEMORY;
+    struct broker_write write = {.ops = ops, .op_count = work->count - at, .now_ms = work->now_ms};
+    for (uint32_t i = at; i < work->count; i++)
+        ops[i - at] = restore_of(&messages[i]);
+    err = stores_write_queues(work->stores, &write);
+    uint32_t done = 0;
+    while (err && done < write.op_count && !ops[done].err)
+        done++;
+    free(ops);
+    if (!err)
+        return write_mark(work, mark);
+    struct mark half = *mark;
+    half.next = work->block.number;
+    half.item = at + done;
+    enum err marked = write_mark(work, &half);
+    return marked ? marked : tell_queue(work, at + done, err);
+}
+
+static enum err do_messages(struct apply_work *work, struct mark *mark) {
+    struct broker_snapshot_message *messages = calloc(work->count, sizeof *messages);
+    if (!messages)
+        return ERR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < work->count; i++)
+        messages[i] = message_of(&work->items[i].message);
+    enum err err = work->block.storage == KV_HDD ? do_messages_hdd(work, mark, messages)
+                                                 : do_messages_memory(work, mark, messages);
+    free(messages);
+    return err;
+}
+
+/* ---- all ---- */
+
+enum err apply_work_do(struct apply_work *work) {
+    struct mark begun;
+    enum err err = mark_read(work->stores, KV_HDD, work->id, &begun);
+    struct mark mark = {
+        .is_there = true, .replaces = begun.replaces, .next = work->block.number + 1};
+    if (err)
+        return err;
+    switch (work->block.class) {
+    case SNAPSHOT_DEFINITIONS:
+        err = do_definitions(work);
+        return err ? err : write_mark(work, &mark);
+    case SNAPSHOT_ENTRIES:
+        return do_entries(work, &mark);
+    case SNAPSHOT_MESSAGES:
+        return do_messages(work, &mark);
+    case SNAPSHOT_END:
+        break;
+    }
+    work->block.storage = KV_HDD;
+    mark.is_done = true;
+    return write_mark(work, &mark);
+}
