@@ -2,12 +2,15 @@
 #include "journal/env.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #define MAP_FIRST_BYTES (1ULL << 30)
 #define MAP_SPARE_BYTES (256ULL << 20) /* beyond what a transaction says it writes */
@@ -101,11 +104,63 @@ static int open_lmdb(struct env *env, const char *dir) {
     return code ? code : open_dbs(env);
 }
 
+static int sync_dir(const char *dir) {
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int code = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+/* The directory that holds `dir`. */
+static int sync_parent(const char *dir) {
+    char parent[PATH_MAX];
+    if ((size_t)snprintf(parent, sizeof parent, "%s/..", dir) >= sizeof parent)
+        return ENAMETOOLONG;
+    return sync_dir(parent);
+}
+
+static void remove_files(const char *dir, bool data_too) {
+    char path[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof path, "%s/lock.mdb", dir) < sizeof path)
+        unlink(path);
+    if (data_too && (size_t)snprintf(path, sizeof path, "%s/data.mdb", dir) < sizeof path)
+        unlink(path);
+}
+
+/* LMDB fills a new file bit by bit: it is made aside, and gets its name once it is safe and whole.
+ */
+static int make_lmdb(const char *dir) {
+    char fresh[PATH_MAX];
+    struct env made = {0};
+    if ((size_t)snprintf(fresh, sizeof fresh, "%s.new", dir) >= sizeof fresh)
+        return ENAMETOOLONG;
+    if (mkdir(fresh, 0700) != 0 && errno != EEXIST)
+        return errno;
+    remove_files(fresh, true);
+    int code = open_lmdb(&made, fresh);
+    if (made.lmdb)
+        mdb_env_close(made.lmdb);
+    remove_files(fresh, false);
+    remove_files(dir, false);
+    if (!code)
+        code = sync_dir(fresh);
+    if (!code && rename(fresh, dir) != 0)
+        code = errno;
+    return code ? code : sync_parent(dir);
+}
+
+static bool has_data(const char *dir) {
+    char path[PATH_MAX];
+    return (size_t)snprintf(path, sizeof path, "%s/data.mdb", dir) < sizeof path &&
+           access(path, F_OK) == 0;
+}
+
 enum err env_open(const char *dir, struct env **ret_env, char *ret_why, size_t why_bytes) {
     struct env *env = calloc(1, sizeof *env);
     if (!env)
         return ERR_OUT_OF_MEMORY;
-    int code = mkdir(dir, 0700) == 0 || errno == EEXIST ? 0 : errno;
+    int code = has_data(dir) ? 0 : make_lmdb(dir);
     if (!code)
         code = open_lmdb(env, dir);
     if (code) {

@@ -44,11 +44,12 @@ static enum err write_number(const char *dir, unsigned number) {
     char path[PATH_BYTES], fresh[PATH_BYTES];
     snprintf(path, sizeof path, "%s/shards", dir);
     snprintf(fresh, sizeof fresh, "%s/shards.new", dir);
-    FILE *file = fopen(fresh, "we");
-    if (!file)
-        return ERR_UNAVAILABLE;
-    bool good = fprintf(file, "%u\n", number) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    good &= fclose(file) == 0;
+    char text[16];
+    int len = snprintf(text, sizeof text, "%u\n", number);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool good = fd >= 0 && write(fd, text, (size_t)len) == len && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
     if (!good || rename(fresh, path) != 0)
         return ERR_UNAVAILABLE;
     return sync_dir(dir);

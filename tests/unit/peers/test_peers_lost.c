@@ -67,7 +67,7 @@ static void a_peer_is_dead_after_ten_heartbeats_and_comes_back(void **state) {
 
 static void nobody_listens_until_somebody_does(void **state) {
     struct fake fake;
-    char list[64];
+    char list[96];
     (void)state;
     fake_open(&fake, true, WIDE_FILTER_BITS_MIN);
     fake_hold(&fake, "a", "1", "", 0);
