@@ -3,13 +3,14 @@
 FROM debian:12-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev cmake ninja-build pkg-config \
+      python3 nodejs npm \
       libmicrohttpd-dev liblmdb-dev libjwt-dev libjansson-dev libuv1-dev libxxhash-dev \
       nettle-dev libgnutls28-dev libcmocka-dev libpq-dev libmurmurhash-dev libedit-dev \
       libcurl4-gnutls-dev libsodium-dev libzstd-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cmake --preset release -DBUILD_TESTING=OFF && cmake --build build --target hati \
+RUN cmake --preset release -DBUILD_TESTING=OFF -DHATI_DOCS=ON && cmake --build build --target hati \
  && strip --strip-debug build/hati
 
 FROM debian:12-slim

@@ -43,11 +43,12 @@ static const char headers[] =
     "sent a sane one'},'CausalContext':{'schema':{'type':'string'},'description':'a JSON object, "
     "where the request had one: what this answer has seen'}}";
 
-char *openapi_document(const struct openapi_route *routes, unsigned count, bool indented) {
+char *openapi_document(const struct openapi_route *routes, unsigned count, const char *base_path,
+                       bool indented) {
     json_t *document = json_object();
     doc_set_text(document, "openapi", "3.1.0");
     doc_set(document, "info", doc_literal(info));
-    doc_set(document, "servers", doc_literal("[{'url':'/'}]"));
+    doc_set(document, "servers", json_pack("[{s:s}]", "url", base_path ? base_path : "/"));
     doc_set(document, "tags", doc_literal(tags));
     doc_set(document, "paths", json_object());
     json_t *components = doc_member(document, "components");

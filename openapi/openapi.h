@@ -44,8 +44,10 @@ struct openapi_route {
 
 /* The OpenAPI document, as JSON text that the caller frees; indented for people and with a newline
  * at its end, or compact on one line without one. NULL without memory. A literal that is no JSON
- * ends the process: every start would show it. Any thread, after op_init. */
-char *openapi_document(const struct openapi_route *routes, unsigned count, bool indented) MUST_USE;
+ * ends the process: every start would show it. base_path: before every path, NULL for none. Any
+ * thread, after op_init. */
+char *openapi_document(const struct openapi_route *routes, unsigned count, const char *base_path,
+                       bool indented) MUST_USE;
 
 /* The same for OpenRPC. */
 char *openrpc_document(bool indented) MUST_USE;

@@ -72,6 +72,10 @@ static const char *headers_of(unsigned status, unsigned flags) {
     case 401:
         return "{'WWW-Authenticate':{'required':true,'schema':{'type':'string'},"
                "'description':'Bearer'}}";
+    case 405:
+        return "{'Allow':{'required':true,'schema':{'type':'string'},'description':'the methods "
+               "that "
+               "are served'}}";
     case 429:
         return "{'Retry-After':{'required':true,'schema':{'type':'integer'},'description':"
                "'seconds after which it may be worth another try'}}";

@@ -29,6 +29,7 @@ enum kind {
     KIND_LEVEL,
     KIND_UUID,
     KIND_ORIGIN,
+    KIND_PATH,     /* of a URL, before every other */
     KIND_CONTENT,  /* a file's name; its content is the value */
     KIND_DATABASE, /* holds a password */
     KIND_SCHEMA,
@@ -115,6 +116,9 @@ static const struct option options[] = {
      "then wait for requests so long (10s)"},
     {"cors-origin", "ORIGIN", KIND_ORIGIN, AT(cors_origin), 0, 0,
      "which pages may call; *: any (*)"},
+    {"base-path", "PATH", KIND_PATH, AT(base_path), 0, 0,
+     "HTTP paths may begin with this, as behind a proxy: /hati"},
+    {"no-console", "", KIND_BOOL, AT(no_console), 0, 0, "serve neither /console nor /docs"},
     {"jwt-secret-file", "FILE", KIND_CONTENT, AT(secret), 0, 0,
      "tokens are HS256/384/512 by this secret"},
     {"jwt-secret-file-old", "FILE", KIND_CONTENT, AT(old_secret), 0, 0,
@@ -274,6 +278,8 @@ static enum err put_content(const struct reader *reader, const struct option *op
 static const char *check_text(enum kind kind, const char *value) {
     if (kind == KIND_ORIGIN)
         return config_value_origin(value);
+    if (kind == KIND_PATH)
+        return config_value_path(value);
     if (kind == KIND_SCHEMA)
         return config_value_schema(value);
     if (kind == KIND_ADDRESS)
@@ -301,6 +307,7 @@ static enum err put(const struct reader *reader, const struct option *option, co
                         option->name, option->min, option->max, value);
         break;
     case KIND_ORIGIN:
+    case KIND_PATH:
     case KIND_TEXT:
     case KIND_SCHEMA:
     case KIND_ADDRESS:

@@ -54,6 +54,8 @@ struct config {
     int64_t drain_delay_ms;     /* readiness 503 this long before listeners close */
     int64_t drain_timeout_ms;   /* in-flight work may take so long */
     char *cors_origin;          /* "*" or one origin */
+    char *base_path;            /* before every HTTP path, without a slash at its end; NULL: none */
+    bool no_console;            /* neither console nor docs page */
     struct config_file secret, old_secret, public_key_pem, jwks;
     char *jwks_url, *jwks_ca; /* NULL: none */
     int64_t jwks_refresh_ms, jwks_cooldown_ms;

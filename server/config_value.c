@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/config_value.h"
 
+#include <ctype.h>
+
 #include <stdio.h>
 #include <strings.h>
 
@@ -126,6 +128,20 @@ const char *config_value_origin(const char *text) {
     for (const char *at = text; *at; at++)
         if (*at <= ' ' || *at > '~' || *at == ',' || (*at == '/' && at > host + 2))
             return expected;
+    return NULL;
+}
+
+const char *config_value_path(const char *text) {
+    static const char expected[] = "a path such as /hati";
+    size_t len = strlen(text);
+    if (text[0] != '/' || len < 2 || len > 255 || text[len - 1] == '/')
+        return expected;
+    for (const char *at = text; *at; at++) {
+        if (*at == '/' && (at[1] == '/' || at[1] == '.'))
+            return expected;
+        if (!isalnum((unsigned char)*at) && !strchr("/-._~", *at))
+            return expected;
+    }
     return NULL;
 }
 

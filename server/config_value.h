@@ -24,6 +24,8 @@ const char *config_value_level(const char *text, enum log_level *ret);
 const char *config_value_uuid(const char *text, struct uuid *ret);
 /* `*`, or scheme://host with an optional port. */
 const char *config_value_origin(const char *text);
+/* /part, or several, of letters, digits and -._~, without a slash at its end; at most 255 bytes. */
+const char *config_value_path(const char *text);
 /* auto, on or off. */
 const char *config_value_prepare(const char *text, enum engine_prepare *ret);
 /* A URL of PostgreSQL, or `name=value …`, as libpq takes them; it may hold a password. */

@@ -19,8 +19,8 @@ static bool keep(struct core_document *document, char *text) {
     return true;
 }
 
-enum err documents_open(struct core *core) {
-    if (keep(&core->openapi, openapi_document(http_doors, http_door_count, false)) &&
+enum err documents_open(struct core *core, const char *base_path) {
+    if (keep(&core->openapi, openapi_document(http_doors, http_door_count, base_path, false)) &&
         keep(&core->openrpc, openrpc_document(false)))
         return OK;
     documents_close(core);
@@ -46,7 +46,7 @@ bool documents_print(const char *name) {
         return true;
     }
     if (strcmp(name, "openapi") == 0)
-        text = openapi_document(http_doors, http_door_count, true);
+        text = openapi_document(http_doors, http_door_count, NULL, true);
     else if (strcmp(name, "openrpc") == 0)
         text = openrpc_document(true);
     if (text)

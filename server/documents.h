@@ -5,9 +5,9 @@
 
 #include "handlers/call.h"
 
-/* Makes both for the core, after op_init; freed with documents_close. ERR_OUT_OF_MEMORY. Main
- * thread. */
-enum err documents_open(struct core *core) MUST_USE;
+/* Makes both for the core, after op_init; freed with documents_close. base_path: of HTTP, or NULL.
+ * ERR_OUT_OF_MEMORY. Main thread. */
+enum err documents_open(struct core *core, const char *base_path) MUST_USE;
 void documents_close(struct core *core);
 
 /* Prints one for people: `openapi` or `openrpc`; or `routes`, every route that is served, a line

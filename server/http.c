@@ -126,6 +126,10 @@ static enum MHD_Result run(struct http_request *request) {
         return http_metrics_run(request);
     case TARGET_READY:
         return reply_ready(request);
+    case TARGET_PAGE:
+        return http_pages_run(request);
+    case TARGET_ROOT:
+        return http_root_run(request);
     case TARGET_POKE:
         return http_poke_run(request);
     case TARGET_OPENAPI:

@@ -3,6 +3,7 @@
  * after an answer that comes before the body was read, so most refusals wait until it was. */
 #include "base/clock.h"
 #include "server/causal.h"
+#include "server/http_pages.h"
 #include "server/http_raw.h"
 #include "server/http_request.h"
 #include "server/tls.h"
@@ -80,6 +81,12 @@ static bool takes_json(const struct http_request *request) {
 
 static enum err judge(struct http_request *request, struct slice path) {
     enum err err = http_route_find(path, request->method, &request->match);
+    if (slice_equal(path, SLICE("/")) && (request->method & (HTTP_GET | HTTP_HEAD))) {
+        bool to_console = http_pages_wants_console(request);
+        request->match.target = to_console ? TARGET_ROOT : TARGET_RPC;
+        request->match.methods = HTTP_POST | HTTP_OPTIONS;
+        err = to_console ? OK : ERR_METHOD_NOT_ALLOWED;
+    }
     request->grant = &auth_grant_nothing;
     if (err == ERR_UNKNOWN_COMMAND)
         request->refusal_why = "nothing is served at this path";
@@ -136,15 +143,18 @@ static void expect_body(struct http_request *request, uint64_t announced_bytes) 
 enum MHD_Result http_begin(struct http_request *request, const char *url, const char *method,
                            const char *version) {
     const struct http_headers *headers = &request->headers;
+    const char *base_path = request->server->config->base_path;
     request->started_ns = clock_steady_ns();
     const char *why = judge_headers(request, url, method, version);
     request->method = http_method_of(slice_of_cstr(method));
     if (why) { /* told as the door of the path tells failures, where it has one */
         request->close = true;
-        (void)!http_route_find(slice_of_cstr(url), request->method, &request->match);
+        (void)!http_route_find(http_pages_strip(slice_of_cstr(url), base_path), request->method,
+                               &request->match);
         return http_reply_error(request, ERR_SYNTAX, why);
     }
-    struct slice path = arena_copy(&request->arena, slice_of_cstr(url));
+    struct slice path =
+        arena_copy(&request->arena, http_pages_strip(slice_of_cstr(url), base_path));
     if (!path.ptr)
         return MHD_NO;
     request->is_1_1 = version[7] == '1';

@@ -2,18 +2,16 @@
 /* Documents that were made at start. */
 #include "server/http_request.h"
 
-/* Whether the caller has it already. */
-static bool is_known(const struct http_request *request, const struct core_document *document) {
+bool http_is_known(const struct http_request *request, const char *etag) {
     struct slice header = request->headers.if_none_match;
     return request->headers.if_none_matches > 0 &&
            (slice_equal(header, SLICE("*")) ||
-            (header.len > 0 &&
-             memmem(header.ptr, header.len, document->etag, strlen(document->etag)) != NULL));
+            (header.len > 0 && memmem(header.ptr, header.len, etag, strlen(etag)) != NULL));
 }
 
 enum MHD_Result http_reply_document(struct http_request *request,
                                     const struct core_document *document) {
-    unsigned status = is_known(request, document) ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK;
+    unsigned status = http_is_known(request, document->etag) ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK;
     struct MHD_Response *response =
         status == MHD_HTTP_OK
             ? MHD_create_response_from_buffer(

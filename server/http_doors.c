@@ -52,6 +52,22 @@
     "[{'name':'If-None-Match','in':'header','schema':{'type':'string'},'description':'an ETag: "   \
     "304'}]"
 
+#define PART_HEADERS                                                                               \
+    "{'ETag':{'required':true,'schema':{'type':'string'}},'Cache-Control':{'required':true,"       \
+    "'schema':{'type':'string'}},'Content-Encoding':{'schema':{'const':'gzip'}},"                  \
+    "'X-Content-Type-Options':{'required':true,'schema':{'const':'nosniff'}},'Referrer-Policy':{"  \
+    "'required':true,'schema':{'const':'no-referrer'}},'Cross-Origin-Resource-Policy':{"           \
+    "'required':true,'schema':{'const':'same-origin'}}"
+#define PAGE_HEADERS                                                                               \
+    ",'Content-Security-Policy':{'required':true,'schema':{'type':'string'}},"                     \
+    "'Cross-Origin-Opener-Policy':{'required':true,'schema':{'const':'same-origin'}}"
+#define PAGE_ANSWERS(type, headers)                                                                \
+    {                                                                                              \
+        {200, "it", type, TEXT_SCHEMA, headers, NULL},                                             \
+            {304, "it is what If-None-Match says", NULL, NULL, headers, NULL},                     \
+    }
+#define PAGE_ERRORS (OP_ERR(SYNTAX) | OP_ERR(UNKNOWN_COMMAND))
+
 const struct openapi_route http_doors[] = {
     {.route = "GET /broker/queues/{queue}/stream",
      .id = "brokerStream",
@@ -211,6 +227,43 @@ const struct openapi_route http_doors[] = {
      .params = IF_NONE_MATCH,
      .answers = DOCUMENT_ANSWERS("the OpenRPC document"),
      .errors = OP_ERR(SYNTAX)},
+    {.route = "GET /",
+     .id = "root",
+     .tag = "server",
+     .doc = "The way to the console for browsers; without `text/html` in Accept 405, as this path "
+            "is for JSON-RPC",
+     .flags = OPENAPI_RPC | OPENAPI_STANDALONE,
+     .answers = {{303, "there it is", NULL, NULL,
+                  "{'Location':{'required':true,'schema':{'type':'string'}},'Cache-Control':{"
+                  "'required':true,'schema':{'const':'no-cache'}}}",
+                  NULL}},
+     .errors =
+         OP_ERR(SYNTAX) | OP_ERR(METHOD_NOT_ALLOWED) | OP_ERR(AUTH_REQUIRED) | OP_ERR(FORBIDDEN)},
+    {.route = "GET /console",
+     .id = "console",
+     .tag = "server",
+     .doc = "The console, a page for people",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .params = IF_NONE_MATCH,
+     .answers = PAGE_ANSWERS("text/html", PART_HEADERS PAGE_HEADERS "}"),
+     .errors = PAGE_ERRORS},
+    {.route = "GET /docs",
+     .id = "docs",
+     .tag = "server",
+     .doc = "This document, as a page to read and to try",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .params = IF_NONE_MATCH,
+     .answers = PAGE_ANSWERS("text/html", PART_HEADERS PAGE_HEADERS "}"),
+     .errors = PAGE_ERRORS},
+    {.route = "GET /assets/{set}/{file}",
+     .id = "asset",
+     .tag = "server",
+     .doc = "What those pages load; the name of a set changes with what it holds",
+     .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
+     .params = "[{'name':'set','in':'path','required':true,'schema':{'type':'string'}},{'name':"
+               "'file','in':'path','required':true,'schema':{'type':'string'}}]",
+     .answers = PAGE_ANSWERS("*/*", PART_HEADERS "}"),
+     .errors = PAGE_ERRORS},
     {.route = "POST /internal/poke",
      .id = "internalPoke",
      .tag = "server",

@@ -30,6 +30,9 @@ static enum metrics_other other_of(const struct http_request *request) {
         return METRICS_PROBE;
     case TARGET_POKE:
         return METRICS_POKE;
+    case TARGET_PAGE:
+    case TARGET_ROOT:
+        return METRICS_CONSOLE;
     case TARGET_OPENAPI:
     case TARGET_OPENRPC:
         return METRICS_DOCUMENT;

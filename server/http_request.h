@@ -163,6 +163,8 @@ enum MHD_Result http_reply_error(struct http_request *request, enum err err, con
 /* 200 with the document, or 304. (http_document.c) */
 enum MHD_Result http_reply_document(struct http_request *request,
                                     const struct core_document *document);
+/* Whether If-None-Match says that the caller has it. (http_document.c) */
+bool http_is_known(const struct http_request *request, const char *etag);
 /* What a preflight asks for. */
 enum MHD_Result http_reply_options(struct http_request *request);
 /* Adds a header; false without memory or where the value cannot stand in one. */
@@ -174,6 +176,10 @@ enum MHD_Result http_rpc_run(struct http_request *request);     /* http_rpc.c */
 enum MHD_Result kvstore_run(struct http_request *request);      /* kvstore.c */
 enum MHD_Result http_poke_run(struct http_request *request);    /* http_poke.c */
 enum MHD_Result http_metrics_run(struct http_request *request); /* http_metrics.c */
+enum MHD_Result http_pages_run(struct http_request *request);   /* http_pages.c */
+enum MHD_Result http_root_run(struct http_request *request);    /* http_pages.c */
+/* Is it a browser that asks for `/`, and is there a console to show? (http_pages.c) */
+bool http_pages_wants_console(const struct http_request *request);
 
 /* Counts the answer, once; where answers_rpc is set, the calls of its body. (http_metrics.c) */
 void http_count_answer(struct http_request *request);

@@ -33,13 +33,15 @@ static const struct {
     enum http_target target;
 } own_routes[] = {
     {"/rpc", HTTP_POST, TARGET_RPC},
-    {"/", HTTP_POST, TARGET_RPC},
+    {"/", HTTP_GET | HTTP_HEAD | HTTP_POST, TARGET_RPC},
     {"/metrics", HTTP_GET | HTTP_HEAD, TARGET_METRICS},
     {"/status", HTTP_GET | HTTP_HEAD, TARGET_STATUS},
     {"/healthz", HTTP_GET | HTTP_HEAD, TARGET_HEALTH},
     {"/readyz", HTTP_GET | HTTP_HEAD, TARGET_READY},
     {"/openapi.json", HTTP_GET | HTTP_HEAD, TARGET_OPENAPI},
     {"/openrpc.json", HTTP_GET | HTTP_HEAD, TARGET_OPENRPC},
+    {"/console", HTTP_GET | HTTP_HEAD, TARGET_PAGE},
+    {"/docs", HTTP_GET | HTTP_HEAD, TARGET_PAGE},
     {"/internal/poke", HTTP_POST, TARGET_POKE},
 };
 
@@ -125,6 +127,9 @@ static bool match(const struct route *route, struct slice path, struct slice *re
     }
 }
 
+#define ASSETS SLICE("/assets/")
+#define ASSETS_PATH "/assets/{set}/{file}"
+
 #define STREAM_BEGIN SLICE("/broker/queues/")
 #define STREAM_END SLICE("/stream")
 
@@ -142,11 +147,18 @@ static enum err find_own(struct slice path, enum http_method method, struct http
             continue;
         to->target = own_routes[i].target;
         to->methods = own_routes[i].methods | HTTP_OPTIONS;
+        to->page = web_page_find(path);
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
     }
     if (is_stream(path, &to->parts[0])) {
         to->target = TARGET_STREAM;
         to->part_count = 1;
+        to->methods = HTTP_GET | HTTP_HEAD | HTTP_OPTIONS;
+        return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
+    }
+    if (slice_starts_with(path, ASSETS)) {
+        to->target = TARGET_PAGE;
+        to->page = web_page_find(path);
         to->methods = HTTP_GET | HTTP_HEAD | HTTP_OPTIONS;
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
     }
@@ -204,5 +216,6 @@ void http_route_print(FILE *to) {
     for (size_t i = 0; i < sizeof own_routes / sizeof own_routes[0]; i++)
         http_route_print_path(to, own_routes[i].path, own_routes[i].methods);
     http_route_print_path(to, "/broker/queues/{queue}/stream", HTTP_GET | HTTP_HEAD);
+    http_route_print_path(to, ASSETS_PATH, HTTP_GET | HTTP_HEAD);
     kvstore_print_routes(to);
 }

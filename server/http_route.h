@@ -7,6 +7,7 @@
 
 #include "handlers/op.h"
 #include "openapi/openapi.h"
+#include "openapi/pages.h"
 
 #define HTTP_ROUTE_PARTS_MAX 4
 #define HTTP_ALLOW_BYTES 64
@@ -32,7 +33,9 @@ enum http_target {
     TARGET_READY,
     TARGET_OPENAPI,
     TARGET_OPENRPC,
-    TARGET_POKE /* another node of the engine says that a queue has something new */
+    TARGET_PAGE, /* the console, the docs page, or what they load */
+    TARGET_ROOT, /* `/`, asked for by a browser */
+    TARGET_POKE  /* another node of the engine says that a queue has something new */
 };
 
 /* What of /kv-store; a key or the number of a shard is the part. */
@@ -50,8 +53,9 @@ struct http_match {
     enum http_target target;
     const struct op *op; /* TARGET_OP */
     enum http_kvstore kvstore;
-    unsigned methods; /* what the path serves, bits; OPTIONS and HEAD included */
-    int payload;      /* the parameter that the body is; -1: none */
+    const struct web_page *page; /* TARGET_PAGE; NULL: unknown */
+    unsigned methods;            /* what the path serves, bits; OPTIONS and HEAD included */
+    int payload;                 /* the parameter that the body is; -1: none */
     unsigned part_count;
     uint8_t params[HTTP_ROUTE_PARTS_MAX]; /* which parameter of the row a part is */
     struct slice parts[HTTP_ROUTE_PARTS_MAX];

@@ -11,7 +11,7 @@ static const char *const other_names[METRICS_OTHERS] = {
     [METRICS_PROBE] = "probe",   [METRICS_PREFLIGHT] = "preflight",
     [METRICS_STREAM] = "stream", [METRICS_KVSTORE] = "kv-store",
     [METRICS_POKE] = "poke",     [METRICS_DOCUMENT] = "document",
-    [METRICS_PAGE] = "metrics",
+    [METRICS_PAGE] = "metrics",  [METRICS_CONSOLE] = "console",
 };
 
 struct metrics *server_metrics_open(void) {

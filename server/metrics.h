@@ -21,6 +21,7 @@ enum metrics_other {
     METRICS_POKE,      /* another node of the engine */
     METRICS_DOCUMENT,  /* /openapi.json, /openrpc.json */
     METRICS_PAGE,      /* /metrics itself */
+    METRICS_CONSOLE,   /* /console, /docs, and what they load */
     METRICS_OTHERS
 };
 

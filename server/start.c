@@ -377,7 +377,7 @@ int command_start(int argc, char **argv) {
     server.core.metrics = server_metrics_open(); /* lives as long as the process: threads count */
     enum err err = reload_open_auth(&server.config, &server.core.auth, why, sizeof why);
     if (!err)
-        err = documents_open(&server.core);
+        err = documents_open(&server.core, server.config.base_path);
     if (!err)
         err = open_own(&server, why);
     if (!err)

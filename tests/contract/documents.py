@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Judges answers by the documents of the binary under test, and keeps count of what was tried."""
 import collections
+import gzip
 import io
 import json
 import http.client
@@ -180,7 +181,9 @@ class Judge:
                 for value in values_of(answer.body): # JSON-RPC: none, or several
                     self.valid(media["schema"], value, what)
             else:
-                self.valid(media["schema"], answer.body.decode(), what)
+                packed = answer.headers.get("Content-Encoding") == "gzip"
+                body = gzip.decompress(answer.body) if packed else answer.body
+                self.valid(media["schema"], body.decode(), what)
         except ValueError as error:
             self.fault(what, "%s: %r" % (error, answer.body[:200]))
 

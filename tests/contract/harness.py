@@ -82,6 +82,7 @@ class Server:
     nodes = 1  # that take turns
     engine = os.environ.get("HATI_TEST_ENGINE_URL")
     prefix = ()  # what comes before the binary
+    base = ""    # what a path may begin with that no document names
 
     def __init__(self, *flags, env=None, keep=None, schema=None):
         self.dir = keep or tempfile.mkdtemp(prefix="hati-contract-")
@@ -188,7 +189,7 @@ class Server:
         finally:
             connection.close()
         if judge:
-            judge.http(method, path, body, answer)
+            judge.http(method, path.removeprefix(self.base) or "/", body, answer)
         return answer
 
     def raw(self, data, patience=5):

@@ -80,7 +80,7 @@ static void test_a_wrong_method_learns_the_right_ones(void **state) {
     assert_allowed("/api2/" UUID "/ns/k", "GET, HEAD, PUT, POST, DELETE, OPTIONS");
     assert_allowed("/api/ns", "GET, HEAD, OPTIONS");
     assert_allowed("/rpc", "POST, OPTIONS");
-    assert_allowed("/", "POST, OPTIONS");
+    assert_allowed("/", "GET, HEAD, POST, OPTIONS");
     assert_allowed("/status", "GET, HEAD, OPTIONS");
     assert_string_equal(find(HTTP_GET, "/rpc"), "METHOD_NOT_ALLOWED");
     assert_int_equal(match.target, TARGET_RPC);
