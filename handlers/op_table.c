@@ -264,7 +264,7 @@ const struct op ops[] = {
      .verbs = {{"KEYS", "type [prefix] [limit] [cursor]", LINE_KEYS, false,
                 "keys in byte order; * for an empty prefix"}},
      PARAMS(list_params),
-     .errors = OP_ERR(STORAGE_TYPE_INVALID),
+     .errors = ERRORS_KEY,
      .run = op_storage_list},
     {.name = "Storage.GetMany",
      .doc = "The values of many keys; absent ones are left out",

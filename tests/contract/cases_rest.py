@@ -69,6 +69,13 @@ def conditions(server):
             check(answer.headers["Content-Type"].startswith("application/problem+json"), "problem")
 
 
+def a_prefix_that_no_key_could_have_is_refused_as_the_documents_tell(server):
+    long = "x" * 4097
+    same(server.request("GET", BASE + "?prefix=" + long).json()["code"], "KEY_INVALID")
+    failed = server.rpc("Storage.List", {"type": "hdd", "prefix": long})["error"]
+    same(failed["code"], -32014, failed)
+
+
 def an_answer_that_sends_no_body_tells_of_none(server):
     """fetch in Node waited for ever for as many bytes as a 304 told."""
     path = BASE + "/not-modified"
@@ -273,7 +280,8 @@ def keep_alive_goes_on_after_answers_of_every_kind(server):
     connection.close()
 
 
-CASES = [an_entry_has_its_headers, conditions, an_answer_that_sends_no_body_tells_of_none, a_part_of_a_value, exactly_one_of_two_conditional_writes_wins,
+CASES = [an_entry_has_its_headers, conditions,
+         a_prefix_that_no_key_could_have_is_refused_as_the_documents_tell, an_answer_that_sends_no_body_tells_of_none, a_part_of_a_value, exactly_one_of_two_conditional_writes_wins,
          paths_are_decoded_once_and_by_length, listings, counters_and_parameters, version_one,
          errors_are_problems, the_rest_of_http,
          requests_that_two_servers_would_read_differently_are_refused,
