@@ -215,6 +215,19 @@ void broker_drain(struct broker *broker);
 /* Drained, the data directory is stopped, and no call may come any more. */
 void broker_close(struct broker *broker);
 
+/* Messages of hdd sealed anew, by the first key of a data directory that all stores have left. */
+struct broker_reseal {
+    void (*progress)(void *context, uint64_t more); /* so many more are done */
+    void *context;
+};
+/* A crash on the way leaves all as it was, and the next run goes on. On failure one line is in
+ * ret_why. Blocks. */
+enum err broker_reseal(struct datadir *datadir, const struct broker_reseal *with, char *ret_why,
+                       size_t why_bytes) MUST_USE;
+/* How many there are. */
+enum err broker_reseal_count(struct datadir *datadir, uint64_t *ret_messages, char *ret_why,
+                             size_t why_bytes) MUST_USE;
+
 /* Changes things. Outcomes at once (OK, or write->err), or ERR_PENDING and done later, perhaps
  * before this returns. Writes submitted one after another by one thread are carried out in that
  * order. Any thread; never blocks on a disk. */

@@ -11,7 +11,7 @@
 #define BUFFER_BYTES (64U << 20)
 #define PATH_BYTES 600
 
-static enum err write_position(struct disk *disk, uint64_t seq) {
+enum err disk_write_position(struct disk *disk, uint64_t seq) {
     struct env_write *write;
     enum err err = env_write_begin(disk->env, 4096, &write);
     if (err)
@@ -37,7 +37,7 @@ static enum err started(void *context) {
     struct disk *disk = context;
     enum err err = OK;
     if (disk->was_new)
-        err = write_position(disk, disk->store.applied_seq);
+        err = disk_write_position(disk, disk->store.applied_seq);
     disk->applied_seq = disk->store.applied_seq;
     names_each(&disk->broker->queues, schedule, NULL);
     if (!err && !disk->broker->options.manual_clock)
@@ -108,7 +108,8 @@ enum err disk_open(struct broker *broker, char *ret_why, size_t why_bytes) {
     broker->disk = disk;
     init(disk, broker);
     snprintf(dir, sizeof dir, "%s/broker", datadir_path(disk->datadir));
-    enum err err = env_open(dir, &disk->env, ret_why, why_bytes);
+    enum err err = disk->keys ? env_open_cleared(dir, &disk->env, ret_why, why_bytes)
+                              : env_open(dir, &disk->env, ret_why, why_bytes);
     if (!err)
         err = disk_load(disk);
     if (err) {

@@ -654,6 +654,10 @@ void disk_applier_stop(struct disk *disk) {
     enum err err = journal_sync(journal);
     while (!err && !last && anything(disk))
         err = apply_some(disk, seq, false, &last);
+    if (!err && !last && seq > disk->applied_seq) { /* there was nothing: the position alone */
+        err = disk_write_position(disk, seq);
+        last = !err;
+    }
     if (!err && last)
         note_applied(disk, seq);
 }

@@ -69,6 +69,9 @@ static inline struct disk *disk_of(const struct broker *broker) {
     return broker->disk;
 }
 
+/* disk.c: LMDB has everything up to seq. */
+enum err disk_write_position(struct disk *disk, uint64_t seq) MUST_USE;
+
 /* disk_commit.c */
 void disk_commit_init(struct disk *disk);
 /* On the committer: syncs where a checkpoint is wanted; waits while there is too much to apply. */

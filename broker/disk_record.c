@@ -84,6 +84,10 @@ enum err stored_message_read(struct slice place, struct slice bytes,
     return OK;
 }
 
+bool stored_message_is_sealed(const struct stored_message *stored) {
+    return stored->version == STORED_SEALED_VERSION;
+}
+
 struct body *stored_message_body(const struct seal_keys *keys, struct slice place,
                                  const struct stored_message *stored, struct slice rest,
                                  enum err *ret_err) {
@@ -95,8 +99,7 @@ struct body *stored_message_body(const struct seal_keys *keys, struct slice plac
                                      .payload_len = stored->payload_len,
                                      .dead_attempt = stored->dead_attempt,
                                      .published_ms = stored->published_ms};
-    return body_bytes_read(keys, stored->version == STORED_SEALED_VERSION, place, &lengths, rest,
-                           ret_err);
+    return body_bytes_read(keys, stored_message_is_sealed(stored), place, &lengths, rest, ret_err);
 }
 
 size_t queue_record_size(const struct queue *queue) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "journal/datadir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -338,4 +339,33 @@ void datadir_figures(struct datadir *datadir, struct datadir_figures *ret_figure
     journal_figures(datadir->journal, &ret_figures->journal);
     uint64_t last_seq = ret_figures->journal.last_seq;
     ret_figures->lag_records = last_seq > least ? last_seq - least : 0;
+}
+
+bool datadir_is_applied(struct datadir *datadir) {
+    pthread_mutex_lock(&datadir->lock);
+    bool applied = !datadir->stores && datadir->left_seq + 1 >= journal_next_seq(datadir->journal);
+    pthread_mutex_unlock(&datadir->lock);
+    return applied;
+}
+
+enum err datadir_drop_journal(struct datadir *datadir, char *ret_why, size_t why_bytes) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/journal", datadir->dir);
+    journal_close(datadir->journal);
+    datadir->journal = NULL;
+    DIR *dir = opendir(path);
+    bool good = dir != NULL;
+    for (struct dirent *entry; good && (entry = readdir(dir));)
+        if (strncmp(entry->d_name, "segment-", 8) == 0 || strncmp(entry->d_name, "spare-", 6) == 0)
+            good = unlinkat(dirfd(dir), entry->d_name, 0) == 0;
+    good = good && fsync(dirfd(dir)) == 0;
+    if (!good)
+        snprintf(ret_why, why_bytes, "cannot delete the files in %s: %s", path, strerror(errno));
+    if (dir)
+        closedir(dir);
+    return good ? OK : ERR_UNAVAILABLE;
+}
+
+enum err datadir_forget_keys(struct datadir *datadir, char *ret_why, size_t why_bytes) {
+    return keycheck_note(datadir->dir, datadir->options.keys, true, ret_why, why_bytes);
 }

@@ -96,4 +96,13 @@ void datadir_figures(struct datadir *datadir, struct datadir_figures *ret_figure
  * datadir_stop. */
 void datadir_leave(struct datadir *datadir, struct datadir_store *store);
 
+/* Every store has left, and everything the journal holds is in their own files. After datadir_stop.
+ */
+bool datadir_is_applied(struct datadir *datadir);
+/* Then: deletes the journal's files, spares too. Nothing of it may be used any more but
+ * datadir_close. On failure, one line in ret_why, what is left is in nobody's way. Blocks. */
+enum err datadir_drop_journal(struct datadir *datadir, char *ret_why, size_t why_bytes) MUST_USE;
+/* Everything in the directory is sealed by the first key: it forgets the others. Blocks. */
+enum err datadir_forget_keys(struct datadir *datadir, char *ret_why, size_t why_bytes) MUST_USE;
+
 #endif

@@ -83,7 +83,7 @@ static int open_dbs(struct env *env) {
     return mdb_txn_commit(txn);
 }
 
-static int open_lmdb(struct env *env, const char *dir) {
+static int open_lmdb(struct env *env, const char *dir, unsigned flags) {
     MDB_envinfo info;
     int dead;
     int code = mdb_env_create(&env->lmdb);
@@ -94,7 +94,7 @@ static int open_lmdb(struct env *env, const char *dir) {
     if (!code)
         code = mdb_env_set_mapsize(env->lmdb, MAP_FIRST_BYTES);
     if (!code)
-        code = mdb_env_open(env->lmdb, dir, MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMEMINIT, 0600);
+        code = mdb_env_open(env->lmdb, dir, MDB_NOTLS | MDB_NORDAHEAD | flags, 0600);
     if (!code)
         code = mdb_reader_check(env->lmdb, &dead);
     if (!code)
@@ -130,7 +130,7 @@ static void remove_files(const char *dir, bool data_too) {
 
 /* LMDB fills a new file bit by bit: it is made aside, and gets its name once it is safe and whole.
  */
-static int make_lmdb(const char *dir) {
+static int make_lmdb(const char *dir, unsigned flags) {
     char fresh[PATH_MAX];
     struct env made = {0};
     if ((size_t)snprintf(fresh, sizeof fresh, "%s.new", dir) >= sizeof fresh)
@@ -138,7 +138,7 @@ static int make_lmdb(const char *dir) {
     if (mkdir(fresh, 0700) != 0 && errno != EEXIST)
         return errno;
     remove_files(fresh, true);
-    int code = open_lmdb(&made, fresh);
+    int code = open_lmdb(&made, fresh, flags);
     if (made.lmdb)
         mdb_env_close(made.lmdb);
     remove_files(fresh, false);
@@ -156,13 +156,14 @@ static bool has_data(const char *dir) {
            access(path, F_OK) == 0;
 }
 
-enum err env_open(const char *dir, struct env **ret_env, char *ret_why, size_t why_bytes) {
+static enum err open_env(const char *dir, unsigned flags, struct env **ret_env, char *ret_why,
+                         size_t why_bytes) {
     struct env *env = calloc(1, sizeof *env);
     if (!env)
         return ERR_OUT_OF_MEMORY;
-    int code = has_data(dir) ? 0 : make_lmdb(dir);
+    int code = has_data(dir) ? 0 : make_lmdb(dir, flags);
     if (!code)
-        code = open_lmdb(env, dir);
+        code = open_lmdb(env, dir, flags);
     if (code) {
         snprintf(ret_why, why_bytes, "cannot open %s: %s", dir, mdb_strerror(code));
         if (env->lmdb)
@@ -178,6 +179,14 @@ enum err env_open(const char *dir, struct env **ret_env, char *ret_why, size_t w
     pthread_mutex_init(&env->lock, NULL);
     *ret_env = env;
     return OK;
+}
+
+enum err env_open(const char *dir, struct env **ret_env, char *ret_why, size_t why_bytes) {
+    return open_env(dir, MDB_NOMEMINIT, ret_env, ret_why, why_bytes);
+}
+
+enum err env_open_cleared(const char *dir, struct env **ret_env, char *ret_why, size_t why_bytes) {
+    return open_env(dir, 0, ret_env, ret_why, why_bytes);
 }
 
 void env_close(struct env *env) {
@@ -433,4 +442,12 @@ enum err env_write_commit(struct env_write *write) {
 void env_write_abort(struct env_write *write) {
     mdb_txn_abort(write->txn);
     free(write);
+}
+
+uint64_t env_read_number(struct env_read *read) {
+    return mdb_txn_id(read->txn);
+}
+
+uint64_t env_write_number(struct env_write *write) {
+    return mdb_txn_id(write->txn);
 }

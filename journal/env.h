@@ -20,6 +20,10 @@ struct env_write;
 /* Opens or makes the environment in a directory, which is made where it is not there. One per
  * directory and process. Blocks. */
 enum err env_open(const char *dir, struct env **ret_env, char *ret_why, size_t why_bytes) MUST_USE;
+/* The same where what is written must not show what else is in memory: LMDB clears pages before it
+ * fills them, which takes a little time. */
+enum err env_open_cleared(const char *dir, struct env **ret_env, char *ret_why,
+                          size_t why_bytes) MUST_USE;
 /* No transaction is active. */
 void env_close(struct env *env);
 
@@ -31,6 +35,8 @@ void env_read_end(struct env_read *read);
 enum err env_read_get(struct env_read *read, enum env_db db, struct slice key,
                       struct slice *ret_value) MUST_USE;
 uint64_t env_read_count(struct env_read *read, enum env_db db);
+/* The number of the last transaction that wrote what is seen. */
+uint64_t env_read_number(struct env_read *read);
 
 /* Walks keys in byte order. Ends before its read does. */
 enum err env_cursor_open(struct env_read *read, enum env_db db,
@@ -56,6 +62,8 @@ enum err env_write_delete(struct env_write *write, enum env_db db, struct slice 
 enum err env_write_get(struct env_write *write, enum env_db db, struct slice key,
                        struct slice *ret_value) MUST_USE;
 uint64_t env_write_count(struct env_write *write, enum env_db db);
+/* The number of this transaction. */
+uint64_t env_write_number(struct env_write *write);
 /* The first key at or behind `key`, as this transaction sees it. */
 enum err env_write_seek(struct env_write *write, enum env_db db, struct slice key,
                         struct slice *ret_key, struct slice *ret_value) MUST_USE;

@@ -69,6 +69,8 @@ static void free_hdd(struct kv_hdd *hdd) {
         datadir_stop(hdd->datadir);
     if (hdd->applier_runs)
         hdd_applier_stop(hdd);
+    if (hdd->store.context)
+        datadir_leave(hdd->datadir, &hdd->store);
     hdd_shards_close(hdd);
     recent_close(&hdd->recent);
     hdd_cache_close(hdd->cache);
@@ -137,8 +139,7 @@ enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, 
     if (!err)
         err = open_dir(hdd, options, ret_why, why_bytes);
     if (!err)
-        err =
-            hdd_shards_open(hdd, options->hdd_shards ? options->hdd_shards : 1, ret_why, why_bytes);
+        err = hdd_shards_open(hdd, options->hdd_shards, ret_why, why_bytes);
     if (!err) {
         hdd_reserve_measure(hdd);
         err = join_datadir(hdd, ret_why, why_bytes);

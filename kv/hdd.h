@@ -166,10 +166,12 @@ bool hdd_reserve_is_tight(const struct kv_hdd *hdd, uint64_t waiting_bytes);
 void hdd_reserve_make(struct kv_hdd *hdd);
 void hdd_reserve_give_up(struct kv_hdd *hdd);
 
-/* hdd_shards.c: opens the environments, rebuilding them where their number changed; reads what
- * they know: spaces, applied_seq. */
+/* hdd_shards.c: opens the environments, rebuilding them where their number changed (wanted 0: it
+ * did not); reads what they know: spaces, applied_seq. */
 enum err hdd_shards_open(struct kv_hdd *hdd, unsigned wanted, char *ret_why,
                          size_t why_bytes) MUST_USE;
+/* How many there are; 0: none yet. */
+enum err hdd_shards_read(const char *dir, unsigned *ret_count) MUST_USE;
 void hdd_shards_close(struct kv_hdd *hdd);
 
 /* Names in the meta database. */

@@ -26,8 +26,7 @@ static enum err sync_dir(const char *dir) {
     return err;
 }
 
-/* The number in force; 0 where the directory is fresh. */
-static enum err read_number(const char *dir, unsigned *ret_number) {
+enum err hdd_shards_read(const char *dir, unsigned *ret_number) {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/shards", dir);
     FILE *file = fopen(path, "re");
@@ -94,8 +93,8 @@ static void close_envs(struct env **envs, unsigned count) {
             env_close(envs[i]);
 }
 
-static enum err open_envs(const char *dir, struct env **envs, unsigned count, char *ret_why,
-                          size_t why_bytes) {
+static enum err open_envs(const struct kv_hdd *hdd, const char *dir, struct env **envs,
+                          unsigned count, char *ret_why, size_t why_bytes) {
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         snprintf(ret_why, why_bytes, "cannot make %s: %s", dir, strerror(errno));
         return ERR_UNAVAILABLE;
@@ -104,7 +103,8 @@ static enum err open_envs(const char *dir, struct env **envs, unsigned count, ch
     for (unsigned i = 0; !err && i < count; i++) {
         char path[PATH_BYTES + 16];
         snprintf(path, sizeof path, "%s/%u", dir, i);
-        err = env_open(path, &envs[i], ret_why, why_bytes);
+        err = hdd->keys ? env_open_cleared(path, &envs[i], ret_why, why_bytes)
+                        : env_open(path, &envs[i], ret_why, why_bytes);
     }
     return err ? err : sync_dir(dir);
 }
@@ -283,9 +283,9 @@ static enum err rebuild_shards(struct kv_hdd *hdd, unsigned had, unsigned wanted
         return ERR_OUT_OF_MEMORY;
     *rebuild = (struct rebuild){.hdd = hdd, .from_count = had, .to_count = wanted};
     log_info("rebuilding hdd shards: %u become %u", had, wanted);
-    enum err err = open_envs(from, rebuild->from, had, ret_why, why_bytes);
+    enum err err = open_envs(hdd, from, rebuild->from, had, ret_why, why_bytes);
     if (!err)
-        err = open_envs(fresh, rebuild->to, wanted, ret_why, why_bytes);
+        err = open_envs(hdd, fresh, rebuild->to, wanted, ret_why, why_bytes);
     if (!err) {
         err = copy_all(rebuild);
         if (err)
@@ -334,11 +334,13 @@ static enum err load_spaces(struct kv_hdd *hdd) {
 enum err hdd_shards_open(struct kv_hdd *hdd, unsigned wanted, char *ret_why, size_t why_bytes) {
     unsigned had;
     char path[PATH_BYTES];
-    enum err err = read_number(hdd->dir, &had);
+    enum err err = hdd_shards_read(hdd->dir, &had);
     if (err) {
         snprintf(ret_why, why_bytes, "%s/shards does not say how many there are", hdd->dir);
         return err;
     }
+    if (wanted == 0)
+        wanted = had ? had : 1;
     remove_others(hdd->dir, had);
     if (had && had != wanted) {
         err = rebuild_shards(hdd, had, wanted, ret_why, why_bytes);
@@ -348,7 +350,7 @@ enum err hdd_shards_open(struct kv_hdd *hdd, unsigned wanted, char *ret_why, siz
     }
     snprintf(path, sizeof path, "%s/shards-%u", hdd->dir, wanted);
     hdd->shard_count = wanted;
-    err = open_envs(path, hdd->envs, wanted, ret_why, why_bytes);
+    err = open_envs(hdd, path, hdd->envs, wanted, ret_why, why_bytes);
     if (!err && !had)
         err = write_number(hdd->dir, wanted);
     if (!err)

@@ -176,7 +176,7 @@ struct kv_options {
     uint64_t memory_limit_bytes; /* 0: none */
     enum kv_eviction eviction;
     const struct kv_watch *watch; /* outlives the kv; NULL: none */
-    unsigned hdd_shards;          /* 1 to 64 */
+    unsigned hdd_shards;          /* 1 to 64; 0: as many as there are */
     int64_t
         durability_ms; /* of its own datadir; 0: every reply after its sync; else synced so often */
     uint64_t write_buffer_bytes;    /* recent writes held in memory before writers are slowed */
@@ -234,6 +234,19 @@ bool kv_watch_scan(struct kv *kv, uint32_t *at, void (*each)(void *context, stru
  * perhaps before this returns. Writes submitted one after another by one thread are carried out
  * in that order. Returns write->err where not pending. Any thread; never blocks. */
 enum err kv_submit(struct kv *kv, struct kv_write *write) MUST_USE;
+
+/* Values of hdd sealed anew, by the first key of a data directory that all stores have left. */
+struct kv_reseal {
+    void (*progress)(void *context, uint64_t more); /* so many more are done */
+    void *context;
+};
+/* A crash on the way leaves some done and some not, all of them good; the next run goes on. On
+ * failure one line is in ret_why. Blocks. */
+enum err kv_reseal(struct datadir *datadir, const struct kv_reseal *with, char *ret_why,
+                   size_t why_bytes) MUST_USE;
+/* How many there are. */
+enum err kv_reseal_count(struct datadir *datadir, uint64_t *ret_entries, char *ret_why,
+                         size_t why_bytes) MUST_USE;
 
 /* Changes on hdd that are part of somebody else's commit job, with other records in the same block.
  * On the committer's thread, within one call of the job's prepare:

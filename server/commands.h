@@ -14,6 +14,8 @@ int command_healthcheck(int argc, char **argv);
 int command_import(int argc, char **argv);
 /* Prints a fresh key for --encryption-key-file. */
 int command_encryption_key(int argc, char **argv);
+/* Seals a data directory that no server has open anew, by the first key. */
+int command_reencrypt(int argc, char **argv);
 /* Lines of the options of `hati token`, for help. */
 void command_token_print_help(void);
 

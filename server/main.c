@@ -36,6 +36,9 @@ static int print_help(int argc, char **argv) {
         "engine's\n"
         "                             database over; what hati has is kept, or overwritten\n"
         "  hati encryption-key        print a fresh key for --encryption-key-file\n"
+        "  hati reencrypt [flags]     seal all that --data-dir holds by the first of these keys, "
+        "while\n"
+        "                             no server runs on it\n"
         "  hati version               print the version\n"
         "  hati help client           flags and exit statuses of the client\n"
         "  hati help sql              every statement that goes to the engine's database\n"
@@ -75,6 +78,7 @@ static const struct {
     {"--help", print_help},
     {"-h", print_help},
     {"encryption-key", command_encryption_key},
+    {"reencrypt", command_reencrypt},
 };
 
 int main(int argc, char **argv) {
