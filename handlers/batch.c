@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "handlers/broker_internal.h"
+#include "handlers/spans.h"
 
 #define DETAIL_BYTES 160
 
@@ -149,6 +150,7 @@ static void write_results(struct batch *batch) {
 static void tell(struct batch *batch) {
     struct call *call = batch->call;
     call->err = batch->err;
+    spans_end_publish(call, SLICE(""));
     call->wake(call);
 }
 
@@ -325,6 +327,7 @@ enum err op_storage_batch(struct call *call) {
         return call_fail(call, ERR_UNAVAILABLE, "there is no hdd storage");
     if (call->broker.at_once)
         return ERR_WOULD_WAIT;
+    spans_begin_publish(call);
     struct batch *batch = make_batch(call);
     if (!batch)
         return ERR_OUT_OF_MEMORY;

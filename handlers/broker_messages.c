@@ -3,6 +3,7 @@
 #include "handlers/bind.h"
 #include "handlers/broker_internal.h"
 #include "handlers/render.h"
+#include "handlers/spans.h"
 
 #define PEEK_LIMIT_DEFAULT 100
 #define PEEK_CURSOR_BYTES 9 /* lane, then sequence number */
@@ -21,6 +22,7 @@ static void finish_publish(struct call *call) {
     const struct broker_op *op = &call->broker.op;
     struct reply *reply = &call->reply;
     call->err = call->broker.write.err;
+    spans_end_publish(call, slice_make(op->id_text, call->err ? 0 : op->id_len));
     if (call->err)
         return;
     reply->number = op->queues;
@@ -33,6 +35,7 @@ enum err op_broker_publish(struct call *call) {
     enum err err = take_room(call, BROKER_PUBLISHED_BYTES(id_len));
     if (err)
         return err;
+    spans_begin_publish(call);
     return broker_submit_one(call, BROKER_PUBLISH, finish_publish);
 }
 
@@ -78,6 +81,7 @@ static void finish_publish_many(struct call *call) {
     const struct args *args = &call->args;
     const struct broker_op *op = write->ops;
     call->err = write->op_count ? common_failure(write) : OK;
+    spans_end_publish(call, SLICE(""));
     if (call->err)
         return;
     char *at = begin_results(call);
@@ -124,6 +128,7 @@ enum err op_broker_publish_many(struct call *call) {
         room_bytes += published_bytes(&args->messages[i]) + 1;
     if (!list || take_room(call, room_bytes) != OK)
         return ERR_OUT_OF_MEMORY;
+    spans_begin_publish(call);
     for (unsigned i = 0; i < args->message_count; i++)
         if (!args->messages[i].err)
             list[count++] = op_of_message(call, &args->messages[i]);
@@ -171,6 +176,7 @@ static void receive_done(struct broker_receive *receive) {
     struct call *call = receive->context;
     call->err = receive->err;
     call->broker.holds = true;
+    spans_delivered(call->core, &call->span, call->args.queue, receive);
     call->wake(call);
 }
 
@@ -187,8 +193,11 @@ enum err op_broker_receive(struct call *call) {
         .context = call,
     };
     enum err err = broker_receive(call->core->broker, &call->broker.receive);
-    if (err != ERR_PENDING) /* a pending call may be finished and gone by now */
-        call->broker.holds = err != ERR_WOULD_WAIT;
+    if (err == ERR_PENDING) /* it may be finished and gone by now */
+        return err;
+    call->broker.holds = err != ERR_WOULD_WAIT;
+    if (!err)
+        spans_delivered(call->core, &call->span, args->queue, &call->broker.receive);
     return err;
 }
 

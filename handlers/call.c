@@ -28,6 +28,10 @@ void call_init(struct call *call, struct core *core, const struct auth_grant *gr
     call->broker.at_once = false;
     call->broker.behind = false;
     call->broker.holds = false;
+    trace_span_clear(&call->span);
+    trace_span_clear(&call->publish);
+    call->trace_state = (struct slice){NULL, 0};
+    call->parked_ns = 0;
     call->args.workspace = core->default_workspace;
     call->args.workspace_named = false;
     call->args.ns = SLICE("default");

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "handlers/op.h"
 #include "peers/peers.h"
+#include "trace/tracer.h"
 
 enum door { DOOR_LINE, DOOR_HTTP, DOOR_OLIVIA, DOOR_COUNT };
 
@@ -26,6 +27,7 @@ struct core {
     struct engine *engine;       /* NULL: the stores are here */
     struct committer *committer; /* of the stores on hdd, which share it; NULL: there is none */
     struct datadir *datadir;     /* likewise */
+    struct tracer *tracer;       /* NULL: no spans are made */
     struct metrics *metrics;     /* cells of server/metrics.h; NULL: nothing is counted */
     struct auth *auth;           /* NULL: no credentials configured */
     struct own *own;             /* filters of this node's keys; NULL: there are no peers */
@@ -34,9 +36,10 @@ struct core {
     struct uuid default_workspace;
     uint64_t payload_limit_bytes;
     struct core_document openapi, openrpc;
-    int64_t started_ms;    /* wall clock */
-    _Atomic bool ready;    /* stores are open and nothing drains */
-    _Atomic bool draining; /* no new work is wanted */
+    int64_t started_ms;               /* wall clock */
+    _Atomic bool ready;               /* stores are open and nothing drains */
+    _Atomic bool draining;            /* no new work is wanted */
+    _Atomic uint64_t traces_left_out; /* messages whose headers had no room for their trace */
     struct core_door {
         _Atomic uint64_t connections; /* open now */
         _Atomic uint64_t requests;    /* answered since the start */
@@ -58,12 +61,16 @@ struct call {
     const struct op *op;
     struct core *core;
     const struct auth_grant *grant;
-    struct arena *arena;      /* everything of this call; the door frees it after rendering */
-    int64_t now_ms;           /* wall clock */
-    bool want_etag;           /* the door shows the ETag of what a write stored */
-    bool asks_peers;          /* a GET miss asks peers; set by call_init from the core */
-    bool want_existed;        /* the door tells whether a set found an entry (reply.created) */
-    struct position position; /* the causal context it came with, and that of its answer */
+    struct arena *arena;       /* everything of this call; the door frees it after rendering */
+    int64_t now_ms;            /* wall clock */
+    bool want_etag;            /* the door shows the ETag of what a write stored */
+    bool asks_peers;           /* a GET miss asks peers; set by call_init from the core */
+    bool want_existed;         /* the door tells whether a set found an entry (reply.created) */
+    struct position position;  /* the causal context it came with, and that of its answer */
+    struct trace_span span;    /* its own, or that of the request it came with */
+    struct trace_span publish; /* of the messages it publishes; context not valid: none yet */
+    struct slice trace_state;  /* the tracestate it came with, or empty */
+    int64_t parked_ns;         /* steady clock: when it was run, where it may be parked; 0: not */
     struct args args;
     struct reply reply;
     enum err err;       /* of a finished call; OK: reply holds */

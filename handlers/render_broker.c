@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* JSON of queues, routers and messages. */
+#include "handlers/headers.h"
 #include "handlers/render.h"
 
 static void append_member(struct buf *to, const char *name, uint64_t number) {
@@ -73,32 +74,6 @@ bool render_router(struct buf *to, const struct broker_router_info *info) {
     return !to->failed;
 }
 
-/* Behind the string that begins at `at`. */
-static size_t skip_string(struct slice json, size_t at) {
-    for (at++; at < json.len && json.ptr[at] != '"'; at++)
-        if (json.ptr[at] == '\\')
-            at++;
-    return at + 1;
-}
-
-/* Behind the member (name and value) that begins at `at` of a JSON object's text. */
-static size_t skip_member(struct slice json, size_t at) {
-    unsigned depth = 0;
-    while (at < json.len) {
-        char c = json.ptr[at];
-        if (c == '"') {
-            at = skip_string(json, at);
-            continue;
-        }
-        if (depth == 0 && (c == ',' || c == '}'))
-            return at;
-        depth += c == '{' || c == '[';
-        depth -= c == '}' || c == ']';
-        at++;
-    }
-    return json.len;
-}
-
 static bool is_ours(struct slice member) {
     static const char *const names[] = {"\"reason\"", "\"from\"", "\"attempt\""};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -119,17 +94,12 @@ static void append_dead_headers(struct buf *to, const struct broker_delivery *de
     buf_append(to, SLICE("{\"attempt\":"));
     buf_append_u64(to, delivery->dead_attempt);
     append_death(to, delivery);
-    for (size_t at = 1; at + 1 < json.len;) {
-        size_t end = skip_member(json, at);
-        if (end > json.len)
-            break;
-        struct slice member = slice_make(json.ptr + at, end - at);
+    struct slice member;
+    for (size_t at = 1; headers_next(json, &at, &member);)
         if (!is_ours(member)) {
             buf_append_char(to, ',');
             buf_append(to, member);
         }
-        at = end + 1;
-    }
     buf_append_char(to, '}');
 }
 

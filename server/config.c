@@ -34,6 +34,7 @@ enum kind {
     KIND_DATABASE, /* holds a password */
     KIND_SCHEMA,
     KIND_PREPARE,
+    KIND_SHARE, /* 0 to 1 */
     KIND_ADDRESS,
     KIND_PEERS,
     KIND_CONFIG /* the configuration file itself */
@@ -145,6 +146,15 @@ static const struct option options[] = {
     {"view", "LIST", KIND_TEXT, AT(view), 0, 0,
      "nodes of /kv-store, host:port,...; until a view change (this one)"},
     {"repl-factor", "N", KIND_COUNT, AT(repl_factor), 1, 4096, "nodes to a shard of that view (1)"},
+    {"otlp-endpoint", "URL", KIND_TEXT, AT(otlp_endpoint), 0, 0,
+     "send spans to this OpenTelemetry collector: http://host:4318"},
+    {"otlp-sample", "SHARE", KIND_SHARE, AT(otlp_sample), 0, 0,
+     "of requests that bring no trace, 0 to 1 (1)"},
+    {"otlp-service", "NAME", KIND_TEXT, AT(otlp_service), 0, 0, "service.name in them (hati)"},
+    {"otlp-headers-file", "FILE", KIND_CONTENT, AT(otlp_headers), 0, 0,
+     "sent to the collector, lines `Name: value`, for tokens"},
+    {"otlp-ca", "FILE", KIND_TEXT, AT(otlp_ca), 0, 0,
+     "who vouches for the collector's certificate (PEM; the system's)"},
     {"log-level", "LEVEL", KIND_LEVEL, AT(log_level), 0, 0,
      "debug, info, warn, error or off (info)"},
     {"engine", "URL", KIND_DATABASE, AT(engine), 0, 0,
@@ -175,6 +185,8 @@ static const struct other_name {
     {"HULY_DB_CONNECTION", "engine"},
     {"HULY_DB_SCHEME", "engine-schema"},
     {"HULY_TOKEN_SECRET_FILE", "jwt-secret-file"},
+    {"OTEL_EXPORTER_OTLP_ENDPOINT", "otlp-endpoint"},
+    {"OTEL_SERVICE_NAME", "otlp-service"},
 };
 
 /* Names of key-value-store's, which are ours only where it says which nodes there are: PORT and
@@ -322,6 +334,9 @@ static enum err put(const struct reader *reader, const struct option *option, co
             return fail(reader, "%s%s: %s is expected", where, option->name, expected);
         put_text(field, value);
         break;
+    case KIND_SHARE:
+        expected = config_value_share(value, field);
+        break;
     case KIND_PREPARE:
         expected = config_value_prepare(value, field);
         break;
@@ -376,6 +391,7 @@ static void set_defaults(struct config *config) {
         .drain_timeout_ms = 10000,
         .repl_factor = 1,
         .log_level = LOG_INFO,
+        .otlp_sample = 1,
         .engine_connections = 10,
         .jwks_refresh_ms = 600000,
         .jwks_cooldown_ms = 30000,
@@ -403,9 +419,11 @@ static bool is_service_link(const struct option *option, const char *value) {
     return option->kind == KIND_PORT && strstr(value, "://") != NULL;
 }
 
-/* Compose files hand an unset variable on as an empty one. */
+/* Compose files hand an unset variable on as an empty one; to OpenTelemetry they are the same. */
 static bool is_left_empty(const struct option *option, const char *value) {
-    return option->kind == KIND_DATABASE && !value[0];
+    bool may_be = option->kind == KIND_DATABASE || option->at == AT(otlp_endpoint) ||
+                  option->at == AT(otlp_service);
+    return may_be && !value[0];
 }
 
 static enum err read_secret(const struct reader *reader, const char *name) {

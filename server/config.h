@@ -61,6 +61,9 @@ struct config {
     int64_t jwks_refresh_ms, jwks_cooldown_ms;
     bool jwks_allow_http;
     char *jwt_audience, *jwt_issuer;
+    char *otlp_endpoint, *otlp_ca, *otlp_service; /* of spans; NULL: none are made */
+    struct config_file otlp_headers;              /* sent to the collector, a line each */
+    double otlp_sample;                           /* 0 to 1 */
     char *view;           /* of /kv-store: host:port parted by commas; NULL: this node alone */
     unsigned repl_factor; /* members of the view to a shard */
     bool allow_weak_secret;

@@ -13,6 +13,26 @@ static bool is_one_of(const char *text, const char *const *words) {
     return false;
 }
 
+/* Digits and a point, whatever the locale: no sign, no exponent. */
+const char *config_value_share(const char *value, double *ret_share) {
+    double share = 0;
+    double weight = 1;
+    bool behind_point = false;
+    const char *at = value;
+    for (; (*at >= '0' && *at <= '9') || (*at == '.' && !behind_point); at++) {
+        if (*at == '.') {
+            behind_point = true;
+            continue;
+        }
+        weight = behind_point ? weight / 10 : weight;
+        share = behind_point ? share + (*at - '0') * weight : share * 10 + (*at - '0');
+    }
+    if (*at || at == value || share > 1 || slice_equal(slice_of_cstr(value), SLICE(".")))
+        return "a share from 0 to 1";
+    *ret_share = share;
+    return NULL;
+}
+
 const char *config_value_bool(const char *text, bool *ret) {
     static const char *const yes[] = {"", "true", "yes", "on", "1", NULL};
     static const char *const no[] = {"false", "no", "off", "0", NULL};

@@ -9,6 +9,7 @@
  * untouched. Static texts. Any thread. */
 
 /* true false yes no on off 1 0; empty text (a flag alone) is true. */
+const char *config_value_share(const char *value, double *ret_share);
 const char *config_value_bool(const char *text, bool *ret);
 const char *config_value_port(const char *text, unsigned *ret);
 /* A whole number from min to max. */

@@ -159,6 +159,7 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
         return MHD_NO;
     request->is_1_1 = version[7] == '1';
     request->refusal = judge(request, path);
+    http_trace_begin(request);
     if (request->method != HTTP_OPTIONS && !is_open(request))
         judge_context(request);
     uint64_t announced_bytes = headers->transfer_encodings ? UINT64_MAX

@@ -58,6 +58,14 @@ void http_headers_add(struct http_headers *headers, struct slice name, struct sl
         else if (is(name, SLICE("If-Range")))
             headers->if_range = value;
         break;
+    case 10:
+        if (is(name, SLICE("tracestate")))
+            keep(&headers->tracestate, &headers->tracestates, value);
+        break;
+    case 11:
+        if (is(name, SLICE("traceparent")))
+            keep(&headers->traceparent, &headers->traceparents, value);
+        break;
     case 12:
         if (is(name, SLICE("Content-Type")))
             keep(&headers->content_type, &headers->content_types, value);

@@ -11,8 +11,10 @@ struct http_headers {
     struct slice authorization, content_type, content_length, transfer_encoding;
     struct slice if_match, if_none_match, origin, request_id, causal_context;
     struct slice range, if_range;
+    struct slice traceparent, tracestate;
     unsigned hosts, authorizations, content_types, content_lengths, transfer_encodings;
     unsigned if_matches, if_none_matches, causal_contexts, ranges;
+    unsigned traceparents, tracestates;
     bool expects_continue;
     bool bad_name;  /* a name is no token */
     bool bad_value; /* a value holds a control character */

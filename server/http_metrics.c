@@ -45,9 +45,12 @@ static enum metrics_other other_of(const struct http_request *request) {
 
 void http_count_answer(struct http_request *request) {
     struct metrics *metrics = request->server->core->metrics;
-    if (!metrics || request->counted)
+    if (request->counted)
         return;
     request->counted = true;
+    http_trace_end(request);
+    if (!metrics)
+        return;
     if (request->answers_rpc) {
         rpc_count_answer(&request->rpc);
         return;
@@ -66,6 +69,7 @@ void http_count_bytes(struct http_request *request) {
 void http_count_parked(struct http_request *request, bool is_parked) {
     metrics_count_door(metrics_shard(request->server->core->metrics), door_of(request),
                        METRICS_PARKED, is_parked ? 1 : UINT64_MAX);
+    http_trace_parked(request, is_parked);
 }
 
 /* ---- the page ---- */

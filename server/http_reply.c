@@ -62,6 +62,7 @@ enum MHD_Result http_reply(struct http_request *request, unsigned status,
         result = MHD_queue_response(request->connection, status, response);
     MHD_destroy_response(response);
     request->failed = status >= 400;
+    request->status = status;
     http_count_answer(request);
     return result;
 }

@@ -93,8 +93,12 @@ struct http_request {
     struct http_headers headers;
     struct http_match match;
     const struct auth_grant *grant;
-    struct slice causal;  /* the word of the context it came with */
-    struct slice reached; /* that of its answer; empty: not known */
+    struct trace_span span;   /* it as a whole */
+    struct slice trace_state; /* the tracestate it came with; in the arena */
+    unsigned status;          /* of the answer */
+    int64_t parked_ns;        /* steady clock; 0: not recorded */
+    struct slice causal;      /* the word of the context it came with */
+    struct slice reached;     /* that of its answer; empty: not known */
     struct buf body;
     struct arena arena;
     struct json_t *json; /* a body that is a JSON object: arguments point into it */
@@ -180,6 +184,13 @@ enum MHD_Result http_pages_run(struct http_request *request);   /* http_pages.c 
 enum MHD_Result http_root_run(struct http_request *request);    /* http_pages.c */
 /* Is it a browser that asks for `/`, and is there a console to show? (http_pages.c) */
 bool http_pages_wants_console(const struct http_request *request);
+
+/* The trace of a request whose headers were judged. (http_trace.c) */
+void http_trace_begin(struct http_request *request);
+/* It is answered: its span ends. */
+void http_trace_end(struct http_request *request);
+/* It is parked, or was and goes on. */
+void http_trace_parked(struct http_request *request, bool is_parked);
 
 /* Counts the answer, once; where answers_rpc is set, the calls of its body. (http_metrics.c) */
 void http_count_answer(struct http_request *request);

@@ -132,6 +132,7 @@ static bool match(const struct route *route, struct slice path, struct slice *re
 
 #define STREAM_BEGIN SLICE("/broker/queues/")
 #define STREAM_END SLICE("/stream")
+#define STREAM_ROUTE "/broker/queues/{queue}/stream"
 
 static bool is_stream(struct slice path, struct slice *ret_queue) {
     if (!slice_starts_with(path, STREAM_BEGIN))
@@ -146,12 +147,14 @@ static enum err find_own(struct slice path, enum http_method method, struct http
         if (!slice_equal(path, slice_of_cstr(own_routes[i].path)))
             continue;
         to->target = own_routes[i].target;
+        to->route = own_routes[i].path;
         to->methods = own_routes[i].methods | HTTP_OPTIONS;
         to->page = web_page_find(path);
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
     }
     if (is_stream(path, &to->parts[0])) {
         to->target = TARGET_STREAM;
+        to->route = STREAM_ROUTE;
         to->part_count = 1;
         to->methods = HTTP_GET | HTTP_HEAD | HTTP_OPTIONS;
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
@@ -171,12 +174,14 @@ enum err http_route_find(struct slice path, enum http_method method, struct http
     ret_match->methods = 0;
     ret_match->target = TARGET_OP;
     ret_match->op = NULL;
+    ret_match->route = NULL;
     ret_match->payload = -1;
     for (unsigned i = 0; i < route_count; i++) {
         const struct route *route = &routes[i];
         if (!match(route, path, parts))
             continue;
         ret_match->methods |= (unsigned)route->method | HTTP_OPTIONS;
+        ret_match->route = route->path;
         if (route->method != wanted)
             continue;
         ret_match->op = route->op;
@@ -215,7 +220,7 @@ void http_route_print(FILE *to) {
     }
     for (size_t i = 0; i < sizeof own_routes / sizeof own_routes[0]; i++)
         http_route_print_path(to, own_routes[i].path, own_routes[i].methods);
-    http_route_print_path(to, "/broker/queues/{queue}/stream", HTTP_GET | HTTP_HEAD);
+    http_route_print_path(to, STREAM_ROUTE, HTTP_GET | HTTP_HEAD);
     http_route_print_path(to, ASSETS_PATH, HTTP_GET | HTTP_HEAD);
     kvstore_print_routes(to);
 }

@@ -51,6 +51,8 @@ enum MHD_Result http_rpc_run(struct http_request *request) {
         .now_ms = request->now_ms,
         .out = &request->answer,
         .position = {.want = request->causal, .ask = request->has_causal},
+        .span = request->span.context.valid ? &request->span : NULL,
+        .trace_state = request->trace_state,
         .door = METRICS_RPC,
         .started_ns = request->started_ns,
         .done = done,

@@ -51,6 +51,7 @@ enum err kvstore_find(struct slice path, enum http_method method, struct http_ma
         if (!slice_starts_with(path, begin) || (!paths[i].takes_rest && path.len != begin.len))
             continue;
         to->kvstore = paths[i].what;
+        to->route = paths[i].shown;
         to->part_count = 1;
         to->parts[0] = slice_make(path.ptr + begin.len, path.len - begin.len);
         to->methods = paths[i].methods | HTTP_OPTIONS;

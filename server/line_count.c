@@ -2,6 +2,7 @@
 #include "server/line_count.h"
 
 #include "base/clock.h"
+#include "handlers/spans.h"
 #include "server/line_dialect.h"
 #include "server/olivia_many.h"
 
@@ -44,6 +45,19 @@ void line_count_slot(struct line_conn *conn, const struct line_slot *slot, enum 
     if (!slot->json) /* of JSON that was counted already */
         count_one(loop, err);
     metrics_count(loop->metrics, slot->door, op_of(slot), err, 1, now_ns - slot->read_ns);
+    if (!slot->json && !slot->many && !slot->prefetch)
+        line_count_traced(conn, &slot->call, err);
+}
+
+void line_count_traced(const struct line_conn *conn, const struct call *call, enum err err) {
+    struct tracer *tracer = call->span.tracer;
+    struct trace_record *record =
+        tracer && call->op ? spans_end_call(call, err, clock_steady_ns()) : NULL;
+    if (!record)
+        return;
+    trace_record_text(record, "network.protocol.name",
+                      line_door(conn) == METRICS_OLIVIA ? SLICE("olivia") : SLICE("hati"));
+    trace_put(tracer, record);
 }
 
 void line_count_bytes(struct line_conn *conn, enum metrics_door_cell cell, size_t bytes) {

@@ -12,6 +12,8 @@ void line_count_tell(struct line_conn *conn);
 /* A call that was parked is answered. */
 void line_count_slot(struct line_conn *conn, const struct line_slot *slot, enum err err,
                      int64_t now_ns);
+/* A call is answered: its span ends. */
+void line_count_traced(const struct line_conn *conn, const struct call *call, enum err err);
 void line_count_bytes(struct line_conn *conn, enum metrics_door_cell cell, size_t bytes);
 /* A slot is taken up by a call, or comes back. */
 void line_count_parked(const struct line_slot *slot, bool is_parked);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests of a connection, in order: bound and prefetched in batches, answered at once or later.
  */
+#include "handlers/spans.h"
 #include "server/line_conn.h"
 #include "server/line_count.h"
 #include "server/line_dialect.h"
@@ -58,6 +59,8 @@ static bool run_at_once(struct line_conn *conn, struct line_request *request) {
     arena_init_with(&arena, loop->arena_max_bytes, loop->scratch, sizeof loop->scratch);
     call->arena = &arena;
     call->broker.at_once = true;
+    if (loop->core->tracer)
+        spans_begin_call(call, NULL, conn->read_ns);
     call->err = call_run(call);
     bool answered = call->err != ERR_WOULD_WAIT;
     if (answered) {
@@ -69,6 +72,7 @@ static bool run_at_once(struct line_conn *conn, struct line_request *request) {
         call_release(call, false);
         replied(conn, to, before);
         line_count(conn, metrics_op(call->op, METRICS_NONE), err);
+        line_count_traced(conn, call, err);
     }
     if (arena.chunks)
         arena_done(&arena);
@@ -112,6 +116,10 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
     slot->call.context = slot;
     slot->call.broker.behind = conn->first != NULL;
     line_slot_queue(slot, conn);
+    if (conn->loop->core->tracer) {
+        spans_begin_call(&slot->call, NULL, conn->read_ns);
+        spans_may_park(&slot->call);
+    }
     if (!err)
         err = call_run(&slot->call);
     if (err == ERR_PENDING) {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "handlers/spans.h"
 #include "server/line_conn.h"
 #include "server/line_held.h"
 #include "server/line_render.h"
@@ -48,6 +49,11 @@ static void give_back_rest(struct line_sub *sub) {
     broker_receive_free(&sub->receive);
 }
 
+static void is_ready(struct line_sub *sub) {
+    sub->state = SUB_READY;
+    spans_delivered(sub->woken.loop->core, NULL, name_of(sub), &sub->receive);
+}
+
 /* The loop has it back from the broker, or from itself. */
 static void come_back(struct line_woken *woken) {
     struct line_sub *sub = (struct line_sub *)woken;
@@ -59,7 +65,10 @@ static void come_back(struct line_woken *woken) {
         free(sub);
         return;
     }
-    sub->state = sub->state == SUB_ASKED ? SUB_READY : SUB_IDLE;
+    if (sub->state == SUB_ASKED)
+        is_ready(sub);
+    else
+        sub->state = SUB_IDLE;
     line_loop_touch(loop, sub->conn);
 }
 
@@ -136,7 +145,7 @@ static bool ask(struct line_sub *sub) {
         return false;
     loop->in_flight--;
     sub->receive.err = err;
-    sub->state = SUB_READY;
+    is_ready(sub);
     return true;
 }
 

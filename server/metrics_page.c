@@ -223,6 +223,26 @@ static void write_tokens(struct page *page, struct auth *auth) {
     page_single(page, F_hati_token_cache_misses, misses);
 }
 
+static void write_dropped(struct page *page, const char *reason, uint64_t count) {
+    page_begin(page, "");
+    label(page, "reason", reason);
+    page_number(page, count);
+}
+
+static void write_traces(struct page *page, const struct core *core) {
+    struct trace_figures figures;
+    if (core->tracer) {
+        trace_figures(core->tracer, &figures);
+        page_single(page, F_hati_spans_exported, figures.exported);
+        page_family(page, F_hati_spans_dropped);
+        write_dropped(page, "full", figures.dropped_full);
+        write_dropped(page, "away", figures.dropped_away);
+        write_dropped(page, "refused", figures.refused);
+        page_single(page, F_hati_spans_waiting, figures.waiting);
+    }
+    page_single(page, F_hati_traces_left_out, atomic_load(&core->traces_left_out));
+}
+
 static void write_server(struct page *page, const struct metrics_source *source) {
     int64_t uptime_ms = source->now_ms - source->core->started_ms;
     page_family(page, F_hati_build);
@@ -247,6 +267,7 @@ void metrics_page_write(struct page *page, const struct metrics_source *source) 
     if (source->core->engine)
         write_engine(page, source);
     write_tokens(page, source->core->auth);
+    write_traces(page, source->core);
     metrics_page_process(page, source->core);
     page_end(page);
 }

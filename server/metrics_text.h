@@ -65,6 +65,10 @@ enum family_type { FAMILY_COUNTER, FAMILY_GAUGE, FAMILY_HISTOGRAM, FAMILY_INFO }
     X(hati_engine_nodes, GAUGE, "", "Nodes of the database that were heard of lately.")            \
     X(hati_token_cache_hits, COUNTER, "", "Tokens found in the cache of verified ones.")           \
     X(hati_token_cache_misses, COUNTER, "", "Tokens that had to be verified.")                     \
+    X(hati_spans_exported, COUNTER, "", "Spans that the collector took.")                          \
+    X(hati_spans_dropped, COUNTER, "", "Spans that it did not get, or did not take.")              \
+    X(hati_spans_waiting, GAUGE, "", "Spans that wait to be sent.")                                \
+    X(hati_traces_left_out, COUNTER, "", "Messages whose headers had no room for their trace.")    \
     X(process_resident_memory_bytes, GAUGE, "bytes", "Resident memory.")                           \
     X(process_virtual_memory_bytes, GAUGE, "bytes", "Address space.")                              \
     X(process_cpu_seconds, COUNTER, "seconds", "CPU time, of user and system.")                    \

@@ -203,6 +203,8 @@ enum MHD_Result rest_run(struct http_request *request) {
     call_set_op(call, request->match.op);
     request->has_call = true;
     call->want_etag = true;
+    call->span = request->span;
+    call->trace_state = request->trace_state;
     call->position.want = request->causal;
     call->position.ask = request->has_causal;
     call->wake = wake;

@@ -8,6 +8,7 @@
 #include "handlers/bind.h"
 #include "handlers/position.h"
 #include "handlers/render.h"
+#include "handlers/spans.h"
 #include "server/causal.h"
 #include "server/rest.h"
 
@@ -88,6 +89,7 @@ static bool must_end(const struct http_request *request) {
 static void adopt(struct http_request *request) {
     struct rest_stream *stream = request->stream;
     stream->asked = false;
+    spans_delivered(request->call.core, NULL, request->call.args.queue, &stream->receive);
     if (stream->receive.err || http_is_gone(request->owner->watched.fd))
         stream->ended = true; /* the queue was deleted; or nobody listens */
     else if (stream->receive.count == 0)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "handlers/spans.h"
 #include "server/rpc_internal.h"
 
 #define WAITING_MAX 1000U /* calls under way at once */
@@ -122,6 +123,7 @@ static void answer(struct rpc *rpc, struct rpc_item *item) {
 
 static void finish_item(struct rpc *rpc, struct rpc_item *item) {
     rpc_item_reached(rpc->request, item);
+    rpc_item_traced(item);
     rpc_count(rpc->request, item->call.op, item->call.err);
     answer(rpc, item);
     if (item->good)
@@ -230,6 +232,7 @@ static void run_item(struct rpc *rpc, struct rpc_item *item) {
         if (lane == LANE_READS)
             own_arena(rpc, item);
         call->broker.behind = rpc->first != NULL;
+        spans_may_park(call);
         atomic_fetch_add(&rpc->parked, 1);
         begin_wait(rpc, call);
         err = call_run(call);
@@ -240,6 +243,7 @@ static void run_item(struct rpc *rpc, struct rpc_item *item) {
             return;
         }
         end_wait(rpc, call);
+        call->parked_ns = 0;
         atomic_fetch_sub(&rpc->parked, 1);
     }
     if (rpc->first)

@@ -26,9 +26,11 @@ struct rpc_request {
     int64_t now_ms;
     struct buf *out; /* answers are appended, each message ended by \n; nothing where all were
                         notifications */
-    const struct uuid *workspace; /* defaults of this caller (USE); NULL: the core's */
-    struct slice ns;              /* empty: `default` */
-    struct position position;     /* the causal context of every call; reached has all of them */
+    const struct uuid *workspace;  /* defaults of this caller (USE); NULL: the core's */
+    struct slice ns;               /* empty: `default` */
+    const struct trace_span *span; /* that the calls belong to; NULL: none */
+    struct slice trace_state;      /* the tracestate it came with, or empty */
+    struct position position;      /* the causal context of every call; reached has all of them */
     void (*done)(
         struct rpc_request *request); /* from any thread, once, where pending; no blocking */
     void *context;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One request object: what makes it valid, which operation it asks for, and as whom it is
  * answered. */
+#include "base/clock.h"
 #include "handlers/position.h"
+#include "handlers/spans.h"
 #include "server/rpc_internal.h"
 
 static void refuse(struct rpc_item *item, enum err err, const char *detail) {
@@ -68,7 +70,17 @@ static bool check_shape(struct rpc_item *item, struct rpc_source *source, json_t
     return false;
 }
 
-static void bind_object(struct rpc_item *item, struct rpc_source *source) {
+/* Also where nothing is recorded: what it publishes takes along the trace it came with. */
+static void begin_span(struct rpc_item *item, const struct rpc_request *request) {
+    struct call *call = &item->call;
+    if (!request->span && !call->core->tracer)
+        return;
+    call->trace_state = request->trace_state;
+    spans_begin_call(call, request->span, call->core->tracer ? clock_steady_ns() : 0);
+}
+
+static void bind_object(struct rpc_item *item, const struct rpc_request *request,
+                        struct rpc_source *source) {
     json_t *object = source->value;
     if (!check_shape(item, source, object))
         return;
@@ -90,6 +102,7 @@ static void bind_object(struct rpc_item *item, struct rpc_source *source) {
     call_set_op(&item->call, op);
     item->good =
         rpc_bind_params(&item->call, json_object_get(object, "params"), item->legacy) == OK;
+    begin_span(item, request);
 }
 
 void rpc_item_bind(struct rpc_item *item, struct rpc_request *request, struct rpc_source *source,
@@ -106,5 +119,5 @@ void rpc_item_bind(struct rpc_item *item, struct rpc_request *request, struct rp
     else if (!json_is_object(source->value))
         refuse(item, ERR_INVALID_REQUEST, "a call is an object");
     else
-        bind_object(item, source);
+        bind_object(item, request, source);
 }

@@ -70,6 +70,8 @@ enum err rpc_bind_headers(struct call *call, unsigned index, const json_t *heade
  * that rpc_count_answer tells. (rpc_count.c) */
 void rpc_count(struct rpc_request *request, const struct op *op, enum err err);
 
+/* An item is finished: its span ends. (rpc_count.c) */
+void rpc_item_traced(const struct rpc_item *item);
 /* An item is finished: what its call reached, the request did. */
 void rpc_item_reached(struct rpc_request *request, const struct rpc_item *item);
 /* Messages of a finished call that is answered: the door decides (rpc_release). */

@@ -20,6 +20,7 @@
 #include "server/reload.h"
 #include "server/systemd.h"
 #include "server/tls.h"
+#include "server/tracing.h"
 
 #define WHY_BYTES 512
 #define PEER_RETRY_MAX_MS 10000
@@ -357,6 +358,7 @@ static int serve(struct server *server, const sigset_t *signals) {
     tls_close(server->tls);
     close_stores(server);
     auth_close(server->core.auth);
+    trace_close(server->core.tracer, TRACING_FLUSH_MS);
     log_info("stopped");
     return 0;
 }
@@ -389,6 +391,8 @@ int command_start(int argc, char **argv) {
     if (!err)
         err = open_tls(&server, why);
     if (!err)
+        err = tracing_open(&server.config, &server.core.tracer, why, sizeof why);
+    if (!err)
         err = open_doors(&server, why);
     int status = err ? refuse(why) : serve(&server, &signals);
     if (err) {
@@ -397,6 +401,7 @@ int command_start(int argc, char **argv) {
         tls_close(server.tls);
         close_stores(&server);
         auth_close(server.core.auth);
+        trace_close(server.core.tracer, 0);
     }
     documents_close(&server.core);
     config_done(&server.config);

@@ -88,7 +88,7 @@ class Server:
         self.dir = keep or tempfile.mkdtemp(prefix="hati-contract-")
         self.env = dict(os.environ)
         for name in list(self.env):
-            if name.startswith(("HATI_", "HULY_")):
+            if name.startswith(("HATI_", "HULY_", "OTEL_")):
                 del self.env[name]
         self.env.update(env or {})
         self.flags = list(flags)

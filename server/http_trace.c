@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* The trace that a request came with (traceparent, tracestate), and its span. A key's name does not
+ * leave the server: paths are told as their patterns. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "base/clock.h"
+#include "handlers/spans.h"
+#include "server/http_request.h"
+#include "server/metrics.h"
+
+/* What is asked every few seconds by nobody's wish has a span only within somebody's trace. */
+static bool is_noise(const struct http_request *request) {
+    enum http_target target = request->match.target;
+    return (target >= TARGET_STATUS && target != TARGET_OPENAPI && target != TARGET_OPENRPC) ||
+           target == TARGET_METRICS || request->method == HTTP_OPTIONS;
+}
+
+/* A header that stands twice is none. */
+static bool read_context(const struct http_request *request, struct trace_context *ret_context) {
+    const struct http_headers *headers = &request->headers;
+    return headers->traceparents == 1 && trace_context_parse(headers->traceparent, ret_context);
+}
+
+static void keep_state(struct http_request *request) {
+    const struct http_headers *headers = &request->headers;
+    if (headers->tracestates == 1 && trace_state_is_valid(headers->tracestate))
+        request->trace_state = arena_copy(&request->arena, headers->tracestate);
+}
+
+void http_trace_begin(struct http_request *request) {
+    struct tracer *tracer = request->server->core->tracer;
+    struct trace_context context = {.valid = false};
+    bool refused = request->refusal == ERR_AUTH_REQUIRED || request->refusal == ERR_FORBIDDEN ||
+                   (request->server->core->auth && request->match.target >= TARGET_STATUS);
+    /* a stranger does not choose what is recorded */
+    if (!refused && request->headers.traceparents && read_context(request, &context))
+        keep_state(request);
+    if (context.valid || (tracer && !is_noise(request)))
+        trace_span_begin(&request->span, tracer, &context, request->started_ns);
+}
+
+void http_trace_parked(struct http_request *request, bool is_parked) {
+    if (!request->span.tracer || request->match.target == TARGET_RPC) /* its calls tell it */
+        return;
+    if (is_parked) {
+        request->parked_ns = clock_steady_ns();
+    } else if (request->parked_ns) {
+        spans_add_parked(&request->span, request->match.op, request->parked_ns, clock_steady_ns());
+        request->parked_ns = 0;
+    }
+}
+
+static void add_peer(struct trace_record *record, struct http_request *request) {
+    char text[INET6_ADDRSTRLEN] = "";
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    if (address && address->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, text,
+                  sizeof text);
+    else if (address && address->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, text,
+                  sizeof text);
+    if (text[0])
+        trace_record_text(record, "network.peer.address", slice_of_cstr(text));
+}
+
+static struct slice method_of(const struct http_request *request, char text[HTTP_ALLOW_BYTES]) {
+    http_route_allow(request->method, text);
+    return text[0] ? slice_of_cstr(text) : SLICE("_OTHER");
+}
+
+static void add_route(struct trace_record *record, const char *route) {
+    if (!route)
+        return;
+    trace_record_text(record, "http.route", slice_of_cstr(route));
+    trace_record_text(record, "url.path", slice_of_cstr(route));
+}
+
+/* What is known of the call before it is looked at by name. */
+static struct slice name_of(const struct http_request *request) {
+    switch (request->match.target) {
+    case TARGET_OP:
+        return request->match.op ? slice_of_cstr(request->match.op->name) : SLICE("HTTP");
+    case TARGET_RPC:
+        return SLICE("JSON-RPC");
+    default:
+        return request->match.route ? slice_of_cstr(request->match.route) : SLICE("HTTP");
+    }
+}
+
+void http_trace_end(struct http_request *request) {
+    struct tracer *tracer = request->span.tracer;
+    char method[HTTP_ALLOW_BYTES];
+    if (!tracer)
+        return;
+    struct trace_record *record =
+        trace_span_end(&request->span, TRACE_SERVER, name_of(request), clock_steady_ns());
+    if (!record)
+        return;
+    if (request->trace_state.len)
+        trace_record_state(record, request->trace_state);
+    trace_record_text(record, "http.request.method", method_of(request, method));
+    trace_record_number(record, "http.response.status_code", (int64_t)request->status);
+    add_route(record, request->match.route);
+    trace_record_text(record, "url.scheme",
+                      request->server->config->rpc_tls ? SLICE("https") : SLICE("http"));
+    trace_record_text(record, "network.protocol.name", SLICE("http"));
+    trace_record_text(record, "network.protocol.version",
+                      request->is_1_1 ? SLICE("1.1") : SLICE("1.0"));
+    trace_record_number(record, "server.port", (int64_t)request->server->port);
+    add_peer(record, request);
+    spans_add_error(record, request->outcome);
+    trace_put(tracer, record);
+}
