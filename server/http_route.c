@@ -161,6 +161,7 @@ static enum err find_own(struct slice path, enum http_method method, struct http
     }
     if (slice_starts_with(path, ASSETS)) {
         to->target = TARGET_PAGE;
+        to->route = ASSETS_PATH;
         to->page = web_page_find(path);
         to->methods = HTTP_GET | HTTP_HEAD | HTTP_OPTIONS;
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;

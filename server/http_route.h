@@ -52,7 +52,7 @@ enum http_kvstore {
 struct http_match {
     enum http_target target;
     const struct op *op; /* TARGET_OP */
-    const char *route; /* its pattern, static: "/api/{namespace}/{key}"; NULL: unknown */
+    const char *route;   /* its pattern, static: "/api/{namespace}/{key}"; NULL: unknown */
     enum http_kvstore kvstore;
     const struct web_page *page; /* TARGET_PAGE; NULL: unknown */
     unsigned methods;            /* what the path serves, bits; OPTIONS and HEAD included */
