@@ -45,7 +45,7 @@ static void end_waits(void *context, struct slice name, void *value) {
     struct effects effects;
     (void)context, (void)name;
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     waiter_end_all_locked(queue, OK, &effects);
     pthread_mutex_unlock(&queue->lock);
     effects_run(queue, &effects);
@@ -77,6 +77,7 @@ void broker_close(struct broker *broker) {
     if (broker->disk)
         disk_close(broker);
     pthread_rwlock_destroy(&broker->topology);
+    pthread_rwlock_destroy(&broker->cut_gate);
     free(broker);
 }
 
@@ -108,6 +109,12 @@ static enum err run_at_once(struct broker *broker, struct broker_op *op, int64_t
         err = publish_stage(broker, op, now_ms, &stage, NULL);
         if (!err)
             publish_finish(broker, op);
+        return err;
+    }
+    if (op->action == BROKER_RESTORE) {
+        err = restore_stage(broker, op, now_ms, &stage, NULL);
+        if (!err)
+            restore_finish(broker, op);
         return err;
     }
     err = settle_stage(broker, op, now_ms, &stage, NULL);

@@ -95,7 +95,7 @@ static void end_waits_locked(struct queue *queue, int64_t now_ms, struct effects
 static void tick(struct queue *queue, int64_t now_ms) {
     struct effects effects;
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     unschedule_locked(queue);
     end_leases_locked(queue, now_ms, &effects);
     end_waits_locked(queue, now_ms, &effects);
@@ -196,7 +196,7 @@ static bool free_some_locked(struct garbage *garbage) {
 static void free_garbage(struct garbage *garbage) {
     bool more = true;
     while (more) {
-        pthread_mutex_lock(&garbage->queue->lock);
+        queue_lock(garbage->queue);
         more = free_some_locked(garbage);
         pthread_mutex_unlock(&garbage->queue->lock);
     }

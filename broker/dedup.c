@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Ids seen within a queue's window. All entries live equally long, so they are forgotten in the
- * order they came. An id is known by its MD5: 16 bytes however long it is. */
+/* Ids seen within a queue's window. All entries live equally long (but those of a snapshot), so
+ * they are forgotten in the order they came. An id is known by its MD5: 16 bytes however long it
+ * is. */
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -74,7 +75,12 @@ bool dedup_seen(struct dedup *dedup, struct slice id, int64_t now_ms) {
     while (dedup->oldest && dedup->oldest->until_ms <= now_ms && dedup->oldest->safe)
         drop(dedup, dedup->oldest);
     hash_md5(id, hash);
-    return find(dedup, hash) != NULL;
+    struct dedup_entry *entry = find(dedup, hash);
+    if (entry && entry->until_ms <= now_ms && entry->safe) { /* restored behind longer ones */
+        drop(dedup, entry);
+        entry = NULL;
+    }
+    return entry != NULL;
 }
 
 static enum err grow(struct dedup *dedup) {

@@ -27,7 +27,7 @@ enum err disk_write_position(struct disk *disk, uint64_t seq) {
 static void schedule(void *context, struct slice name, void *value) {
     struct queue *queue = value;
     (void)context, (void)name;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     disk_read_fronts_locked(queue, false);
     clock_schedule_locked(queue);
     pthread_mutex_unlock(&queue->lock);

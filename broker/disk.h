@@ -68,6 +68,9 @@ void disk_submit_state(struct queue *queue, const struct message *message, enum 
 /* Records into a block; ERR_OUT_OF_MEMORY. The seq of the last is journal_block_seq. */
 enum err disk_add_publish(const struct broker *broker, struct journal_block *block,
                           struct broker_stage *stage, const struct broker_op *op) MUST_USE;
+/* Of a message of a snapshot, with its deliveries so far; due_ms 0: ready. */
+enum err disk_add_restore(const struct broker *broker, struct journal_block *block,
+                          struct broker_stage *stage, int64_t due_ms) MUST_USE;
 enum err disk_add_ack(struct journal_block *block, const struct queue *queue, uint8_t lane,
                       uint64_t seq) MUST_USE;
 enum err disk_add_state(struct journal_block *block, const struct queue *queue,

@@ -128,7 +128,7 @@ static void take_retired_locked(struct batch *batch, struct queue *queue) {
 
 static void collect_queue(struct batch *batch, struct queue *queue) {
     struct message *message;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     queue->listed_dirty = false;
     while (!queue->deleted && has_room(batch, queue) && (message = disk_take_dirty(queue)))
         if (message->store == queue->store) /* else it was flushed: its store is dropped */
@@ -142,7 +142,7 @@ static void collect_queue(struct batch *batch, struct queue *queue) {
 
 /* Not this time. */
 static void list_again(struct queue *queue) {
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     queue->listed_dirty = false;
     disk_list_dirty(queue);
     pthread_mutex_unlock(&queue->lock);
@@ -270,7 +270,7 @@ static enum err write_queue(struct env_write *write, const struct part *part) {
     struct queue *queue = part->queue;
     char key[5];
     char value[sizeof(struct record_queue) + 2 * BROKER_NAME_MAX + LANES * sizeof(uint64_t)];
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     bool deleted = queue->deleted;
     size_t len = queue_record_size(queue);
     queue_record_write(queue, value);
@@ -463,7 +463,7 @@ static void settle_batch(struct batch *batch, bool written) {
     unsigned at = 0;
     for (unsigned q = 0; q < batch->queue_count; q++) {
         struct queue *queue = batch->queues[q].queue;
-        pthread_mutex_lock(&queue->lock);
+        queue_lock(queue);
         unsigned first = at;
         while (at < batch->count && batch->items[at].queue == q)
             at++;

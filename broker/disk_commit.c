@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "broker/disk_inside.h"
+#include "broker/snapshot.h"
 #include "broker/topology.h"
 
 #define SMALL_RECORD 1024U /* bytes: any but a publish */
@@ -103,6 +104,20 @@ enum err disk_add_publish(const struct broker *broker, struct journal_block *blo
     return OK;
 }
 
+enum err disk_add_restore(const struct broker *broker, struct journal_block *block,
+                          struct broker_stage *stage, int64_t due_ms) {
+    const struct stage_item *item = &stage->items[0];
+    char *to = add_message(disk_of(broker), block, stage->body, item->message->lane, 1, due_ms);
+    if (!to)
+        return ERR_OUT_OF_MEMORY;
+    stage->seq = journal_block_seq(block);
+    (void)add_target(to, item->queue, item->message, item->dedup != NULL);
+    if (item->message->attempt == 0)
+        return OK;
+    item->message->seq = stage->seq;
+    return disk_add_state(block, item->queue, item->message, MESSAGE_DELAYED, due_ms);
+}
+
 enum err disk_add_ack(struct journal_block *block, const struct queue *queue, uint8_t lane,
                       uint64_t seq) {
     struct record_ack record = {.kind = RECORD_ACK, .lane = lane, .queue = queue->id, .seq = seq};
@@ -194,6 +209,8 @@ static struct broker_write *write_of(const struct commit_job *job) {
 }
 
 uint64_t broker_stage_size(struct broker *broker, struct broker_op *op) {
+    if (op->action == BROKER_RESTORE)
+        return 2 * SMALL_RECORD + op->restore->payload.len + op->restore->headers.len;
     if (op->action != BROKER_PUBLISH)
         return SMALL_RECORD;
     op->queues = publish_count(broker, op);
@@ -215,6 +232,8 @@ static enum err stage(struct broker_write *write, struct broker_op *op,
     op->stage = NULL;
     if (op->action == BROKER_PUBLISH)
         return publish_stage(broker, op, write->now_ms, NULL, block);
+    if (op->action == BROKER_RESTORE)
+        return restore_stage(broker, op, write->now_ms, NULL, block);
     if (op->action > BROKER_PAUSE)
         return settle_stage(broker, op, write->now_ms, NULL, block);
     enum err err = op->action == BROKER_CREATE_QUEUE || op->action == BROKER_CREATE_ROUTER ||
@@ -253,6 +272,8 @@ static void finish_write(struct commit_job *job) {
             continue;
         if (op->action == BROKER_PUBLISH)
             publish_finish(write->broker, op);
+        else if (op->action == BROKER_RESTORE)
+            restore_finish(write->broker, op);
         else
             settle_finish(write->broker, op);
     }

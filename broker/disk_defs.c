@@ -46,7 +46,7 @@ void disk_list_dirty(struct queue *queue) {
 }
 
 void disk_note_queue(struct queue *queue) {
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     queue->changed = true;
     disk_list_dirty(queue);
     pthread_mutex_unlock(&queue->lock);

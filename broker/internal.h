@@ -8,13 +8,16 @@
  *   lease.c    handing out, taking back            waiter.c   who waits, consumers
  *   clock.c    what happens by time                move.c     dead letters, redrive
  *   disk_*.c    the same in journal and LMDB        query.c    looking without touching
+ *   restore.c  messages of a snapshot              snapshot.c all of it as it was at a cut
  *
- * Locks, in this order: topology, one queue, clock. Nothing is called back under any of them. */
+ * Locks, in this order: topology, cut gate, one queue, clock. Nothing is called back under any of
+ * them. */
 #ifndef HATI_BROKER_INTERNAL_H
 #define HATI_BROKER_INTERNAL_H
 
 #include <pthread.h>
 
+#include "base/cut.h"
 #include "broker/broker.h"
 #include "broker/heap.h"
 #include "broker/match.h"
@@ -57,13 +60,16 @@ struct queue {
     char name[BROKER_NAME_MAX];
     char dead_letter[BROKER_NAME_MAX];
 
-    pthread_mutex_t lock; /* what follows */
+    pthread_mutex_t lock;       /* what follows; queue_lock takes it */
+    uint64_t cut;               /* the last one that changes have looked at */
+    struct snapshot_part *part; /* what a snapshot wants of it; NULL: nothing */
     bool deleted;
     unsigned lanes_used; /* bits: lanes with something ready */
     struct lane *lanes[LANES];
-    struct heap leases;      /* LEASED, by end */
-    struct heap waits;       /* DELAYED, and READY ones that expire */
-    struct heap waiters_due; /* receives, by deadline */
+    struct heap leases;                         /* LEASED, by end */
+    struct heap waits;                          /* DELAYED, and READY ones that expire */
+    struct heap waiters_due;                    /* receives, by deadline */
+    struct message *moving_first, *moving_last; /* MOVING, linked by prev: oldest first */
     struct broker_receive *first_waiter, *last_waiter;
     struct message *
         *known; /* by seq: leased; on hdd also delayed, returned, and dead ones LMDB has */
@@ -112,6 +118,9 @@ struct broker {
     struct names queues;
     struct names queues_by_id;
     struct names routers_by_id;
+    pthread_rwlock_t cut_gate; /* held for reading while a change of several queues is half done,
+                                  but on the committer; writers first */
+    _Atomic(struct broker_snapshot *) snapshot; /* NULL: none is wanted */
     _Atomic uint32_t next_id; /* the committer's, or (without one) the topology's */
     struct clock clock;
     struct disk *disk;
@@ -142,6 +151,17 @@ static inline bool queue_is_hdd(const struct queue *queue) {
     return queue->options.storage == BROKER_HDD;
 }
 
+/* snapshot.c: there was a cut since the queue was looked at: where a snapshot wants what it holds,
+ * that is kept. */
+void queue_cut_locked(struct queue *queue, uint64_t cut);
+
+static inline void queue_lock(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    uint64_t cut = cut_number();
+    if (__builtin_expect(queue->cut != cut, 0))
+        queue_cut_locked(queue, cut);
+}
+
 /* queue.c */
 enum err queue_new(struct broker *broker, struct slice name,
                    const struct broker_queue_options *options, struct queue **ret_queue) MUST_USE;
@@ -155,6 +175,9 @@ enum err known_reserve(struct queue *queue) MUST_USE;
 /* After known_reserve; does nothing where it is in. */
 void known_add(struct queue *queue, struct message *message);
 void known_remove(struct queue *queue, struct message *message);
+/* Messages that are in no list, but on their way. Removing one that is not does nothing. */
+void moving_add(struct queue *queue, struct message *message);
+void moving_remove(struct queue *queue, struct message *message);
 struct message *known_find(const struct queue *queue, uint64_t seq);
 /* Takes everything but what is leased (all: that too) out of the queue, in no time; the clock's
  * thread frees it. Returns how many messages. */
@@ -275,6 +298,7 @@ struct stage_item {
     struct queue *queue;     /* referenced */
     struct message *message; /* NULL: it is a duplicate there */
     struct dedup_entry *dedup;
+    struct effects effects; /* of putting it in */
 };
 
 #define STAGE_FEW 2U
@@ -300,8 +324,20 @@ enum err publish_stage(struct broker *broker, struct broker_op *op, int64_t now_
 uint32_t publish_count(struct broker *broker, const struct broker_op *op);
 void publish_undo(struct broker *broker, struct broker_op *op);
 void publish_finish(struct broker *broker, struct broker_op *op);
-/* Puts a message of its own into a queue that exists, whatever its limits. */
-void publish_put(struct queue *queue, struct message *message, uint64_t seq, int64_t now_ms);
+/* Puts a message of its own into a queue that exists, whatever its limits. The effects are the
+ * caller's to run. */
+void publish_put(struct queue *queue, struct message *message, uint64_t seq, int64_t now_ms,
+                 struct effects *effects);
+/* A fresh message takes its place, which is known now. */
+void publish_put_locked(struct queue *queue, struct message *message, uint64_t seq, int64_t now_ms,
+                        int64_t delay_ms, struct effects *effects);
+/* Counts it; ERR_OUT_OF_MEMORY where a memory queue's would be one too many. */
+enum err publish_check_memory(struct queue *queue, const struct message *message) MUST_USE;
+
+/* restore.c: BROKER_RESTORE, staged and finished as a publish to one queue. */
+enum err restore_stage(struct broker *broker, struct broker_op *op, int64_t now_ms,
+                       struct broker_stage *on_stack, struct journal_block *block) MUST_USE;
+void restore_finish(struct broker *broker, struct broker_op *op);
 
 /* settle.c: ACK, NACK, EXTEND, FLUSH. */
 enum err settle_stage(struct broker *broker, struct broker_op *op, int64_t now_ms,

@@ -133,6 +133,7 @@ void message_move_locked(struct queue *queue, struct message *message, enum brok
     message->state = MESSAGE_MOVING;
     message->nonce = (uint64_t)reason;
     message->next = NULL;
+    moving_add(queue, message);
     *effects->last_move = message;
     effects->last_move = &message->next;
     if (queue_is_hdd(queue) && known_reserve(queue) == OK)
@@ -140,6 +141,7 @@ void message_move_locked(struct queue *queue, struct message *message, enum brok
 }
 
 void message_gone_locked(struct queue *queue, struct message *message) {
+    moving_remove(queue, message);
     if (queue_is_hdd(queue)) {
         disk_gone_locked(queue, message);
         return;
@@ -162,6 +164,7 @@ static void keep_for_later(struct queue *queue, struct message *message, int64_t
 /* due_ms is when it may be handed out again. */
 void message_place_locked(struct queue *queue, struct message *message, int64_t now_ms,
                           struct effects *effects) {
+    moving_remove(queue, message);
     if (message->expires_ms && message->expires_ms <= now_ms) {
         message_move_locked(queue, message, REASON_EXPIRED, effects);
         return;

@@ -56,7 +56,8 @@ enum message_flags {
     MESSAGE_DIRTY = 32,      /* LMDB is to be told of it */
     MESSAGE_PINNED = 64,     /* the applier is writing it */
     MESSAGE_TAIL = 128,      /* READY behind what only LMDB has */
-    MESSAGE_THROWN = 256     /* its queue let go of it while it was PINNED */
+    MESSAGE_THROWN = 256,    /* its queue let go of it while it was PINNED */
+    MESSAGE_UNDER_WAY = 512  /* among the queue's MOVING ones */
 };
 
 struct message {

@@ -73,7 +73,7 @@ static bool add(struct move_job *job, struct message *message, struct queue *tar
 static void put_back(struct queue *queue, struct message *message, int64_t now_ms) {
     struct effects effects;
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     if (queue->deleted) {
         message_gone_locked(queue, message);
     } else {
@@ -88,7 +88,7 @@ static void put_back(struct queue *queue, struct message *message, int64_t now_m
 }
 
 static bool has_body(struct queue *queue, struct message *message) {
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     bool has = message->body || disk_load_body_locked(queue, message) == OK;
     pthread_mutex_unlock(&queue->lock);
     return has;
@@ -132,14 +132,20 @@ static void count_locked(struct queue *queue, const struct move_job *job, const 
 
 static void finish_one(struct move_job *job, struct move *move) {
     struct queue *queue = job->queue;
-    if (move->target) {
-        publish_put(move->target, move->fresh, move->seq, job->now_ms);
-        queue_unref(move->target);
-    }
-    pthread_mutex_lock(&queue->lock);
+    struct effects effects;
+    effects_init(&effects);
+    pthread_rwlock_rdlock(&queue->broker->cut_gate); /* it is in one of them, not in both */
+    if (move->target)
+        publish_put(move->target, move->fresh, move->seq, job->now_ms, &effects);
+    queue_lock(queue);
     count_locked(queue, job, move);
     message_gone_locked(queue, move->message);
     pthread_mutex_unlock(&queue->lock);
+    pthread_rwlock_unlock(&queue->broker->cut_gate);
+    if (move->target) {
+        effects_run(move->target, &effects);
+        queue_unref(move->target);
+    }
 }
 
 static void undo_one(struct move_job *job, struct move *move) {
@@ -159,11 +165,12 @@ static void collect(struct move_job *job) {
     job->bytes = 0;
     while (job->left && job->count < MOVES_MAX && job->bytes < STEP_BYTES) {
         struct body_parts parts;
-        pthread_mutex_lock(&queue->lock);
+        queue_lock(queue);
         struct message *message = queue->deleted ? NULL : lane_pop_locked(queue);
         if (message) {
             message->state = MESSAGE_MOVING;
             message->nonce = REASON_NONE;
+            moving_add(queue, message);
         }
         bool readable = message && (message->body || disk_load_body_locked(queue, message) == OK);
         pthread_mutex_unlock(&queue->lock);
@@ -176,7 +183,7 @@ static void collect(struct move_job *job) {
             target = parts.from.len ? broker_find_queue(queue->broker, parts.from) : NULL;
         }
         if (!target || !add(job, message, target, true)) {
-            pthread_mutex_lock(&queue->lock); /* the applier may be looking at it */
+            queue_lock(queue); /* the applier may be looking at it */
             message->next = staying;
             pthread_mutex_unlock(&queue->lock);
             staying = message;
@@ -184,7 +191,7 @@ static void collect(struct move_job *job) {
     }
     struct effects effects;
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     while (staying) {
         struct message *next = staying->next;
         staying->next = NULL;
@@ -241,7 +248,7 @@ enum err redrive_run(struct broker *broker, struct broker_write *write) {
         queue_unref(queue);
         return ERR_OUT_OF_MEMORY;
     }
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     job->left = queue->ready;
     pthread_mutex_unlock(&queue->lock);
     queue_unref(queue);

@@ -89,7 +89,7 @@ static enum err take_place_locked(struct queue *queue, const struct broker_op *o
 
 static void undo_item(struct stage_item *item) {
     struct queue *queue = item->queue;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     if (item->dedup)
         dedup_take_back(queue->dedup, item->dedup);
     if (item->message && !is_plain(queue))
@@ -102,7 +102,7 @@ static void undo_item(struct stage_item *item) {
     queue_unref(queue);
 }
 
-static enum err check_memory(struct queue *queue, const struct message *message) {
+enum err publish_check_memory(struct queue *queue, const struct message *message) {
     struct broker *broker = queue->broker;
     uint64_t most = broker->options.memory_limit_bytes;
     queue_count_bytes(queue, message, true);
@@ -121,7 +121,7 @@ static enum err stage_item(struct broker_stage *stage, const struct broker_op *o
         message_new(body_ref(stage->body), (uint8_t)(BROKER_PRIORITY_MAX - op->priority));
     if (!item->message)
         return ERR_OUT_OF_MEMORY;
-    enum err err = check_memory(queue, item->message);
+    enum err err = publish_check_memory(queue, item->message);
     if (err) {
         message_free(item->message);
         return err;
@@ -130,7 +130,7 @@ static enum err stage_item(struct broker_stage *stage, const struct broker_op *o
     if (ttl_ms)
         item->message->expires_ms = stage->now_ms + ttl_ms;
     if (!is_plain(queue)) {
-        pthread_mutex_lock(&queue->lock);
+        queue_lock(queue);
         err = take_place_locked(queue, op, stage->now_ms, item);
         pthread_mutex_unlock(&queue->lock);
     }
@@ -240,8 +240,8 @@ void publish_undo(struct broker *broker, struct broker_op *op) {
     op->stage = NULL;
 }
 
-static void put_locked(struct queue *queue, struct message *message, uint64_t seq, int64_t now_ms,
-                       int64_t delay_ms, struct effects *effects) {
+void publish_put_locked(struct queue *queue, struct message *message, uint64_t seq, int64_t now_ms,
+                        int64_t delay_ms, struct effects *effects) {
     bool is_hdd = queue_is_hdd(queue);
     message->seq = is_hdd ? seq : ++queue->next_seq;
     message->store = queue->store;
@@ -281,12 +281,11 @@ static void drop_heads_locked(struct queue *queue) {
 }
 
 /* Leases that begin with it run from now; the message's own times from when it was asked for. */
-static void finish_item(struct stage_item *item, const struct broker_op *op, uint64_t seq,
-                        int64_t asked_ms, int64_t now_ms) {
+static void put_item(struct stage_item *item, const struct broker_op *op, uint64_t seq,
+                     int64_t asked_ms, int64_t now_ms) {
     struct queue *queue = item->queue;
-    struct effects effects;
-    effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    effects_init(&item->effects);
+    queue_lock(queue);
     if (item->dedup)
         dedup_confirm(item->dedup);
     if (item->message && !is_plain(queue))
@@ -296,20 +295,27 @@ static void finish_item(struct stage_item *item, const struct broker_op *op, uin
         message_free(item->message);
     } else if (item->message) {
         drop_heads_locked(queue);
-        put_locked(queue, item->message, seq, asked_ms, op->delay_ms, &effects);
-        waiter_serve_locked(queue, now_ms, &effects);
+        publish_put_locked(queue, item->message, seq, asked_ms, op->delay_ms, &item->effects);
+        waiter_serve_locked(queue, now_ms, &item->effects);
     }
     pthread_mutex_unlock(&queue->lock);
-    effects_run(queue, &effects);
-    queue_unref(queue);
 }
 
 void publish_finish(struct broker *broker, struct broker_op *op) {
     struct broker_stage *stage = op->stage;
     int64_t now_ms = clock_now_ms(broker);
+    bool several = stage->count > 1;
     op->stage = NULL;
+    if (several)
+        pthread_rwlock_rdlock(&broker->cut_gate);
     for (unsigned i = 0; i < stage->count; i++)
-        finish_item(&stage->items[i], op, stage->seq, stage->now_ms, now_ms);
+        put_item(&stage->items[i], op, stage->seq, stage->now_ms, now_ms);
+    if (several)
+        pthread_rwlock_unlock(&broker->cut_gate);
+    for (unsigned i = 0; i < stage->count; i++) {
+        effects_run(stage->items[i].queue, &stage->items[i].effects);
+        queue_unref(stage->items[i].queue);
+    }
     if (op->queues)
         atomic_fetch_add_explicit(&broker->published, 1, memory_order_relaxed);
     else
@@ -317,17 +323,15 @@ void publish_finish(struct broker *broker, struct broker_op *op) {
     stage_free(stage);
 }
 
-void publish_put(struct queue *queue, struct message *message, uint64_t seq, int64_t now_ms) {
-    struct effects effects;
-    effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+void publish_put(struct queue *queue, struct message *message, uint64_t seq, int64_t now_ms,
+                 struct effects *effects) {
+    queue_lock(queue);
     if (queue->deleted) {
         queue_count_bytes(queue, message, false);
         message_free(message);
     } else {
-        put_locked(queue, message, seq, now_ms, 0, &effects);
-        waiter_serve_locked(queue, now_ms, &effects);
+        publish_put_locked(queue, message, seq, now_ms, 0, effects);
+        waiter_serve_locked(queue, now_ms, effects);
     }
     pthread_mutex_unlock(&queue->lock);
-    effects_run(queue, &effects);
 }

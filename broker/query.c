@@ -147,7 +147,7 @@ enum err broker_get_queue(struct broker *broker, struct slice name, int64_t now_
     struct queue *queue = broker_find_queue(broker, name);
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     ret_info->options = queue->options;
     read_stats_locked(queue, now_ms, &ret_info->stats);
     pthread_mutex_unlock(&queue->lock);
@@ -161,7 +161,7 @@ static void add_messages(void *context, struct slice name, void *value) {
     uint64_t *messages = context;
     struct queue *queue = value;
     (void)name;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     *messages += queue->ready + queue->leased + queue->delayed;
     pthread_mutex_unlock(&queue->lock);
 }
@@ -308,7 +308,7 @@ enum err broker_peek(struct broker *broker, struct slice name, struct broker_cur
     peek.picked = malloc((limit + 1) * sizeof *peek.picked);
     if (!peek.deliveries || !peek.picked)
         err = ERR_OUT_OF_MEMORY;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     for (unsigned at = (unsigned)(cursor->lane < LANES ? cursor->lane : LANES);
          !err && !*ret_more && at < LANES; at++)
         if (queue->lanes[at])

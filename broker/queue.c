@@ -115,6 +115,33 @@ struct message *known_find(const struct queue *queue, uint64_t seq) {
     return message;
 }
 
+void moving_add(struct queue *queue, struct message *message) {
+    message->flags |= MESSAGE_UNDER_WAY;
+    message->prev = NULL;
+    if (queue->moving_last)
+        queue->moving_last->prev = message;
+    else
+        queue->moving_first = message;
+    queue->moving_last = message;
+}
+
+/* They go in the order they came, but for few. */
+void moving_remove(struct queue *queue, struct message *message) {
+    struct message *before = NULL;
+    if (!(message->flags & MESSAGE_UNDER_WAY))
+        return;
+    message->flags &= (uint16_t)~MESSAGE_UNDER_WAY;
+    for (struct message *at = queue->moving_first; at != message; at = at->prev)
+        before = at;
+    if (before)
+        before->prev = message->prev;
+    else
+        queue->moving_first = message->prev;
+    if (queue->moving_last == message)
+        queue->moving_last = before;
+    message->prev = NULL;
+}
+
 void queue_count_bytes(struct queue *queue, const struct message *message, bool more) {
     if (queue_is_hdd(queue))
         return;

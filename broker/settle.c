@@ -63,7 +63,7 @@ enum err settle_stage(struct broker *broker, struct broker_op *op, int64_t now_m
     stage->now_ms = now_ms;
     stage->leased = NULL;
     stage->few[0] = (struct stage_item){.queue = queue};
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     enum err err = stage_locked(stage, op, block);
     pthread_mutex_unlock(&queue->lock);
     if (!err && op->action == BROKER_FLUSH && block)
@@ -86,7 +86,7 @@ void settle_undo(struct broker *broker, struct broker_op *op) {
     struct broker_stage *stage = op->stage;
     struct queue *queue = stage->few[0].queue;
     (void)broker;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     if (stage->leased && !queue->deleted)
         stage->leased->flags &= (uint16_t)~MESSAGE_BUSY;
     pthread_mutex_unlock(&queue->lock);
@@ -136,7 +136,7 @@ void settle_finish(struct broker *broker, struct broker_op *op) {
     struct effects effects;
     (void)broker;
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     if (!queue->deleted)
         finish_locked(queue, op, &effects);
     pthread_mutex_unlock(&queue->lock);
@@ -172,7 +172,7 @@ void broker_give_back(struct broker *broker, struct broker_receive *receive) {
         return;
     int64_t now_ms = clock_now_ms(broker); /* the receive may have waited long */
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     if (!queue->deleted) {
         for (unsigned i = 0; i < receive->count; i++)
             give_back_locked(queue, &receive->deliveries[i], now_ms, &effects);

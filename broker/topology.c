@@ -98,7 +98,7 @@ void topology_remove_queue(struct broker *broker, struct queue *queue, struct ef
     names_take(&broker->queues, queue_name(queue));
     names_take(&broker->queues_by_id, id_slice(&queue->id));
     names_each(&broker->routers, unbind_all, queue);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     queue->deleted = true;
     waiter_end_all_locked(queue, ERR_QUEUE_NOT_EXIST, effects);
     queue_empty_locked(queue, true);
@@ -233,7 +233,7 @@ static enum err change(struct broker *broker, struct broker_op *op, struct queue
 static void pause(struct queue *queue, const struct broker_op *op, int64_t now_ms) {
     struct effects effects;
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     queue->options.paused = op->pause;
     waiter_serve_locked(queue, now_ms, &effects);
     pthread_mutex_unlock(&queue->lock);
@@ -267,6 +267,11 @@ enum err topology_finish(struct broker *broker, struct broker_op *op, int64_t no
 }
 
 enum err topology_open(struct broker *broker) {
+    pthread_rwlockattr_t writer_first; /* or publishers that never pause keep a cut away */
+    pthread_rwlockattr_init(&writer_first);
+    pthread_rwlockattr_setkind_np(&writer_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&broker->cut_gate, &writer_first);
+    pthread_rwlockattr_destroy(&writer_first);
     pthread_rwlock_init(&broker->topology, NULL);
     names_init(&broker->routers);
     names_init(&broker->queues);
@@ -278,7 +283,7 @@ enum err topology_open(struct broker *broker) {
 static void close_queue(void *context, struct slice name, void *value) {
     struct queue *queue = value;
     (void)context, (void)name;
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     queue->deleted = true;
     queue_empty_locked(queue, true);
     pthread_mutex_unlock(&queue->lock);

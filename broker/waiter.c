@@ -177,7 +177,7 @@ enum err broker_receive(struct broker *broker, struct broker_receive *receive) {
         struct queue *queue = queue_ref(receive->at); /* the receive may be gone behind the lock */
         bool is_hdd = queue_is_hdd(queue);
         effects_init(&effects);
-        pthread_mutex_lock(&queue->lock);
+        queue_lock(queue);
         err = take_or_wait_locked(broker, receive, now_of(broker, receive), &effects);
         if (err == OK && receive->count && is_hdd) {
             err = ERR_PENDING;
@@ -220,7 +220,7 @@ void broker_receive_stop(struct broker *broker, struct broker_receive *receive) 
         return;
     queue_ref(queue);
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     waiter_end_locked(queue, receive, OK, &effects);
     pthread_mutex_unlock(&queue->lock);
     effects_run(queue, &effects);
@@ -257,7 +257,7 @@ enum err broker_consumer_open(struct broker *broker, struct slice name, unsigned
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
     *ret_consumer = (struct broker_consumer){.queue = queue, .prefetch = prefetch, .open = true};
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     enum err err = queue->deleted ? ERR_QUEUE_NOT_EXIST : add_slot(queue, ret_consumer);
     pthread_mutex_unlock(&queue->lock);
     if (err)
@@ -276,7 +276,7 @@ void broker_consumer_close(struct broker *broker, struct broker_consumer *consum
     }
     consumer->open = false;
     effects_init(&effects);
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue);
     if (consumer->waiting)
         waiter_end_locked(queue, consumer->waiting, OK, &effects);
     struct consumer_slot *slot = &queue->consumers[consumer->slot];

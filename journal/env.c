@@ -241,6 +241,16 @@ enum err env_read_begin(struct env *env, struct env_read **ret_read) {
     return OK;
 }
 
+/* A transaction without cursors points nowhere into the map: it has numbers of pages, and LMDB (to
+ * 0.9.x) asks the environment where the map is each time it looks at one. */
+void env_read_pause(struct env_read *read) {
+    pthread_rwlock_unlock(&read->env->gate);
+}
+
+void env_read_resume(struct env_read *read) {
+    pthread_rwlock_rdlock(&read->env->gate);
+}
+
 void env_read_end(struct env_read *read) {
     mdb_txn_reset(read->txn);
     pthread_rwlock_unlock(&read->env->gate);

@@ -28,9 +28,14 @@ enum err env_open_cleared(const char *dir, struct env **ret_env, char *ret_why,
 void env_close(struct env *env);
 
 /* A snapshot of what is committed now. Short: it keeps pages from being used again, and the map
- * from growing. Any thread; ends on the thread it began on. */
+ * from growing. Any thread; ends on the thread it began, or was resumed, on. */
 enum err env_read_begin(struct env *env, struct env_read **ret_read) MUST_USE;
 void env_read_end(struct env_read *read);
+/* A snapshot that is kept for longer lets go of the map in between, so that it can grow; pages stay
+ * as they are. Cursors are closed before, and nothing read before is good any more. Any thread goes
+ * on with it, one at a time; it ends resumed. */
+void env_read_pause(struct env_read *read);
+void env_read_resume(struct env_read *read);
 /* ERR_KEY_NOT_EXIST; else the bytes, good until env_read_end. */
 enum err env_read_get(struct env_read *read, enum env_db db, struct slice key,
                       struct slice *ret_value) MUST_USE;

@@ -238,7 +238,88 @@ void recent_retire(struct recent *recent, struct generation *generation) {
     while (newer->older != generation)
         newer = newer->older;
     newer->older = NULL;
+    uint64_t bytes = generation->bytes;
+    generation->retired = true;
+    bool done = generation->pins == 0;
     unlock_all(recent);
-    atomic_fetch_sub_explicit(&recent->bytes, generation->bytes, memory_order_relaxed);
-    free_generation(generation);
+    atomic_fetch_sub_explicit(&recent->bytes, bytes, memory_order_relaxed);
+    if (done)
+        free_generation(generation);
+}
+
+/* ---- snapshots ---- */
+
+enum err recent_pin(struct recent *recent, struct recent_pins *ret_pins) {
+    unsigned count = 0;
+    lock_all(recent);
+    for (struct generation *at = recent->active; at && count < RECENT_PINS_MAX; at = at->older)
+        ret_pins->generations[count++] = at;
+    bool all = !ret_pins->generations[count - 1]->older;
+    for (unsigned i = 0; all && i < count; i++)
+        ret_pins->generations[i]->pins++;
+    ret_pins->count = all ? count : 0;
+    unlock_all(recent);
+    return all ? OK : ERR_INTERNAL;
+}
+
+void recent_unpin(struct recent *recent, struct recent_pins *pins) {
+    while (pins->count) {
+        struct generation *generation = pins->generations[--pins->count];
+        lock_all(recent);
+        bool done = --generation->pins == 0 && generation->retired;
+        unlock_all(recent);
+        if (done)
+            free_generation(generation);
+    }
+}
+
+static const struct version *up_to(const struct version *version, uint64_t visible) {
+    while (version && version->seq > visible)
+        version = version->older;
+    return version;
+}
+
+static bool have_locked(const struct recent_pins *pins, unsigned count, uint64_t hash,
+                        uint32_t space, struct slice key, uint64_t visible) {
+    for (unsigned i = 0; i < count; i++) {
+        const struct recent_table *table = &pins->generations[i]->tables[recent_stripe_of(hash)];
+        const struct recent_slot *slot = find_slot(table, hash, space, key);
+        if (slot && up_to(slot->newest, visible))
+            return true;
+    }
+    return false;
+}
+
+bool recent_pins_have(struct recent *recent, const struct recent_pins *pins, uint64_t hash,
+                      uint32_t space, struct slice key, uint64_t visible) {
+    recent_lock(recent, hash);
+    bool have = have_locked(pins, pins->count, hash, space, key, visible);
+    recent_unlock(recent, hash);
+    return have;
+}
+
+enum err recent_pins_list(struct recent *recent, const struct recent_pins *pins, unsigned stripe,
+                          uint64_t visible, const struct version ***ret_list, size_t *ret_count) {
+    size_t most = 0;
+    size_t count = 0;
+    pthread_mutex_lock(&recent->stripes[stripe].lock);
+    for (unsigned i = 0; i < pins->count; i++)
+        most += pins->generations[i]->tables[stripe].used;
+    const struct version **list = malloc((most + 1) * sizeof(const struct version *));
+    for (unsigned i = 0; list && i < pins->count; i++) {
+        const struct recent_table *table = &pins->generations[i]->tables[stripe];
+        for (uint32_t at = 0; table->slots && at <= table->mask; at++) {
+            const struct recent_slot *slot = &table->slots[at];
+            const struct version *version = up_to(slot->newest, visible);
+            if (version &&
+                !have_locked(pins, i, slot->hash, version->space, version_key(version), visible))
+                list[count++] = version;
+        }
+    }
+    pthread_mutex_unlock(&recent->stripes[stripe].lock);
+    if (!list)
+        return ERR_OUT_OF_MEMORY;
+    *ret_list = list;
+    *ret_count = count;
+    return OK;
 }

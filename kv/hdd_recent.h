@@ -57,6 +57,8 @@ struct generation {
     uint64_t last_seq;  /* once frozen */
     uint64_t flush_seq; /* versions before are dead, in LMDB too; 0: no flush */
     uint64_t bytes;
+    unsigned pins; /* snapshots that need it; every stripe locked */
+    bool retired;  /* nobody else does */
     struct recent_chunk *chunks;
     struct recent_table tables[RECENT_STRIPES];
 };
@@ -99,6 +101,24 @@ struct version *recent_put(struct recent *recent, const struct recent_put *put);
 void recent_take_back(struct recent *recent, uint64_t hash, const struct version *version);
 /* Every version before seq is dead. */
 void recent_flush(struct recent *recent, uint64_t seq);
+
+/* What was there at an instant, newest first: kept until it is let go of. */
+#define RECENT_PINS_MAX 4U
+struct recent_pins {
+    struct generation *generations[RECENT_PINS_MAX];
+    unsigned count;
+};
+/* The committer. ERR_INTERNAL: there are more generations than there ever should be. */
+enum err recent_pin(struct recent *recent, struct recent_pins *ret_pins) MUST_USE;
+void recent_unpin(struct recent *recent, struct recent_pins *pins);
+/* True where a pinned generation has a version up to `visible`. */
+bool recent_pins_have(struct recent *recent, const struct recent_pins *pins, uint64_t hash,
+                      uint32_t space, struct slice key, uint64_t visible);
+/* The newest versions up to `visible` of the keys of one stripe; good as long as the pins. The list
+ * is the caller's to free. ERR_OUT_OF_MEMORY. */
+enum err recent_pins_list(struct recent *recent, const struct recent_pins *pins, unsigned stripe,
+                          uint64_t visible, const struct version ***ret_list,
+                          size_t *ret_count) MUST_USE;
 
 /* Begins another generation; false where the active one has nothing or memory fails. last_seq: the
  * newest number that was published. */

@@ -56,6 +56,20 @@ uint64_t kv_revision(struct kv *kv) {
     return kv->hdd ? kv_hdd_revision(kv->hdd) : 0;
 }
 
+enum err kv_raise_revision(struct kv *kv, enum kv_storage storage, uint64_t revision) {
+    if (kv->remote)
+        return OK;
+    if (storage == KV_MEMORY)
+        kv_mem_raise_revision(kv->mem, revision);
+    else if (!kv->hdd || kv_hdd_revision(kv->hdd) < revision)
+        return ERR_UNAVAILABLE;
+    return OK;
+}
+
+enum err kv_snapshot_new(struct kv *kv, struct kv_snapshot **ret_snapshot) {
+    return kv->remote ? ERR_UNAVAILABLE : kv_snapshot_make(kv->mem, kv->hdd, ret_snapshot);
+}
+
 enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                 struct arena *arena, struct kv_entry *ret_entry) {
     if (kv->remote)

@@ -24,6 +24,7 @@ enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) 
     for (unsigned i = 0; i < MEM_SHARDS; i++)
         pthread_mutex_init(&mem->shards[i].lock, NULL);
     pthread_rwlock_init(&mem->listings_lock, NULL);
+    pthread_mutex_init(&mem->flush_lock, NULL);
     mem->seed = hash_process_seed();
     mem->limit_bytes = options->memory_limit_bytes;
     mem->evicts = options->eviction == KV_LRU;
@@ -57,6 +58,7 @@ void kv_mem_close(struct kv_mem *mem) {
     for (unsigned i = 0; i < MEM_SHARDS; i++)
         free_shard(&mem->shards[i]);
     pthread_rwlock_destroy(&mem->listings_lock);
+    pthread_mutex_destroy(&mem->flush_lock);
     spaces_free(mem->spaces);
     free(mem);
 }
@@ -121,6 +123,12 @@ void kv_mem_prefetch_again(struct kv_mem *mem, uint64_t token) {
     __builtin_prefetch(entry - 16); /* the allocator's word about its size */
     __builtin_prefetch(entry + 48);
     __builtin_prefetch(entry + 112);
+}
+
+void kv_mem_raise_revision(struct kv_mem *mem, uint64_t revision) {
+    uint64_t at = atomic_load(&mem->revision);
+    while (at < revision && !atomic_compare_exchange_weak(&mem->revision, &at, revision))
+        ;
 }
 
 enum err kv_mem_submit(struct kv_mem *mem, struct kv_write *write) {

@@ -4,15 +4,17 @@
  *   kv_mem_submit ──> mem_apply.c ──> shard (lock, table, heap) <── mem_keeper.c
  *   kv_mem_get ─────> mem.c ──────────^      │ every key put or dropped     │ expiry, garbage,
  *                                            v                              v building
+ *                                     mem_snapshot.c: what was there at a cut
  *                                     mem_listing.c: an index per listed space
  *                                     mem_watch.c: whoever watches one space
  *
- * Locks, outer first: shard, listings (read), index. */
+ * Locks, outer first: flush, shard, listings (read), index. */
 #ifndef HATI_KV_MEM_H
 #define HATI_KV_MEM_H
 
 #include <pthread.h>
 
+#include "base/cut.h"
 #include "kv/mem_index.h"
 #include "kv/mem_table.h"
 #include "kv/space.h"
@@ -29,6 +31,8 @@ struct mem_shard {
     uint32_t heap_count, heap_cap;
     uint32_t hand;        /* slot where eviction looks next */
     uint64_t entry_bytes; /* of the entries, as the allocator counts them */
+    uint64_t cut;         /* the last one that its changes have looked at */
+    bool pinned;          /* a snapshot points to entries it holds or held */
 } __attribute__((aligned(64)));
 
 /* What a flush left behind, freed piece by piece. */
@@ -60,7 +64,9 @@ struct kv_mem {
     _Atomic uint64_t high_bytes; /* most that was used since memory was last given back */
     _Atomic uint32_t expiring;   /* entries in heaps */
     _Atomic uint32_t evict_shard;
-    _Atomic uint64_t expired, evicted; /* dropped so far */
+    _Atomic uint64_t expired, evicted;       /* dropped so far */
+    _Atomic(struct mem_snapshot *) snapshot; /* NULL: none is wanted */
+    pthread_mutex_t flush_lock;              /* a flush is in a snapshot as a whole */
 
     pthread_rwlock_t listings_lock;
     struct mem_listing *listings;
@@ -96,11 +102,24 @@ static inline bool mem_is_live(const struct mem_entry *entry, int64_t now_ms) {
     return entry->expires_at_ms == 0 || entry->expires_at_ms > now_ms;
 }
 
+/* mem_snapshot.c: there was a cut since the shard was looked at: where a snapshot wants what it
+ * holds, that is kept. */
+void mem_cut_locked(struct kv_mem *mem, struct mem_shard *shard, uint64_t cut);
+
+/* Takes the lock of a shard that is going to be changed (to read, the lock alone will do). */
+static inline void mem_shard_lock(struct kv_mem *mem, struct mem_shard *shard) {
+    pthread_mutex_lock(&shard->lock);
+    uint64_t cut = cut_number();
+    if (__builtin_expect(shard->cut != cut, 0))
+        mem_cut_locked(mem, shard, cut);
+}
+
 /* mem_shard.c: the shard's lock is held. */
 
 /* A new entry, in no table; NULL without memory. Counts its bytes. */
 struct mem_entry *mem_entry_new_locked(struct kv_mem *mem, struct mem_shard *shard, uint32_t space,
                                        struct slice key, struct slice type, size_t value_len);
+/* Uncounts it, and frees it where no snapshot points to it. */
 void mem_entry_free_locked(struct kv_mem *mem, struct mem_shard *shard, struct mem_entry *entry);
 /* Room the entry's memory has, header counted. */
 size_t mem_entry_room(struct mem_entry *entry);

@@ -46,6 +46,8 @@ static void fill(struct mem_entry *entry, const struct content *content) {
 
 /* An entry's memory is used again where it fits and is not far too wide. */
 static bool fits_in_place(struct mem_entry *entry, size_t size) {
+    if (entry->pinned)
+        return false;
     size_t room = mem_entry_room(entry);
     return size <= room && room <= 2 * size + 64;
 }

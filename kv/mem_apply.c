@@ -33,7 +33,7 @@ static enum err apply_one(struct kv_mem *mem, struct kv_op *op, int64_t now_ms) 
         hash_md5(op->value, etag);
     for (unsigned tries = 0; tries < 3; tries++) {
         uint64_t grow = 0;
-        pthread_mutex_lock(&target.shard->lock);
+        mem_shard_lock(mem, target.shard);
         err = mem_act_locked(mem, &target, op, now_ms, etag, NULL, &grow);
         pthread_mutex_unlock(&target.shard->lock);
         if (err != ERR_OUT_OF_MEMORY || grow == 0 || !mem_make_room(mem, grow))
@@ -42,11 +42,23 @@ static enum err apply_one(struct kv_mem *mem, struct kv_op *op, int64_t now_ms) 
     return err;
 }
 
+/* What a snapshot points to is its own from now on. */
+static void leave_pinned_locked(const struct kv_mem *mem, const struct mem_garbage *garbage) {
+    for (uint32_t i = 0; i < garbage->slot_count; i++) {
+        struct mem_entry *entry = garbage->slots[i].entry;
+        if (!entry || entry == MEM_TOMB || !entry->pinned)
+            continue;
+        mem_watch_note(mem, entry->space, mem_entry_key(entry), false);
+        entry->gone = 1;
+        garbage->slots[i].entry = MEM_TOMB;
+    }
+}
+
 static struct mem_garbage *take_shard_out(struct kv_mem *mem, struct mem_shard *shard) {
     struct mem_garbage *garbage = calloc(1, sizeof *garbage);
     if (!garbage)
         return NULL;
-    pthread_mutex_lock(&shard->lock);
+    mem_shard_lock(mem, shard);
     garbage->slots = atomic_load_explicit(&shard->table.slots, memory_order_relaxed);
     garbage->slot_count =
         garbage->slots ? atomic_load_explicit(&shard->table.mask, memory_order_relaxed) + 1 : 0;
@@ -59,17 +71,28 @@ static struct mem_garbage *take_shard_out(struct kv_mem *mem, struct mem_shard *
     shard->heap_cap = 0;
     atomic_fetch_sub(&mem->used_bytes, shard->entry_bytes);
     shard->entry_bytes = 0;
+    if (shard->pinned)
+        leave_pinned_locked(mem, garbage);
     pthread_mutex_unlock(&shard->lock);
     return garbage;
 }
 
-static enum err flush_all(struct kv_mem *mem, struct kv_op *op) {
+static enum err flush_shards(struct kv_mem *mem) {
     for (unsigned i = 0; i < MEM_SHARDS; i++) {
         struct mem_garbage *garbage = take_shard_out(mem, &mem->shards[i]);
         if (!garbage)
             return ERR_OUT_OF_MEMORY;
         mem_keeper_free_take(mem, garbage);
     }
+    return OK;
+}
+
+static enum err flush_all(struct kv_mem *mem, struct kv_op *op) {
+    pthread_mutex_lock(&mem->flush_lock);
+    enum err err = flush_shards(mem);
+    pthread_mutex_unlock(&mem->flush_lock);
+    if (err)
+        return err;
     mem_listing_forget_all(mem);
     op->revision = atomic_fetch_add_explicit(&mem->revision, 1, memory_order_relaxed) + 1;
     return OK;
@@ -126,15 +149,25 @@ static enum err run_many_locked(struct kv_mem *mem, struct kv_write *write, stru
     return err;
 }
 
+/* It is before a cut or behind it in all of its shards: the number is read once, when all are
+ * locked. */
+static void lock_many(struct kv_mem *mem, const struct many *many) {
+    for (unsigned i = 0; i < MEM_SHARDS; i++)
+        if (many->locked[i])
+            pthread_mutex_lock(&mem->shards[i].lock);
+    uint64_t cut = cut_number();
+    for (unsigned i = 0; i < MEM_SHARDS; i++)
+        if (many->locked[i] && mem->shards[i].cut != cut)
+            mem_cut_locked(mem, &mem->shards[i], cut);
+}
+
 static enum err apply_many(struct kv_mem *mem, struct kv_write *write) {
     struct many *many = calloc(1, sizeof *many);
     if (!many)
         return ERR_OUT_OF_MEMORY;
     enum err err = prepare_many(mem, write, many);
     if (!err) {
-        for (unsigned i = 0; i < MEM_SHARDS; i++)
-            if (many->locked[i])
-                pthread_mutex_lock(&mem->shards[i].lock);
+        lock_many(mem, many);
         err = run_many_locked(mem, write, many);
         for (unsigned i = 0; i < MEM_SHARDS; i++)
             if (many->locked[i])

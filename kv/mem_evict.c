@@ -37,7 +37,7 @@ static bool evict(struct kv_mem *mem, uint64_t more_bytes) {
     while (!has_room(mem, more_bytes)) {
         unsigned at = atomic_fetch_add(&mem->evict_shard, 1) % MEM_SHARDS;
         struct mem_shard *shard = &mem->shards[at];
-        pthread_mutex_lock(&shard->lock);
+        mem_shard_lock(mem, shard);
         bool evicted = evict_one_locked(mem, shard);
         uint64_t slots = shard->table.live ? (uint64_t)shard->table.mask + 1 : 1;
         pthread_mutex_unlock(&shard->lock);
@@ -53,7 +53,7 @@ bool mem_make_room(struct kv_mem *mem, uint64_t more_bytes) {
         return false;
     int64_t now_ms = clock_wall_ms();
     for (unsigned i = 0; i < MEM_SHARDS && !has_room(mem, more_bytes); i++) {
-        pthread_mutex_lock(&mem->shards[i].lock);
+        mem_shard_lock(mem, &mem->shards[i]);
         mem_sweep_locked(mem, &mem->shards[i], now_ms, STEP_SLOTS);
         pthread_mutex_unlock(&mem->shards[i].lock);
     }

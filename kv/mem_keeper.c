@@ -75,7 +75,7 @@ static bool sweep_some(struct kv_mem *mem, int64_t now_ms) {
         return false;
     for (unsigned i = 0; i < MEM_SHARDS; i++) {
         struct mem_shard *shard = &mem->shards[i];
-        pthread_mutex_lock(&shard->lock);
+        mem_shard_lock(mem, shard);
         more |= mem_sweep_locked(mem, shard, now_ms, SWEEP_STEP) == SWEEP_STEP;
         pthread_mutex_unlock(&shard->lock);
     }

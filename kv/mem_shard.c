@@ -42,7 +42,7 @@ struct mem_entry *mem_entry_new_locked(struct kv_mem *mem, struct mem_shard *sha
     entry->value_len = (uint32_t)value_len;
     entry->key_len = (uint16_t)key.len;
     entry->type_len = (uint8_t)type.len;
-    entry->used = 0;
+    entry->used = entry->pinned = entry->gone = 0;
     memcpy(entry->bytes, key.ptr, key.len);
     if (type.len)
         memcpy(entry->bytes + key.len, type.ptr, type.len);
@@ -52,7 +52,10 @@ struct mem_entry *mem_entry_new_locked(struct kv_mem *mem, struct mem_shard *sha
 
 void mem_entry_free_locked(struct kv_mem *mem, struct mem_shard *shard, struct mem_entry *entry) {
     count_freed(mem, shard, mem_entry_room(entry) + SLOT_COST);
-    free(entry);
+    if (entry->pinned)
+        entry->gone = 1;
+    else
+        free(entry);
 }
 
 /* Binary heap, 1-based; an entry knows its place. */

@@ -19,8 +19,10 @@ struct mem_entry {
     uint32_t value_len;
     uint16_t key_len;
     uint8_t type_len;
-    uint8_t used;    /* read since the clock hand passed (eviction) */
-    uint8_t bytes[]; /* key, content type, [ETag], value */
+    uint8_t used : 1;   /* read since the clock hand passed (eviction) */
+    uint8_t pinned : 1; /* a snapshot points to it: its bytes stay as they are */
+    uint8_t gone : 1;   /* and is the last that does */
+    uint8_t bytes[];    /* key, content type, [ETag], value */
 };
 
 struct mem_slot {

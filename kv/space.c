@@ -184,3 +184,39 @@ uint32_t spaces_count(struct spaces *spaces) {
     pthread_rwlock_unlock(&spaces->lock);
     return count;
 }
+
+struct space_table {
+    uint32_t count;
+    const struct space_name *names[]; /* NULL: none */
+};
+
+/* A name never changes, and stays where it is. */
+enum err space_table_make(struct spaces *spaces, struct space_table **ret_table) {
+    pthread_rwlock_rdlock(&spaces->lock);
+    uint32_t count = spaces->next_number;
+    struct space_table *table =
+        calloc(1, sizeof *table + count * sizeof(const struct space_name *));
+    for (uint32_t i = 0; table && i < spaces->slot_count; i++)
+        if (spaces->slots[i])
+            table->names[spaces->slots[i]->number] = spaces->slots[i];
+    pthread_rwlock_unlock(&spaces->lock);
+    if (!table)
+        return ERR_OUT_OF_MEMORY;
+    table->count = count;
+    *ret_table = table;
+    return OK;
+}
+
+void space_table_free(struct space_table *table) {
+    free(table);
+}
+
+bool space_table_get(const struct space_table *table, uint32_t space, struct uuid *ret_workspace,
+                     struct slice *ret_ns) {
+    const struct space_name *name = space < table->count ? table->names[space] : NULL;
+    if (!name)
+        return false;
+    *ret_workspace = name->workspace;
+    *ret_ns = slice_make(name->ns, name->ns_len);
+    return true;
+}

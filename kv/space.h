@@ -27,4 +27,13 @@ enum err spaces_restore(struct spaces *spaces, uint32_t space, const struct uuid
                         struct slice ns) MUST_USE;
 uint32_t spaces_count(struct spaces *spaces);
 
+/* Names by number, of all that were made before. */
+struct space_table;
+/* ERR_OUT_OF_MEMORY. Freed before the spaces. */
+enum err space_table_make(struct spaces *spaces, struct space_table **ret_table) MUST_USE;
+void space_table_free(struct space_table *table);
+/* False where there is none; ret_ns lives as long as the spaces. */
+bool space_table_get(const struct space_table *table, uint32_t space, struct uuid *ret_workspace,
+                     struct slice *ret_ns);
+
 #endif

@@ -3,7 +3,7 @@
 #ifndef HATI_KV_STORE_H
 #define HATI_KV_STORE_H
 
-#include "kv/kv.h"
+#include "kv/kv_snapshot.h"
 
 struct kv_mem;
 struct kv_hdd;
@@ -21,6 +21,21 @@ bool kv_mem_watch_scan(struct kv_mem *mem, uint32_t *at,
                        void (*each)(void *context, struct slice key), void *context);
 enum err kv_mem_count(struct kv_mem *mem, struct kv_count *count) MUST_USE;
 void kv_mem_stats(struct kv_mem *mem, struct kv_stats *ret_stats);
+void kv_mem_raise_revision(struct kv_mem *mem, uint64_t revision);
+
+struct mem_snapshot;
+enum err mem_snapshot_new(struct kv_mem *mem, struct mem_snapshot **ret_snapshot) MUST_USE;
+/* From here to mem_snapshot_taken no flush begins. */
+void mem_snapshot_expect(struct mem_snapshot *snapshot, uint64_t cut, int64_t now_ms);
+void mem_snapshot_taken(struct mem_snapshot *snapshot);
+enum err mem_snapshot_each(struct mem_snapshot *snapshot,
+                           enum err (*each)(void *context, const struct kv_snapshot_entry *entry),
+                           void *context) MUST_USE;
+uint64_t mem_snapshot_count(const struct mem_snapshot *snapshot);
+uint64_t mem_snapshot_revision(const struct mem_snapshot *snapshot);
+/* How many shards were kept since their change could not wait for the reader: tests. */
+unsigned mem_snapshot_kept(struct mem_snapshot *snapshot);
+void mem_snapshot_end(struct mem_snapshot *snapshot);
 
 enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, char *ret_why,
                      size_t why_bytes) MUST_USE;
@@ -39,5 +54,20 @@ enum err kv_hdd_count(struct kv_hdd *hdd, struct kv_count *count) MUST_USE;
 void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats);
 bool kv_hdd_is_ready(struct kv_hdd *hdd);
 uint64_t kv_hdd_revision(struct kv_hdd *hdd);
+
+/* kv_snapshot.c: of these two; hdd may be NULL. */
+enum err kv_snapshot_make(struct kv_mem *mem, struct kv_hdd *hdd,
+                          struct kv_snapshot **ret_snapshot) MUST_USE;
+
+struct hdd_snapshot;
+/* The committer, between jobs. */
+enum err hdd_snapshot_take(struct kv_hdd *hdd, int64_t now_ms,
+                           struct hdd_snapshot **ret_snapshot) MUST_USE;
+enum err hdd_snapshot_each(struct hdd_snapshot *snapshot,
+                           enum err (*each)(void *context, const struct kv_snapshot_entry *entry),
+                           void *context) MUST_USE;
+uint64_t hdd_snapshot_count(const struct hdd_snapshot *snapshot);
+uint64_t hdd_snapshot_revision(const struct hdd_snapshot *snapshot);
+void hdd_snapshot_end(struct hdd_snapshot *snapshot);
 
 #endif

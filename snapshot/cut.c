@@ -19,18 +19,20 @@ struct instant {
     pthread_cond_t changed;
 };
 
+/* Both let go of what they hold, whatever the other one came to. */
 static void run(struct instant *instant) {
     uint64_t cut = cut_begin();
-    kv_snapshot_expect(instant->keys, cut, clock_wall_ms());
     instant->err = broker_snapshot_hold(instant->queues, cut);
     if (instant->err) {
         cut_give_up();
         return;
     }
+    kv_snapshot_expect(instant->keys, cut, clock_wall_ms());
     cut_make();
     instant->err = broker_snapshot_take(instant->queues);
+    enum err err = kv_snapshot_take(instant->keys);
     if (!instant->err)
-        instant->err = kv_snapshot_take(instant->keys);
+        instant->err = err;
 }
 
 static struct instant *instant_of(struct commit_job *job) {
