@@ -163,6 +163,8 @@ enum err broker_stage_op(struct broker *broker, struct broker_op *op, int64_t no
         return ERR_UNAVAILABLE;
     if (op->action == BROKER_PUBLISH)
         return publish_stage(broker, op, now_ms, NULL, block);
+    if (op->action == BROKER_RESTORE)
+        return restore_stage(broker, op, now_ms, NULL, block);
     if (op->action == BROKER_ACK)
         return settle_stage(broker, op, now_ms, NULL, block);
     return ERR_SYNTAX;
@@ -173,6 +175,8 @@ void broker_stage_undo(struct broker *broker, struct broker_op *op) {
         return;
     if (op->action == BROKER_PUBLISH)
         publish_undo(broker, op);
+    else if (op->action == BROKER_RESTORE)
+        restore_undo(op);
     else
         settle_undo(broker, op);
 }
@@ -182,6 +186,8 @@ void broker_stage_finish(struct broker *broker, struct broker_op *op) {
         return;
     if (op->action == BROKER_PUBLISH)
         publish_finish(broker, op);
+    else if (op->action == BROKER_RESTORE)
+        restore_finish(broker, op);
     else
         settle_finish(broker, op);
 }

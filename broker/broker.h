@@ -353,8 +353,9 @@ bool broker_is_ready(struct broker *broker);
 void broker_tick(struct broker *broker, int64_t now_ms);
 
 /* For a transaction over keys and queues, on the committer's thread (docs/decisions): tests an op,
- * PUBLISH or ACK on hdd queues, and adds its records to the block. Nothing is seen of it before
- * broker_stage_finish; broker_stage_undo takes it back (the block is the caller's to shorten). */
+ * PUBLISH, RESTORE or ACK on hdd queues, and adds its records to the block. Nothing is seen of it
+ * before broker_stage_finish; broker_stage_undo takes it back (the block is the caller's to
+ * shorten). */
 enum err broker_stage_op(struct broker *broker, struct broker_op *op, int64_t now_ms,
                          struct journal_block *block) MUST_USE;
 void broker_stage_undo(struct broker *broker, struct broker_op *op);

@@ -337,6 +337,7 @@ enum err publish_check_memory(struct queue *queue, const struct message *message
 /* restore.c: BROKER_RESTORE, staged and finished as a publish to one queue. */
 enum err restore_stage(struct broker *broker, struct broker_op *op, int64_t now_ms,
                        struct broker_stage *on_stack, struct journal_block *block) MUST_USE;
+void restore_undo(struct broker_op *op);
 void restore_finish(struct broker *broker, struct broker_op *op);
 
 /* settle.c: ACK, NACK, EXTEND, FLUSH. */

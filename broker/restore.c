@@ -74,6 +74,11 @@ static void undo(struct broker_stage *stage) {
     stage_free(stage);
 }
 
+void restore_undo(struct broker_op *op) {
+    undo(op->stage);
+    op->stage = NULL;
+}
+
 static enum err find_queue(struct broker *broker, const struct broker_op *op, bool in_journal,
                            struct queue **ret_queue) {
     struct queue *queue = broker_find_queue(broker, op->restore->queue);
