@@ -42,6 +42,11 @@ static uint64_t sum_of(struct slice place, struct slice behind_sum) {
     return hash_seeded(behind_sum, hash_seeded(place, STORED_SEED));
 }
 
+void stored_message_sum(struct slice place, char *bytes, size_t len) {
+    uint64_t sum = sum_of(place, slice_make(bytes + sizeof sum, len - sizeof sum));
+    memcpy(bytes, &sum, sizeof sum);
+}
+
 void stored_message_write(const struct seal_keys *keys, const struct message *message,
                           const struct body *body, enum message_state state, bool plain,
                           const struct spot *place, char *to) {
@@ -63,9 +68,7 @@ void stored_message_write(const struct seal_keys *keys, const struct message *me
     size_t size = stored_message_size(keys, body);
     memcpy(to, &stored, sizeof stored);
     body_bytes_write(keys, spot_slice(place), body, to + sizeof stored);
-    stored.checksum = sum_of(
-        spot_slice(place), slice_make(to + sizeof stored.checksum, size - sizeof stored.checksum));
-    memcpy(to, &stored.checksum, sizeof stored.checksum);
+    stored_message_sum(spot_slice(place), to, size);
 }
 
 enum err stored_message_read(struct slice place, struct slice bytes,

@@ -136,6 +136,8 @@ void stored_message_write(const struct seal_keys *keys, const struct message *me
 /* *ret_rest, the body's bytes, points into bytes. ERR_CORRUPT. */
 enum err stored_message_read(struct slice place, struct slice bytes,
                              struct stored_message *ret_stored, struct slice *ret_rest) MUST_USE;
+/* Writes the checksum of a record of len bytes into its beginning. */
+void stored_message_sum(struct slice place, char *bytes, size_t len);
 bool stored_message_is_sealed(const struct stored_message *stored);
 /* The body of what was read; NULL: ERR_CORRUPT (it does not open, too), ERR_OUT_OF_MEMORY. */
 struct body *stored_message_body(const struct seal_keys *keys, struct slice place,
