@@ -36,6 +36,17 @@ uint64_t hash_seeded(struct slice bytes, uint64_t seed) {
     return XXH3_64bits_withSeed(bytes.ptr, bytes.len, seed);
 }
 
+uint64_t hash_seeded_parts(const struct slice *parts, unsigned count, uint64_t seed) {
+    if (count == 1)
+        return hash_seeded(parts[0], seed);
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset_withSeed(&state, seed);
+    for (unsigned i = 0; i < count; i++)
+        XXH3_64bits_update(&state, parts[i].ptr, parts[i].len);
+    return XXH3_64bits_digest(&state);
+}
+
 void hash_md5(struct slice bytes, uint8_t ret_digest[HASH_MD5_BYTES]) {
     struct md5_ctx state;
     md5_init(&state);

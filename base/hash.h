@@ -13,6 +13,8 @@
 uint64_t hash_process_seed(void);
 /* XXH3 64 bit with a seed. */
 uint64_t hash_seeded(struct slice bytes, uint64_t seed);
+/* The same of parts, one behind the other. */
+uint64_t hash_seeded_parts(const struct slice *parts, unsigned count, uint64_t seed);
 /* MD5 (RFC 1321): an ETag, not a defence. */
 void hash_md5(struct slice bytes, uint8_t ret_digest[HASH_MD5_BYTES]);
 void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]);

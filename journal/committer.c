@@ -175,6 +175,7 @@ static void run_batch(struct committer *committer, struct commit_job *first,
     if (committer->block.count)
         options->publish(options->context, journal_block_seq(&committer->block));
     finish_all(left, end);
+    journal_block_end(&committer->block);
 }
 
 /* As many jobs as make a block of a decent size; at least one. */

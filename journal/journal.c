@@ -13,7 +13,8 @@
 #include "base/log.h"
 #include "journal/journal_internal.h"
 
-#define SMALL_SHARE 32U /* of a usual segment, where there is no room for one */
+#define KEPT_BLOCK_BYTES (16U << 20) /* room that stays for the next block */
+#define SMALL_SHARE 32U              /* of a usual segment, where there is no room for one */
 
 void journal_path(const struct journal *journal, uint64_t number, char path[PATH_BYTES]) {
     snprintf(path, PATH_BYTES, "%s/segment-%016" PRIx64, journal->dir, number);
@@ -144,6 +145,8 @@ void journal_block_begin(const struct journal *journal, struct journal_block *bl
     buf_clear(&block->bytes);
     block->first_seq = journal->next_seq;
     block->count = 0;
+    block->outside_count = 0;
+    block->outside_bytes = 0;
     if (buf_reserve(&block->bytes, BLOCK_HEADER_BYTES))
         block->bytes.len = BLOCK_HEADER_BYTES;
 }
@@ -159,14 +162,37 @@ char *journal_block_add(struct journal_block *block, size_t len) {
     return at + sizeof prefix;
 }
 
+char *journal_block_add_outside(struct journal_block *block, size_t len, struct slice rest) {
+    size_t before = block->bytes.len;
+    if (block->outside_count == JOURNAL_OUTSIDE_MAX ||
+        rest.len > JOURNAL_BLOCK_MAX - block->outside_bytes)
+        return NULL;
+    char *to = journal_block_add(block, len);
+    if (!to)
+        return NULL;
+    uint32_t prefix = (uint32_t)(len + rest.len);
+    memcpy(block->bytes.ptr + before, &prefix, sizeof prefix);
+    block->outside[block->outside_count++] = (struct journal_outside){block->bytes.len, rest};
+    block->outside_bytes += rest.len;
+    return to;
+}
+
+void journal_block_end(struct journal_block *block) {
+    if (block->bytes.cap > KEPT_BLOCK_BYTES)
+        buf_done(&block->bytes);
+}
+
 struct journal_mark journal_block_mark(const struct journal_block *block) {
-    return (struct journal_mark){block->bytes.len, block->count};
+    return (struct journal_mark){block->bytes.len, block->outside_count, block->outside_bytes,
+                                 block->count};
 }
 
 void journal_block_go_back(struct journal_block *block, struct journal_mark mark) {
     block->bytes.len = mark.len;
     block->bytes.failed = false;
     block->count = mark.count;
+    block->outside_count = mark.outside_count;
+    block->outside_bytes = mark.outside_bytes;
 }
 
 static void retire_current(struct journal *journal, struct old_segment *old) {
@@ -210,20 +236,52 @@ enum err journal_reserve(struct journal *journal, uint64_t payload_bytes) {
     return OK;
 }
 
-enum err journal_append(struct journal *journal, struct journal_block *block) {
-    uint64_t payload = block->bytes.len - BLOCK_HEADER_BYTES;
-    uint64_t size = block_size(payload);
-    struct block_header header = {(uint32_t)payload, block->count, block->first_seq,
-                                  journal->synced_seq};
-    block_seal(&journal->current, journal->offset, &header, block->bytes.ptr);
-    memset(block->bytes.ptr + block->bytes.len, 0, size - block->bytes.len);
-    for (uint64_t done = 0; done < size;) {
-        ssize_t wrote = pwrite(journal->current.fd, block->bytes.ptr + done, size - done,
-                               (off_t)(journal->offset + done));
+/* A block as it goes to disk: pieces of its own memory, and between them the parts outside. */
+struct pieces {
+    struct slice list[SEGMENT_PARTS_MAX];
+    unsigned count;
+};
+
+static void cut(const struct journal_block *block, size_t end, struct pieces *to) {
+    size_t at = 0;
+    to->count = 0;
+    for (unsigned i = 0; i < block->outside_count; i++) {
+        const struct journal_outside *outside = &block->outside[i];
+        to->list[to->count++] = slice_make(block->bytes.ptr + at, outside->at - at);
+        to->list[to->count++] = outside->part;
+        at = outside->at;
+    }
+    to->list[to->count++] = slice_make(block->bytes.ptr + at, end - at);
+}
+
+static enum err write_piece(struct journal *journal, struct slice piece, uint64_t at) {
+    for (size_t done = 0; done < piece.len;) {
+        ssize_t wrote =
+            pwrite(journal->current.fd, piece.ptr + done, piece.len - done, (off_t)(at + done));
         if (wrote > 0)
-            done += (uint64_t)wrote;
+            done += (size_t)wrote;
         else if (errno != EINTR)
             return ERR_UNAVAILABLE;
+    }
+    return OK;
+}
+
+enum err journal_append(struct journal *journal, struct journal_block *block) {
+    uint64_t payload = block->bytes.len - BLOCK_HEADER_BYTES + block->outside_bytes;
+    uint64_t size = block_size(payload);
+    size_t padding = (size_t)(size - BLOCK_HEADER_BYTES - payload);
+    struct block_header header = {(uint32_t)payload, block->count, block->first_seq,
+                                  journal->synced_seq};
+    struct pieces pieces;
+    cut(block, block->bytes.len, &pieces);
+    block_seal(&journal->current, journal->offset, &header, pieces.list, pieces.count);
+    memset(block->bytes.ptr + block->bytes.len, 0, padding);
+    cut(block, block->bytes.len + padding, &pieces);
+    uint64_t at = journal->offset;
+    for (unsigned i = 0; i < pieces.count; i++) {
+        if (write_piece(journal, pieces.list[i], at))
+            return ERR_UNAVAILABLE;
+        at += pieces.list[i].len;
     }
     journal->offset += size;
     journal->next_seq += block->count;

@@ -19,8 +19,16 @@
 struct journal;
 
 /* A block being put together: records of one write after another. */
+#define JOURNAL_OUTSIDE_MAX 15U /* parts of a block that stay where they are */
+
 struct journal_block {
     struct buf bytes; /* room for the header, then records */
+    struct journal_outside {
+        size_t at; /* in bytes: it belongs there */
+        struct slice part;
+    } outside[JOURNAL_OUTSIDE_MAX];
+    unsigned outside_count;
+    uint64_t outside_bytes;
     uint64_t first_seq;
     uint32_t count;
 };
@@ -54,9 +62,17 @@ uint64_t journal_segment_bytes(const struct journal *journal);
 void journal_block_begin(const struct journal *journal, struct journal_block *block);
 /* Adds a record of len bytes; returns where its bytes go, NULL without memory. */
 char *journal_block_add(struct journal_block *block, size_t len);
+/* Adds a record of which only the first len bytes are in the block; the rest is taken from where it
+ * is once the block is appended, and lives until then. NULL without memory, or where the block has
+ * JOURNAL_OUTSIDE_MAX such parts. */
+char *journal_block_add_outside(struct journal_block *block, size_t len, struct slice rest);
+/* What a block of unusual size took is given back. */
+void journal_block_end(struct journal_block *block);
 /* Where the block stands, to go back to. */
 struct journal_mark {
     size_t len;
+    unsigned outside_count;
+    uint64_t outside_bytes;
     uint32_t count;
 };
 struct journal_mark journal_block_mark(const struct journal_block *block);

@@ -89,14 +89,16 @@ enum err segment_read_header(int fd, struct segment *ret_segment) {
 /* The place is part of the checksum: what a used-again file still holds of its former life never
  * passes for a block of this one. */
 static uint64_t block_sum(const struct segment *segment, uint64_t offset,
-                          const struct raw_block *raw, const char *payload) {
+                          const struct raw_block *raw, const struct slice *payload,
+                          unsigned count) {
     uint64_t seed = segment->salt ^ (segment->number * 0x9E3779B97F4A7C15ULL + offset);
     seed = hash_seeded(slice_make(raw, offsetof(struct raw_block, checksum)), seed);
-    return hash_seeded(slice_make(payload, raw->payload_bytes), seed);
+    return hash_seeded_parts(payload, count, seed);
 }
 
 void block_seal(const struct segment *segment, uint64_t offset, const struct block_header *header,
-                char *block) {
+                const struct slice *parts, unsigned count) {
+    struct slice payload[SEGMENT_PARTS_MAX];
     struct raw_block raw = {BLOCK_MAGIC,
                             header->payload_bytes,
                             header->record_count,
@@ -104,8 +106,10 @@ void block_seal(const struct segment *segment, uint64_t offset, const struct blo
                             header->first_seq,
                             header->synced_seq,
                             0};
-    raw.checksum = block_sum(segment, offset, &raw, block + BLOCK_HEADER_BYTES);
-    memcpy(block, &raw, sizeof raw);
+    memcpy(payload, parts, count * sizeof *parts);
+    payload[0] = slice_make(parts[0].ptr + BLOCK_HEADER_BYTES, parts[0].len - BLOCK_HEADER_BYTES);
+    raw.checksum = block_sum(segment, offset, &raw, payload, count);
+    memcpy((char *)(uintptr_t)parts[0].ptr, &raw, sizeof raw);
 }
 
 static bool read_raw(const char *bytes, uint64_t size_bytes, uint64_t offset,
@@ -134,8 +138,10 @@ bool block_peek(const char *bytes, uint64_t size_bytes, uint64_t offset,
 bool block_check(const struct segment *segment, const char *bytes, uint64_t size_bytes,
                  uint64_t offset, struct block_header *ret_header) {
     struct raw_block raw;
-    if (!read_raw(bytes, size_bytes, offset, &raw) ||
-        raw.checksum != block_sum(segment, offset, &raw, bytes + offset + BLOCK_HEADER_BYTES))
+    if (!read_raw(bytes, size_bytes, offset, &raw))
+        return false;
+    struct slice payload = slice_make(bytes + offset + BLOCK_HEADER_BYTES, raw.payload_bytes);
+    if (raw.checksum != block_sum(segment, offset, &raw, &payload, 1))
         return false;
     *ret_header = header_of(&raw);
     return true;

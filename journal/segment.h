@@ -9,6 +9,7 @@
 
 #define SEGMENT_HEADER_BYTES 64U
 #define BLOCK_HEADER_BYTES 40U
+#define SEGMENT_PARTS_MAX 32U /* of a block */
 #define BLOCK_ALIGN 8U
 
 struct segment {
@@ -34,9 +35,10 @@ enum err segment_begin(const struct segment *segment) MUST_USE;
 /* Reads the header of an open file; ERR_CORRUPT where it is none. */
 enum err segment_read_header(int fd, struct segment *ret_segment) MUST_USE;
 
-/* Writes the header into the first BLOCK_HEADER_BYTES of a block whose payload follows them. */
+/* Writes the header into the first BLOCK_HEADER_BYTES of a block, which lies in parts, one behind
+ * the other; its payload follows them. */
 void block_seal(const struct segment *segment, uint64_t offset, const struct block_header *header,
-                char *block);
+                const struct slice *parts, unsigned count);
 /* Checks the block that begins at offset of the segment's bytes (size of all of them). True where
  * it is whole. */
 bool block_check(const struct segment *segment, const char *bytes, uint64_t size_bytes,

@@ -44,6 +44,26 @@ static uint64_t add_record(struct journal_block *block, const struct record *rec
     return journal_block_seq(block);
 }
 
+#define LARGE_BYTES (256U << 10) /* a value that is not copied into the block */
+
+/* The same of an entry whose value goes to disk from where it is. */
+static uint64_t add_large(struct journal_block *block, const struct record *record,
+                          struct slice value) {
+    struct record head = *record;
+    head.value = slice_make(NULL, value.len);
+    char *to = journal_block_add_outside(block, record_size(&head) - value.len, value);
+    if (!to)
+        return 0;
+    record_write(&head, to);
+    return journal_block_seq(block);
+}
+
+static uint64_t add_entry(struct journal_block *block, const struct record *record) {
+    bool large = record->kind == RECORD_ENTRY && record->value.len >= LARGE_BYTES &&
+                 block->outside_count < JOURNAL_OUTSIDE_MAX;
+    return large ? add_large(block, record, record->value) : add_record(block, record);
+}
+
 /* The same of an entry whose value is sealed into its place; *value is it then. */
 static uint64_t add_sealed(struct kv_stage *stage, const struct kv_ref *ref, struct record *record,
                            struct slice *value) {
@@ -90,21 +110,51 @@ static enum err make_space(struct kv_hdd *hdd, struct journal_block *block,
     return OK;
 }
 
+/* A large value is sealed where it is to stay; the block takes it from there. */
+static const struct version *put_large_sealed(struct kv_stage *stage, const struct kv_ref *ref,
+                                              struct record *record, struct slice value,
+                                              uint64_t *ret_seq) {
+    struct kv_hdd *hdd = stage->hdd;
+    uint64_t seq = stage->block->first_seq + stage->block->count;
+    record->sealed = true;
+    struct slice room = slice_make(NULL, value.len + SEAL_BYTES);
+    const struct version *version = hdd_put_version(hdd, seq, record, record->type, room);
+    if (!version)
+        return NULL;
+    struct slice sealed = version_value(version);
+    hdd_seal(hdd->keys, ref, record->type, value, (char *)(uintptr_t)sealed.ptr);
+    *ret_seq = add_large(stage->block, record, sealed);
+    if (*ret_seq)
+        return version;
+    recent_take_back(&hdd->recent, hdd_hash(hdd, record->space, record->key), version);
+    return NULL;
+}
+
+static const struct version *put_version(struct kv_stage *stage, const struct kv_op *op,
+                                         struct record *record, struct slice type,
+                                         struct slice value, uint64_t *ret_seq) {
+    struct kv_hdd *hdd = stage->hdd;
+    bool seals = hdd->keys && record->kind == RECORD_ENTRY;
+    if (seals && value.len >= LARGE_BYTES && stage->block->outside_count < JOURNAL_OUTSIDE_MAX)
+        return put_large_sealed(stage, &op->ref, record, value, ret_seq);
+    struct journal_mark mark = journal_block_mark(stage->block);
+    *ret_seq =
+        seals ? add_sealed(stage, &op->ref, record, &value) : add_entry(stage->block, record);
+    const struct version *version =
+        *ret_seq ? hdd_put_version(hdd, *ret_seq, record, type, value) : NULL;
+    if (*ret_seq && !version)
+        journal_block_go_back(stage->block, mark);
+    return version;
+}
+
 /* Puts the state an op leads to into block and recent writes. */
 static enum err put_state(struct kv_stage *stage, struct kv_op *op, struct record *record,
                           struct slice type, struct slice value) {
     struct kv_hdd *hdd = stage->hdd;
-    struct journal_mark mark = journal_block_mark(stage->block);
-    uint64_t seq = hdd->keys && record->kind == RECORD_ENTRY
-                       ? add_sealed(stage, &op->ref, record, &value)
-                       : add_record(stage->block, record);
-    if (!seq)
+    uint64_t seq;
+    const struct version *version = put_version(stage, op, record, type, value, &seq);
+    if (!version)
         return ERR_OUT_OF_MEMORY;
-    const struct version *version = hdd_put_version(hdd, seq, record, type, value);
-    if (!version) {
-        journal_block_go_back(stage->block, mark);
-        return ERR_OUT_OF_MEMORY;
-    }
     if (!stage->alone)
         stage->done[stage->done_count++] =
             (struct done_op){hdd_hash(hdd, record->space, record->key), version};

@@ -176,7 +176,7 @@ static void fill(struct version *version, const struct recent_put *put) {
     if (put->type.len)
         memcpy(at, put->type.ptr, put->type.len);
     at += put->type.len;
-    if (put->value.len)
+    if (put->value.len && put->value.ptr)
         memcpy(at, put->value.ptr, put->value.len);
 }
 

@@ -86,7 +86,8 @@ const struct version *recent_find_locked(const struct recent *recent, uint64_t h
 void recent_lock(struct recent *recent, uint64_t hash);
 void recent_unlock(struct recent *recent, uint64_t hash);
 
-/* What is put: key, type and value are copied. */
+/* What is put: key, type and value are copied; a value without ptr is room for so many bytes,
+ * filled before the version is published. */
 struct recent_put {
     uint64_t hash, seq;
     int64_t expires_at_ms;

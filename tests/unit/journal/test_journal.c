@@ -125,6 +125,38 @@ static void test_records_come_back_in_order_from_where_they_were_applied(void **
     assert_int_equal(f->first, next + 5);
 }
 
+static void test_what_stood_outside_of_its_block_comes_back_whole(void **state) {
+    struct fixture *f = *state;
+    struct journal_block block = {0};
+    char texts[JOURNAL_OUTSIDE_MAX + 2][32];
+    journal_block_begin(f->journal, &block);
+    struct journal_mark mark = journal_block_mark(&block);
+    for (unsigned again = 0; again < 2; again++) { /* what is taken back leaves nothing */
+        journal_block_go_back(&block, mark);
+        for (unsigned i = 0; i < JOURNAL_OUTSIDE_MAX + 2; i++) {
+            size_t len = (size_t)snprintf(texts[i], sizeof texts[i], "record %u", 1 + i);
+            size_t inside = i == 1 ? len : i % 5;
+            struct slice rest = slice_make(texts[i] + inside, len - inside);
+            char *to = i == 1 ? journal_block_add(&block, len)
+                              : journal_block_add_outside(&block, inside, rest);
+            if (i <= JOURNAL_OUTSIDE_MAX)
+                assert_non_null(to);
+            else
+                assert_null(to); /* there is an end to them */
+            if (to)
+                memcpy(to, texts[i], inside);
+        }
+    }
+    assert_int_equal(journal_reserve(f->journal, block.bytes.len + block.outside_bytes), OK);
+    assert_int_equal(journal_append(f->journal, &block), OK);
+    journal_block_end(&block);
+    buf_done(&block.bytes);
+    append(f, 3, true);
+    uint64_t next = journal_next_seq(f->journal);
+    reopen(f, 0);
+    assert_int_equal(f->replayed, next - 1);
+}
+
 static void test_numbers_never_go_back_even_where_the_journal_is_gone(void **state) {
     struct fixture *f = *state;
     journal_close(f->journal);
@@ -338,7 +370,8 @@ static void test_values_that_look_like_blocks_do_not_hold_up_a_start(void **stat
     char *block = calloc(1, BLOCK_HEADER_BYTES + header.payload_bytes);
     char path[100];
     assert_non_null(block);
-    block_seal(&segment, 0, &header, block);
+    struct slice whole = slice_make(block, BLOCK_HEADER_BYTES + header.payload_bytes);
+    block_seal(&segment, 0, &header, &whole, 1);
     snprintf(path, sizeof path, "%s/segment-0000000000000001", f->dir);
     int fd = open(path, O_RDWR);
     for (off_t at = 1U << 16; at < 8 << 20; at += BLOCK_HEADER_BYTES)
@@ -499,6 +532,7 @@ int main(void) {
     log_set_level(LOG_OFF);
     const struct CMUnitTest tests[] = {
         CASE(test_records_come_back_in_order_from_where_they_were_applied),
+        CASE(test_what_stood_outside_of_its_block_comes_back_whole),
         CASE(test_numbers_never_go_back_even_where_the_journal_is_gone),
         CASE(test_applied_segments_are_used_again_and_their_past_is_not_read),
         CASE(test_starts_that_write_nothing_leave_no_pile),
