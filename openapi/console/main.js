@@ -8,7 +8,7 @@ import * as figures from './figures.js';
 
 const pages = {
   overview: { title: 'Overview', key: 'o', load: async () => overview },
-  /* keys: { title: 'Keys', key: 'k', load: async () => (await import('./keys.js')).keys },
+  keys: { title: 'Keys', key: 'k', load: async () => (await import('./keys.js')).keys },
   queues: { title: 'Queues', key: 'q', load: async () => (await import('./broker.js')).broker },
   nodes: { title: 'Nodes', key: 'n', load: async () => (await import('./nodes.js')).nodes },
 };
