@@ -23,7 +23,9 @@ void client_print_help(void) {
         "At the prompt and in a pipe words may stand in quotes: \"a\\n\\x00\" or 'as it is'.\n"
         "GET in a pipe gives the value's bytes and nothing else.\n\n"
         "The token is in --token-file or HATI_TOKEN, never on the command line.\n\n"
-        "Flags; the first four are also HATI_TCP_HOST and so on.\n\n");
+        "Flags; those of the server's place, HATI_TLS_CA, HATI_TLS_FINGERPRINT and "
+        "HATI_TOKEN_FILE\n"
+        "may stand in the environment too (HATI_TCP_HOST ...; HATI_TCP_TLS=true is --tls).\n\n");
     options_print_help();
     printf("\nExit status\n\n"
            "  0    good\n"

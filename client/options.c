@@ -5,13 +5,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum flag_kind { FLAG_TEXT, FLAG_BOOL, FLAG_TIME };
 
 struct given {
     struct options options;
     const char *token_file;
-    const char *timeout, *every;
+    const char *timeout, *every, *fingerprint;
 };
 
 static const struct flag {
@@ -25,6 +26,15 @@ static const struct flag {
     {"tcp-port", "PORT", FLAG_TEXT, offsetof(struct given, options.tcp_port), "its port (4242)"},
     {"tcp-socket", "PATH", FLAG_TEXT, offsetof(struct given, options.tcp_socket),
      "its UNIX socket, instead"},
+    {"tls", "", FLAG_BOOL, offsetof(struct given, options.tls),
+     "speak TLS to it, and look whose certificate it shows"},
+    {"tls-ca", "FILE", FLAG_TEXT, offsetof(struct given, options.tls_ca),
+     "the authorities that vouch for it, PEM (the system's)"},
+    {"tls-fingerprint", "SHA256", FLAG_TEXT, offsetof(struct given, fingerprint),
+     "take this one certificate, whoever vouches: hati start prints it"},
+    {"tls-cert", "FILE", FLAG_TEXT, offsetof(struct given, options.tls_cert),
+     "certificate to show to the server, PEM"},
+    {"tls-key", "FILE", FLAG_TEXT, offsetof(struct given, options.tls_key), "its key, PEM"},
     {"token-file", "FILE", FLAG_TEXT, offsetof(struct given, token_file),
      "holds the token; else HATI_TOKEN does"},
     {"use", "PLACE", FLAG_TEXT, offsetof(struct given, options.use),
@@ -178,10 +188,74 @@ static bool read_token(struct given *given, struct arena *arena, char *why) {
     return !options->token || check_token(options->token, why);
 }
 
+static int digit_of(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Pairs of digits, with colons between them or without. */
+static bool parse_pin(const char *text, unsigned char ret_pin[OPTIONS_PIN_BYTES]) {
+    for (unsigned i = 0; i < OPTIONS_PIN_BYTES; i++) {
+        if (i && *text == ':')
+            text++;
+        int high = digit_of(*text);
+        int low = high < 0 ? -1 : digit_of(text[1]);
+        if (low < 0)
+            return false;
+        ret_pin[i] = (unsigned char)(high << 4 | low);
+        text += 2;
+    }
+    return *text == '\0';
+}
+
+static bool is_on(const char *text) {
+    static const char *const yes[] = {"true", "yes", "on", "1"};
+    for (size_t i = 0; text && i < sizeof yes / sizeof yes[0]; i++)
+        if (strcmp(text, yes[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_readable(const char *flag, const char *path, char *why) {
+    if (!path || access(path, R_OK) == 0)
+        return true;
+    snprintf(why, OPTIONS_WHY_BYTES, "%s: cannot open %.200s: %s", flag, path, strerror(errno));
+    return false;
+}
+
+/* A flag that says how to trust says that there is something to be trusted. */
+static bool read_tls(struct given *given, char *why) {
+    struct options *options = &given->options;
+    if (options->tls_ca || given->fingerprint || options->tls_cert || options->tls_key)
+        options->tls = true;
+    if (options->tls && options->tcp_socket)
+        return refuse(why, "--tls: ", "a UNIX socket speaks none");
+    if (!options->tls_cert != !options->tls_key)
+        return refuse(why, "--tls-cert and --tls-key ", "go together");
+    if (!options->tls_ca && !given->fingerprint) {
+        options->tls_ca = environment("HATI_TLS_CA");
+        given->fingerprint = environment("HATI_TLS_FINGERPRINT");
+    }
+    if (is_on(environment("HATI_TCP_TLS")))
+        options->tls = true;
+    if (!is_readable("--tls-ca", options->tls_ca, why) ||
+        !is_readable("--tls-cert", options->tls_cert, why) ||
+        !is_readable("--tls-key", options->tls_key, why))
+        return false;
+    if (options->tls_ca && given->fingerprint)
+        return refuse(why, "--tls-ca and --tls-fingerprint ", "exclude each other");
+    options->tls_pinned = given->fingerprint != NULL;
+    if (options->tls_pinned && !parse_pin(given->fingerprint, options->tls_pin))
+        return refuse(why, "--tls-fingerprint: ", "64 hexadecimal digits, with colons or without");
+    return true;
+}
+
 /* A flag for TCP stands over a socket that only the environment names. A server that is bound to
  * every address is found on this machine. */
 static void choose_place(struct options *options) {
-    if (!options->tcp_socket && !options->tcp_host && !options->tcp_port)
+    if (!options->tcp_socket && !options->tcp_host && !options->tcp_port && !options->tls)
         options->tcp_socket = environment("HATI_TCP_SOCKET");
     if (!options->tcp_host)
         options->tcp_host = environment("HATI_TCP_HOST");
@@ -228,7 +302,11 @@ bool options_read(int argc, char **argv, struct arena *arena, struct options *re
         if (at < argc)
             return refuse(ret_why, "stats takes no word; this is one: ", argv[at]);
     }
+    if (!read_tls(&given, ret_why))
+        return false;
     choose_place(&given.options);
+    if (given.options.tcp_socket) /* what the environment says of TLS is meant for TCP */
+        given.options.tls = false;
     if (!check_port(given.options.tcp_port, ret_why) || !check_use(given.options.use, ret_why) ||
         !read_times(&given, ret_why) || !read_token(&given, arena, ret_why))
         return false;

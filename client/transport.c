@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/interrupt.h"
+#include "client/secure.h"
 
 static ssize_t plain_read(struct transport *transport, void *to, size_t bytes) {
     return recv(transport->fd, to, bytes, 0);
@@ -112,5 +113,10 @@ bool transport_open(const struct options *options, struct transport *ret_transpo
     }
     *ret_transport = (struct transport){
         .fd = fd, .read = plain_read, .write = plain_write, .close = plain_close};
-    return true;
+    if (!options->tls || secure_start(options, ret_transport, ret_why))
+        return true;
+    int error = errno;
+    plain_close(ret_transport);
+    errno = error;
+    return false;
 }

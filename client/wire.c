@@ -39,6 +39,16 @@ static enum wire_result lose(struct wire *wire, const char *because) {
     return WIRE_AWAY;
 }
 
+/* Why the transport failed; lives as long as it. */
+static const char *reason(const struct wire *wire) {
+    return wire->transport.why[0] ? wire->transport.why : strerror(errno);
+}
+
+/* A server that speaks it answers a line with an alert; no reply begins so. */
+static bool is_tls(const struct wire *wire, const char *first) {
+    return !wire->options->tls && (*first == 0x15 || *first == 0x16);
+}
+
 /* Takes in what is there. GOOD where bytes came or none are there yet. */
 static enum wire_result take_in(struct wire *wire, bool *ret_came) {
     *ret_came = false;
@@ -51,7 +61,10 @@ static enum wire_result take_in(struct wire *wire, bool *ret_came) {
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return WIRE_GOOD;
     if (got < 0)
-        return lose(wire, strerror(errno));
+        return lose(wire, reason(wire));
+    if (!wire->heard && is_tls(wire, to))
+        return lose(wire, "what answers there speaks TLS (--tls)");
+    wire->heard = true;
     wire->in.len += (size_t)got;
     *ret_came = true;
     return WIRE_GOOD;
@@ -86,7 +99,7 @@ static enum wire_result write_all(struct wire *wire, struct slice bytes) {
     while (bytes.len) {
         ssize_t wrote = wire->transport.write(&wire->transport, bytes.ptr, bytes.len);
         if (wrote < 0 && errno != EAGAIN && errno != EINTR)
-            return lose(wire, strerror(errno));
+            return lose(wire, reason(wire));
         if (wrote > 0) {
             bytes = slice_make(bytes.ptr + wrote, bytes.len - (size_t)wrote);
             continue;
@@ -218,6 +231,7 @@ enum wire_result wire_open(struct wire *wire) {
     if (!transport_open(wire->options, &wire->transport, wire->why))
         return errno == EINTR ? WIRE_INTERRUPT : WIRE_AWAY;
     wire->up = true;
+    wire->heard = false;
     enum wire_result result = WIRE_GOOD;
     if (wire->token[0])
         result = ask(wire, "AUTH", wire->token);

@@ -22,6 +22,7 @@ struct wire {
     const struct options *options;
     struct transport transport;
     bool up;
+    bool heard; /* something came since it is up */
     struct buf in;
     size_t at;                         /* bytes of in that are used up */
     size_t scanned;                    /* bytes behind `at` without a newline */
