@@ -31,6 +31,7 @@ struct auth_grant {
     bool has_workspace;
     bool has_scope; /* a scope claim narrows the rules below */
     struct uuid workspace;
+    uint64_t subject; /* whose token it is: a hash of iss and sub, or account; 0: it names none */
     int64_t expires_at_ms; /* good until then, leeway included; INT64_MAX: no exp */
     unsigned rule_count;
     struct auth_rule {

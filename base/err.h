@@ -32,7 +32,8 @@
     X(QUEUE_NOT_EXIST, "QUEUE_NOT_EXIST", 404, -32009, "the queue does not exist")                 \
     X(CONFLICT, "CONFLICT", 409, -32010, "it exists with another definition")                      \
     X(RECEIPT_INVALID, "RECEIPT_INVALID", 404, -32011, "the receipt is no longer good")            \
-    X(QUEUE_FULL, "QUEUE_FULL", 429, -32012, "the queue is full")
+    X(QUEUE_FULL, "QUEUE_FULL", 429, -32012, "the queue is full")                                  \
+    X(RATE_LIMITED, "RATE_LIMITED", 429, -32015, "the client is over one of its limits")
 
 enum err {
     OK = 0,

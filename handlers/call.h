@@ -30,6 +30,7 @@ struct core {
     struct tracer *tracer;       /* NULL: no spans are made */
     struct metrics *metrics;     /* cells of server/metrics.h; NULL: nothing is counted */
     struct auth *auth;           /* NULL: no credentials configured */
+    struct limits *limits;       /* of each client; NULL: none (server/limits.h) */
     struct own *own;             /* filters of this node's keys; NULL: there are no peers */
     struct peers *peers;         /* NULL: there are none */
     bool peer_reads;             /* a GET miss on any door asks them */

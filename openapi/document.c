@@ -41,7 +41,11 @@ static const char headers[] =
     "{'RequestId':{'required':true,'schema':{'type':'string'},'description':'that of the caller, "
     "if it "
     "sent a sane one'},'CausalContext':{'schema':{'type':'string'},'description':'a JSON object, "
-    "where the request had one: what this answer has seen'}}";
+    "where the request had one: what this answer has seen'},"
+    "'RateLimit':{'schema':{'type':'string'},'description':'where clients are limited: what is "
+    "left "
+    "to this one, and in how many seconds there is more'},'RateLimitPolicy':{'schema':{'type':"
+    "'string'},'description':'the limits themselves'}}";
 
 char *openapi_document(const struct openapi_route *routes, unsigned count, const char *base_path,
                        bool indented) {

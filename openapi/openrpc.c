@@ -81,7 +81,7 @@ static json_t *routes_of(const struct op *op) {
 static uint64_t errors_of(const struct op *op) {
     return op->errors | OP_ERR(SYNTAX) | OP_ERR(AUTH_REQUIRED) | OP_ERR(FORBIDDEN) |
            OP_ERR(UNAVAILABLE) | OP_ERR(TIMEOUT) | OP_ERR(OUT_OF_MEMORY) | OP_ERR(INTERNAL) |
-           OP_ERR(VALUE_TOO_LARGE);
+           OP_ERR(VALUE_TOO_LARGE) | OP_ERR(RATE_LIMITED);
 }
 
 static json_t *method_of(const struct op *op) {

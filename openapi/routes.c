@@ -32,7 +32,7 @@ static uint64_t errors_of(const struct openapi_route *route) {
     if (route->flags & OPENAPI_STANDALONE)
         return errors;
     errors |= OP_ERR(SYNTAX) | OP_ERR(UNAVAILABLE) | OP_ERR(OUT_OF_MEMORY) | OP_ERR(INTERNAL) |
-              OP_ERR(AUTH_REQUIRED) | OP_ERR(FORBIDDEN);
+              OP_ERR(AUTH_REQUIRED) | OP_ERR(FORBIDDEN) | OP_ERR(RATE_LIMITED);
     return route->body ? errors | OP_ERR(VALUE_TOO_LARGE) : errors;
 }
 

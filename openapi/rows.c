@@ -256,7 +256,7 @@ static uint64_t errors_of(const struct row *row, bool has_body) {
     const struct op *op = row->op;
     uint64_t errors = op->errors | OP_ERR(SYNTAX) | OP_ERR(AUTH_REQUIRED) | OP_ERR(FORBIDDEN) |
                       OP_ERR(UNAVAILABLE) | OP_ERR(OUT_OF_MEMORY) | OP_ERR(INTERNAL) |
-                      OP_ERR(CORRUPT);
+                      OP_ERR(CORRUPT) | OP_ERR(RATE_LIMITED);
     if (has_body)
         errors |= OP_ERR(VALUE_TOO_LARGE);
     if (op->reply == REPLY_BOOL)

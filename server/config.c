@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "peers/peers.h"
+#include "server/address.h"
 #include "server/config_value.h"
 #include "server/kvstore_view.h"
 
@@ -37,6 +38,8 @@ enum kind {
     KIND_SHARE, /* 0 to 1 */
     KIND_ADDRESS,
     KIND_PEERS,
+    KIND_RATE,
+    KIND_NETWORKS,
     KIND_CONFIG /* the configuration file itself */
 };
 
@@ -107,8 +110,37 @@ static const struct option options[] = {
      "longest line (3/2 of the payload limit + 64k)"},
     {"connection-limit", "N", KIND_COUNT, AT(connection_limit), 1, 1000000,
      "connections of lines, and of HTTP (20000)"},
+    {"max-connections-per-client", "N", KIND_COUNT, AT(client_connections), 0, 1000000,
+     "connections of one address; 0: no limit (0)"},
+    {"max-requests-per-client", "N", KIND_COUNT, AT(client_requests), 0, 1000000,
+     "requests that one client has in flight; 0: no limit (0)"},
+    {"rate-limit", "N[/s|/m|/h]", KIND_RATE, AT(rate_limit), 0, 0,
+     "requests of one client in a time, on all doors; 0: no limit (0)"},
+    {"rate-limit-burst", "N", KIND_COUNT, AT(rate_burst), 0, 1000000000,
+     "so many of them at once; 0: as many as the limit says (0)"},
+    {"rate-limit-bytes", "SIZE", KIND_BYTES, AT(rate_bytes), 0, 0,
+     "bytes of one client a second, in and out, ten seconds' at once; 0: no limit (0)"},
+    {"trusted-proxies", "NETWORKS", KIND_NETWORKS, AT(trusted_proxies), 0, 0,
+     "believe these when they say who the client is: 10.0.0.0/8,fd00::/8,..."},
+    {"tcp-proxy-protocol", "", KIND_BOOL, AT(tcp_proxy_protocol), 0, 0,
+     "trusted proxies begin connections of lines with a PROXY header (v1 or v2)"},
+    {"olivia-proxy-protocol", "", KIND_BOOL, AT(olivia_proxy_protocol), 0, 0,
+     "those of Olivia's protocol too"},
+    {"rpc-proxy-protocol", "", KIND_BOOL, AT(rpc_proxy_protocol), 0, 0, "those of HTTP too"},
+    {"http-header-timeout", "TIME", KIND_MS, AT(header_timeout_ms), 0, 0,
+     "the head of an HTTP request is there by then; 0: no limit (10s)"},
+    {"http-body-timeout", "TIME", KIND_MS, AT(body_timeout_ms), 0, 0,
+     "its body is there by then, or comes at the least rate; 0: no limit (30s)"},
+    {"handshake-timeout", "TIME", KIND_MS, AT(handshake_timeout_ms), 0, 0,
+     "TLS and the PROXY header of a line connection are done by then; 0: no limit (10s)"},
+    {"line-timeout", "TIME", KIND_MS, AT(line_timeout_ms), 0, 0,
+     "a line that has begun ends by then, or comes at the least rate; 0: no limit (30s)"},
+    {"min-rate", "SIZE", KIND_BYTES, AT(min_rate), 0, 0,
+     "bytes a second that slow senders and readers have to keep up; 0: none (16k)"},
     {"idle-timeout", "TIME", KIND_MS, AT(idle_timeout_ms), 0, 0,
-     "close an HTTP connection idle so long; 0: never (2m)"},
+     "close an HTTP connection idle so long; 0: never (60s)"},
+    {"line-idle-timeout", "TIME", KIND_MS, AT(line_idle_timeout_ms), 0, 0,
+     "close a line connection idle so long, but one that subscribes; 0: never (0)"},
     {"request-timeout", "TIME", KIND_MS, AT(request_timeout_ms), 0, 0,
      "a request that waits longer is answered UNAVAILABLE (30s)"},
     {"drain-delay", "TIME", KIND_MS, AT(drain_delay_ms), 0, 0,
@@ -298,6 +330,8 @@ static const char *check_text(enum kind kind, const char *value) {
         return config_value_address(value);
     if (kind == KIND_PEERS)
         return peers_check_list(value);
+    if (kind == KIND_NETWORKS)
+        return networks_parse(value, NULL);
     return value[0] ? NULL : "a text";
 }
 
@@ -324,6 +358,7 @@ static enum err put(const struct reader *reader, const struct option *option, co
     case KIND_SCHEMA:
     case KIND_ADDRESS:
     case KIND_PEERS:
+    case KIND_NETWORKS:
         expected = check_text(option->kind, value);
         if (!expected)
             put_text(field, value);
@@ -342,6 +377,9 @@ static enum err put(const struct reader *reader, const struct option *option, co
         break;
     case KIND_MS:
         expected = config_value_ms(value, field);
+        break;
+    case KIND_RATE:
+        expected = config_value_rate(value, field);
         break;
     case KIND_BYTES:
         expected = config_value_bytes(value, field);
@@ -386,7 +424,12 @@ static void set_defaults(struct config *config) {
         .read_cache_bytes = 256U << 20,
         .payload_limit_bytes = 2U << 20,
         .connection_limit = 20000,
-        .idle_timeout_ms = 120000,
+        .header_timeout_ms = 10000,
+        .body_timeout_ms = 30000,
+        .handshake_timeout_ms = 10000,
+        .line_timeout_ms = 30000,
+        .min_rate = 16384,
+        .idle_timeout_ms = 60000,
         .request_timeout_ms = 30000,
         .drain_timeout_ms = 10000,
         .repl_factor = 1,
@@ -605,6 +648,12 @@ static enum err check_whole(const struct reader *reader) {
         return fail(reader, "engine-timeout: 100 ms at least");
     if (config->peer_beat_ms < 10 || config->peer_refresh_ms < 10 || config->peer_timeout_ms < 1)
         return fail(reader, "peer-beat and peer-refresh: 10 ms at least, peer-timeout: 1 ms");
+    if (config->rate_burst && !config->rate_limit.per)
+        return fail(reader, "rate-limit-burst: there is no rate-limit");
+    if ((config->tcp_proxy_protocol || config->olivia_proxy_protocol ||
+         config->rpc_proxy_protocol) &&
+        !config->trusted_proxies)
+        return fail(reader, "PROXY headers are believed from trusted-proxies alone: name them");
     if (!config->tls_cert != !config->tls_key)
         return fail(reader, "tls-cert and tls-key go together");
     if (config->encryption_key_file && config->engine)
@@ -647,7 +696,8 @@ void config_done(struct config *config) {
         if (kind == KIND_CONTENT)
             drop_content(field);
         if (kind != KIND_DATABASE && kind != KIND_TEXT && kind != KIND_ORIGIN &&
-            kind != KIND_SCHEMA && kind != KIND_ADDRESS && kind != KIND_PEERS)
+            kind != KIND_SCHEMA && kind != KIND_ADDRESS && kind != KIND_PEERS &&
+            kind != KIND_NETWORKS)
             continue;
         char **text = field;
         if (*text && kind == KIND_DATABASE)

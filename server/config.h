@@ -17,6 +17,12 @@ struct config_file {
     char *path; /* NULL: the text came from elsewhere */
 };
 
+/* So many of something in a time. */
+struct config_rate {
+    uint64_t per; /* 0: no limit */
+    int64_t unit_ms;
+};
+
 struct config {
     bool tcp, rpc; /* which listeners start */
     char *tcp_host;
@@ -47,15 +53,25 @@ struct config {
     uint64_t memory_limit_bytes;
     enum kv_eviction memory_eviction;
     uint64_t payload_limit_bytes;
-    uint64_t line_limit_bytes;  /* a line, framed bytes not counted */
-    unsigned connection_limit;  /* per door */
-    int64_t idle_timeout_ms;    /* HTTP keep-alive; 0: none */
-    int64_t request_timeout_ms; /* a parked call is answered UNAVAILABLE after it */
-    int64_t drain_delay_ms;     /* readiness 503 this long before listeners close */
-    int64_t drain_timeout_ms;   /* in-flight work may take so long */
-    char *cors_origin;          /* "*" or one origin */
-    char *base_path;            /* before every HTTP path, without a slash at its end; NULL: none */
-    bool no_console;            /* neither console nor docs page */
+    uint64_t line_limit_bytes;                    /* a line, framed bytes not counted */
+    unsigned connection_limit;                    /* per door */
+    struct config_rate rate_limit;                /* of each client: requests */
+    unsigned rate_burst;                          /* at once; 0: as many as the limit says */
+    uint64_t rate_bytes;                          /* per second; 0: no limit */
+    unsigned client_connections, client_requests; /* of one client at once; 0: no limit */
+    char *trusted_proxies;                        /* networks; NULL: none is trusted */
+    bool tcp_proxy_protocol, olivia_proxy_protocol, rpc_proxy_protocol;
+    int64_t header_timeout_ms, body_timeout_ms;    /* of HTTP; 0: none */
+    int64_t handshake_timeout_ms, line_timeout_ms; /* of lines; 0: none */
+    uint64_t min_rate;            /* bytes a second that a slow peer has to keep up; 0: none */
+    int64_t idle_timeout_ms;      /* HTTP keep-alive; 0: none */
+    int64_t line_idle_timeout_ms; /* 0: none */
+    int64_t request_timeout_ms;   /* a parked call is answered UNAVAILABLE after it */
+    int64_t drain_delay_ms;       /* readiness 503 this long before listeners close */
+    int64_t drain_timeout_ms;     /* in-flight work may take so long */
+    char *cors_origin;            /* "*" or one origin */
+    char *base_path; /* before every HTTP path, without a slash at its end; NULL: none */
+    bool no_console; /* neither console nor docs page */
     struct config_file secret, old_secret, public_key_pem, jwks;
     char *jwks_url, *jwks_ca; /* NULL: none */
     int64_t jwks_refresh_ms, jwks_cooldown_ms;

@@ -107,6 +107,20 @@ const char *config_value_bytes(const char *text, uint64_t *ret) {
     return NULL;
 }
 
+const char *config_value_rate(const char *text, struct config_rate *ret) {
+    static const struct unit units[] = {
+        {"", 1000}, {"/s", 1000}, {"/m", 60000}, {"/h", 3600000}, {NULL, 0}};
+    size_t digits = strspn(text, "0123456789");
+    const struct unit *unit = units;
+    int64_t number;
+    while (unit->name && strcasecmp(text + digits, unit->name) != 0)
+        unit++;
+    if (!unit->name || !slice_parse_i64(slice_make(text, digits), &number) || number > 1000000000)
+        return "a rate: a number to 1000000000, with /s, /m or /h";
+    *ret = (struct config_rate){.per = (uint64_t)number, .unit_ms = unit->factor};
+    return NULL;
+}
+
 const char *config_value_durability(const char *text, int64_t *ret) {
     int64_t ms;
     if (strcmp(text, "commit") == 0) {

@@ -22,6 +22,8 @@ const char *config_value_bytes(const char *text, uint64_t *ret);
 const char *config_value_durability(const char *text, int64_t *ret);
 const char *config_value_eviction(const char *text, enum kv_eviction *ret);
 const char *config_value_level(const char *text, enum log_level *ret);
+/* A count, and /s, /m or /h behind it (a second where nothing is); 0: no limit. */
+const char *config_value_rate(const char *text, struct config_rate *ret);
 const char *config_value_uuid(const char *text, struct uuid *ret);
 /* `*`, or scheme://host with an optional port. */
 const char *config_value_origin(const char *text);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/http.h"
 
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,24 +30,34 @@ static struct http_connection *connection_of(struct MHD_Connection *mhd) {
     return info ? info->socket_context : NULL;
 }
 
-static bool is_loopback(struct MHD_Connection *mhd) {
+static struct address peer_of(struct MHD_Connection *mhd) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (!info || !info->client_addr)
-        return false;
-    if (info->client_addr->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)info->client_addr)->sin_addr.s_addr) >> 24 == 127;
-    if (info->client_addr->sa_family != AF_INET6)
-        return false;
-    const struct in6_addr *address = &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr;
-    return IN6_IS_ADDR_LOOPBACK(address) ||
-           (IN6_IS_ADDR_V4MAPPED(address) && address->s6_addr[12] == 127);
+    return address_of_socket(info ? info->client_addr : NULL);
 }
 
 static int socket_of(struct MHD_Connection *mhd) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     return info ? info->connect_fd : -1;
+}
+
+/* Too many of an address are not even heard. In the clear it is told why, as far as that goes. */
+static void begin_connection(struct http_connection *connection) {
+    static const char refusal[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n"
+                                  "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    struct http_server *server = connection->server;
+    int64_t head_ms = server->config->header_timeout_ms;
+    int fd = connection->watched.fd;
+    if (http_limit_connect(connection)) {
+        http_watch_set(&server->watch, &connection->watched,
+                       head_ms ? HTTP_PHASE_HEAD : HTTP_PHASE_IDLE,
+                       head_ms ? head_ms : server->idle_ms);
+        return;
+    }
+    if (!server->config->rpc_tls)
+        (void)!send(fd, refusal, sizeof refusal - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fd, SHUT_RDWR);
 }
 
 static void on_connection(void *context, struct MHD_Connection *mhd, void **socket_context,
@@ -63,14 +73,15 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
             return;
         atomic_fetch_add_explicit(&server->open, 1, memory_order_relaxed);
         connection->server = server;
-        connection->is_loopback = is_loopback(mhd);
+        connection->peer = peer_of(mhd);
         http_watch_add(&server->watch, &connection->watched, socket_of(mhd));
-        http_watch_set(&server->watch, &connection->watched, server->idle_ms);
+        begin_connection(connection);
         return;
     }
     atomic_fetch_sub_explicit(open, 1, memory_order_relaxed);
     if (connection) {
         http_watch_remove(&server->watch, &connection->watched);
+        http_limit_disconnect(connection);
         http_request_free(connection->spare);
         http_server_count_down(server, &server->open);
     }
@@ -108,7 +119,9 @@ static enum MHD_Result reply_ready(struct http_request *request) {
 }
 
 static enum MHD_Result run(struct http_request *request) {
-    http_watch_set(&request->server->watch, &request->owner->watched, 0);
+    http_watch_set(&request->server->watch, &request->owner->watched,
+                   request->match.target == TARGET_STREAM ? HTTP_PHASE_STREAM : HTTP_PHASE_ANSWER,
+                   0);
     if (request->refusal)
         return http_reply_error(request, request->refusal, request->refusal_why);
     if (request->method == HTTP_OPTIONS)
@@ -246,6 +259,10 @@ static struct http_server *new_server(const struct config *config, struct core *
     server->arena_max = value_max + WORK_BYTES;
     server->answer_max = value_max * JSON_GROWTH + WORK_BYTES;
     hash_random(&server->id_seed, sizeof server->id_seed);
+    if (limits_meter(core->limits))
+        limits_format_policy(core->limits, server->policy);
+    server->watch.limits = core->limits;
+    server->watch.rule = (struct slow_reader_rule){config->min_rate, config->body_timeout_ms};
     return server;
 }
 

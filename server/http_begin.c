@@ -54,7 +54,7 @@ static bool may_come_in(struct http_request *request) {
 static enum err check_caller(struct http_request *request) {
     struct http_server *server = request->server;
     struct core *core = server->core;
-    if (server->loopback_only && !request->owner->is_loopback) {
+    if (server->loopback_only && !address_is_loopback(&request->client)) {
         request->refusal_why = "without credentials configured only this machine is served";
         return ERR_FORBIDDEN;
     }
@@ -66,7 +66,9 @@ static enum err check_caller(struct http_request *request) {
     if (token.len == 0 || token.len > AUTH_TOKEN_MAX)
         return ERR_AUTH_REQUIRED;
     request->grant = &request->own_grant;
-    return auth_check(core->auth, token, request->now_ms, &request->own_grant);
+    enum err err = auth_check(core->auth, token, request->now_ms, &request->own_grant);
+    request->has_grant = err == OK;
+    return err;
 }
 
 static bool is_open(const struct http_request *request) {
@@ -118,10 +120,9 @@ static void judge_context(struct http_request *request) {
 }
 
 static void set_deadline(struct http_request *request, uint64_t announced_bytes) {
-    uint64_t bytes = announced_bytes < request->body_max ? announced_bytes : request->body_max;
-    int64_t timeout_ms =
-        announced_bytes ? HTTP_BODY_MS + (int64_t)(bytes / HTTP_BODY_BYTES_PER_MS) : 0;
-    http_watch_set(&request->server->watch, &request->owner->watched, timeout_ms);
+    http_watch_set(&request->server->watch, &request->owner->watched,
+                   announced_bytes ? HTTP_PHASE_BODY : HTTP_PHASE_ANSWER,
+                   announced_bytes ? request->server->config->body_timeout_ms : 0);
 }
 
 static void expect_body(struct http_request *request, uint64_t announced_bytes) {
@@ -147,11 +148,14 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
     request->started_ns = clock_steady_ns();
     const char *why = judge_headers(request, url, method, version);
     request->method = http_method_of(slice_of_cstr(method));
+    http_limit_find_client(request);
     if (why) { /* told as the door of the path tells failures, where it has one */
         request->close = true;
         (void)!http_route_find(http_pages_strip(slice_of_cstr(url), base_path), request->method,
                                &request->match);
-        return http_reply_error(request, ERR_SYNTAX, why);
+        request->refusal = ERR_SYNTAX;
+        enum err err = http_limit_begin(request);
+        return http_reply_error(request, err ? err : ERR_SYNTAX, err ? request->refusal_why : why);
     }
     struct slice path =
         arena_copy(&request->arena, http_pages_strip(slice_of_cstr(url), base_path));
@@ -162,6 +166,9 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
     http_trace_begin(request);
     if (request->method != HTTP_OPTIONS && !is_open(request))
         judge_context(request);
+    enum err limited = http_limit_begin(request);
+    if (limited)
+        request->refusal = limited;
     uint64_t announced_bytes = headers->transfer_encodings ? UINT64_MAX
                                : headers->content_lengths
                                    ? http_content_length(headers->content_length)

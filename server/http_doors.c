@@ -66,7 +66,7 @@
         {200, "it", type, TEXT_SCHEMA, headers, NULL},                                             \
             {304, "it is what If-None-Match says", NULL, NULL, headers, NULL},                     \
     }
-#define PAGE_ERRORS (OP_ERR(SYNTAX) | OP_ERR(UNKNOWN_COMMAND))
+#define PAGE_ERRORS (OP_ERR(RATE_LIMITED) | OP_ERR(SYNTAX) | OP_ERR(UNKNOWN_COMMAND))
 
 const struct openapi_route http_doors[] = {
     {.route = "GET /broker/queues/{queue}/stream",
@@ -218,7 +218,7 @@ const struct openapi_route http_doors[] = {
      .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
      .params = IF_NONE_MATCH,
      .answers = DOCUMENT_ANSWERS("the OpenAPI document"),
-     .errors = OP_ERR(SYNTAX)},
+     .errors = OP_ERR(SYNTAX) | OP_ERR(RATE_LIMITED)},
     {.route = "GET /openrpc.json",
      .id = "openrpcDocument",
      .tag = "server",
@@ -226,7 +226,7 @@ const struct openapi_route http_doors[] = {
      .flags = OPENAPI_OPEN | OPENAPI_STANDALONE,
      .params = IF_NONE_MATCH,
      .answers = DOCUMENT_ANSWERS("the OpenRPC document"),
-     .errors = OP_ERR(SYNTAX)},
+     .errors = OP_ERR(SYNTAX) | OP_ERR(RATE_LIMITED)},
     {.route = "GET /",
      .id = "root",
      .tag = "server",

@@ -30,6 +30,16 @@ static void keep(struct slice *to, unsigned *count, struct slice value) {
         *to = value;
 }
 
+static void keep_last(struct http_headers *headers, struct slice line) {
+    if (headers->forwarded_fors >= HTTP_FORWARDED_MAX)
+        memmove(headers->forwarded_for, headers->forwarded_for + 1,
+                (HTTP_FORWARDED_MAX - 1) * sizeof line);
+    unsigned at = headers->forwarded_fors < HTTP_FORWARDED_MAX ? headers->forwarded_fors
+                                                               : HTTP_FORWARDED_MAX - 1;
+    headers->forwarded_for[at] = line;
+    headers->forwarded_fors++;
+}
+
 static bool is(struct slice name, struct slice wanted) {
     return slice_equal_nocase(name, wanted);
 }
@@ -83,6 +93,10 @@ void http_headers_add(struct http_headers *headers, struct slice name, struct sl
             keep(&headers->content_length, &headers->content_lengths, value);
         else if (is(name, SLICE("Causal-Context")))
             keep(&headers->causal_context, &headers->causal_contexts, value);
+        break;
+    case 15:
+        if (is(name, SLICE("X-Forwarded-For")))
+            keep_last(headers, value);
         break;
     case 17:
         if (is(name, SLICE("Transfer-Encoding")))

@@ -6,8 +6,12 @@
 
 #include "base/slice.h"
 
+#define HTTP_FORWARDED_MAX 4U /* lines of X-Forwarded-For that are looked at: the last ones */
+
 /* What one pass over the header lines found. Slices point where the lines stand. */
 struct http_headers {
+    struct slice forwarded_for[HTTP_FORWARDED_MAX];
+    unsigned forwarded_fors; /* lines that came */
     struct slice authorization, content_type, content_length, transfer_encoding;
     struct slice if_match, if_none_match, origin, request_id, causal_context;
     struct slice range, if_range;

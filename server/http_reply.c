@@ -7,7 +7,7 @@
 #define REQUEST_ID_BYTES 129U
 #define EXPOSED                                                                                    \
     "ETag, Hati-Revision, Hati-Ttl, Hati-Outcome, X-Request-Id, Retry-After, Causal-Context, "     \
-    "Accept-Ranges, Content-Range"
+    "Accept-Ranges, Content-Range, RateLimit, RateLimit-Policy"
 #define TAKEN                                                                                      \
     "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, Causal-Context, "         \
     "Last-Event-ID, Cache-Control, Range, If-Range"
@@ -57,7 +57,7 @@ enum MHD_Result http_reply(struct http_request *request, unsigned status,
     bool close =
         request->close || atomic_load_explicit(&request->server->stopping, memory_order_relaxed);
     if (add_request_id(request, response) && add_origin(request, response) &&
-        causal_add(request, response) &&
+        causal_add(request, response) && http_limit_add_headers(request, response) &&
         (!close || http_add_header(response, MHD_HTTP_HEADER_CONNECTION, "close")))
         result = MHD_queue_response(request->connection, status, response);
     MHD_destroy_response(response);

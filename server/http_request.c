@@ -75,7 +75,8 @@ struct http_request *http_request_open(struct http_connection *connection,
     atomic_init(&request->refs, 1);
     arena_init_with(&request->arena, connection->server->arena_max, request->memory,
                     sizeof request->memory);
-    http_watch_set(&connection->server->watch, &connection->watched, HTTP_HEAD_MS);
+    http_watch_set(&connection->server->watch, &connection->watched, HTTP_PHASE_HEAD,
+                   connection->server->config->header_timeout_ms);
     atomic_fetch_add_explicit(&connection->server->in_flight, 1, memory_order_relaxed);
     return request;
 }
@@ -95,7 +96,8 @@ void http_request_close(struct http_request *request, bool was_sent) {
     atomic_fetch_add_explicit(&door->requests, 1, memory_order_relaxed);
     if (request->failed)
         atomic_fetch_add_explicit(&door->failures, 1, memory_order_relaxed);
-    http_watch_set(&server->watch, &connection->watched, server->idle_ms);
+    http_watch_set(&server->watch, &connection->watched, HTTP_PHASE_IDLE, server->idle_ms);
+    http_limit_end(request);
     if (!connection->spare && atomic_load_explicit(&request->refs, memory_order_acquire) == 1) {
         release_memory(request);
         connection->spare = request;
@@ -121,7 +123,14 @@ static void refuse_body(struct http_request *request, enum err err) {
 }
 
 bool http_request_take(struct http_request *request, const char *data, size_t len) {
+    uint64_t min_rate = request->server->config->min_rate;
     request->in_bytes += len;
+    request->body_bytes += len;
+    if (min_rate) { /* whole ms of all of it: small pieces are not rounded away */
+        uint64_t worth_ms = request->body_bytes * 1000 / min_rate;
+        http_watch_extend(&request->owner->watched, (int64_t)(worth_ms - request->body_worth_ms));
+        request->body_worth_ms = worth_ms;
+    }
     if (request->keeps_body) {
         if (len > request->body_max - request->body.len)
             refuse_body(request, ERR_VALUE_TOO_LARGE);

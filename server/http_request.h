@@ -11,6 +11,7 @@
 #include "server/http_park.h"
 #include "server/http_route.h"
 #include "server/http_watch.h"
+#include "server/limits.h"
 #include "server/rpc.h"
 
 #define HTTP_ARENA_BYTES 2048U /* memory of a request before anything is allocated */
@@ -47,17 +48,20 @@ struct http_server {
     pthread_cond_t idle;
     struct http_lot lot;
     struct http_watch watch;
-    _Atomic int64_t poke_second; /* the one that is counted */
-    _Atomic unsigned poke_count; /* pokes of it */
-    int64_t idle_ms;             /* between requests; 0: for ever */
+    _Atomic int64_t poke_second;      /* the one that is counted */
+    _Atomic unsigned poke_count;      /* pokes of it */
+    int64_t idle_ms;                  /* between requests; 0: for ever */
+    char policy[LIMITS_HEADER_BYTES]; /* RateLimit-Policy; empty: no such limit is set */
 };
 
 struct http_connection {
     struct http_server *server;
     struct http_watched watched;
     struct http_request *spare; /* for the next request */
-    bool is_loopback;
-    bool has_shown; /* its TLS certificate is good, or none is wanted */
+    struct address peer;        /* who connected: a client, or a proxy */
+    struct limits_client held;  /* counted among those of an address */
+    bool is_trusted;            /* a proxy's */
+    bool has_shown;             /* its TLS certificate is good, or none is wanted */
 };
 
 struct http_request {
@@ -80,6 +84,9 @@ struct http_request {
     bool is_1_1;
     bool has_causal; /* it came with a header Causal-Context, so its answer has one */
     bool bad_causal; /* that header is no context */
+    bool has_grant;  /* own_grant is that of a good token */
+    bool holds;      /* counted among those its client has in flight */
+    bool is_metered; /* left is known */
     enum http_method method;
     enum err refusal; /* answered once the body is read */
     enum err outcome; /* what it is answered with; OK: no error */
@@ -87,8 +94,9 @@ struct http_request {
     size_t uri_len; /* of the request line, its query included */
     size_t body_max;
     uint64_t swallowed_bytes;
-    uint64_t in_bytes, out_bytes; /* headers and body; body */
-    int64_t started_ns;           /* steady clock */
+    uint64_t body_bytes, body_worth_ms; /* what came of it, and how long that may have taken */
+    uint64_t in_bytes, out_bytes;       /* headers and body; body */
+    int64_t started_ns;                 /* steady clock */
     int64_t now_ms;
     struct http_headers headers;
     struct http_match match;
@@ -99,6 +107,11 @@ struct http_request {
     int64_t parked_ns;        /* steady clock; 0: not recorded */
     struct slice causal;      /* the word of the context it came with */
     struct slice reached;     /* that of its answer; empty: not known */
+    struct address client;    /* for whom it was sent */
+    struct limits_client limited;
+    struct limits_left left;
+    int64_t retry_after_s; /* of a refusal; 0: none */
+    char limited_why[LIMITS_WHY_BYTES];
     struct buf body;
     struct arena arena;
     struct json_t *json; /* a body that is a JSON object: arguments point into it */
@@ -148,6 +161,20 @@ enum MHD_Result http_request_park(struct http_request *request,
 /* Judges the headers. Refuses at once where the body is not worth reading. (http_begin.c) */
 enum MHD_Result http_begin(struct http_request *request, const char *url, const char *method,
                            const char *version);
+
+/* Who sent it, and whether that client may have it carried out: OK, or ERR_RATE_LIMITED with the
+ * reason in refusal_why. (http_limit.c) */
+void http_limit_find_client(struct http_request *request);
+enum err http_limit_begin(struct http_request *request) MUST_USE;
+/* The calls of its body were answered: true where it was a single one, and refused. */
+bool http_limit_judge_calls(struct http_request *request);
+/* Its answer tells what is left. */
+bool http_limit_add_headers(struct http_request *request, struct MHD_Response *response);
+/* It is over. */
+void http_limit_end(struct http_request *request);
+/* A connection begins or ends: false where its address has too many. */
+bool http_limit_connect(struct http_connection *connection);
+void http_limit_disconnect(struct http_connection *connection);
 
 /* Answers. Each queues a response and says what to return to libmicrohttpd. (http_reply.c) */
 

@@ -29,7 +29,13 @@ static enum MHD_Result finish(struct http_request *request) {
         rpc_release(&request->rpc, false);
         return MHD_NO;
     }
-    return http_reply_kept(request, MHD_HTTP_OK, "application/json", buf_slice(&request->answer));
+    unsigned status = MHD_HTTP_OK;
+    if (http_limit_judge_calls(request)) {
+        status = MHD_HTTP_TOO_MANY_REQUESTS;
+        if (request->answer.len == 0) /* it was a notification */
+            return http_reply_error(request, ERR_RATE_LIMITED, request->limited_why);
+    }
+    return http_reply_kept(request, status, "application/json", buf_slice(&request->answer));
 }
 
 static void done(struct rpc_request *rpc) {
@@ -55,6 +61,8 @@ enum MHD_Result http_rpc_run(struct http_request *request) {
         .trace_state = request->trace_state,
         .door = METRICS_RPC,
         .started_ns = request->started_ns,
+        .limited = limits_meter(server->core->limits) ? request->limited
+                                                      : (struct limits_client){.limited = false},
         .done = done,
         .context = request,
     };

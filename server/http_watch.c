@@ -5,12 +5,29 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "server/limits.h"
 
+static const enum limits_reason reasons[] = {
+    [HTTP_PHASE_IDLE] = LIMITS_IDLE,          [HTTP_PHASE_HEAD] = LIMITS_SLOW_HEADERS,
+    [HTTP_PHASE_BODY] = LIMITS_SLOW_BODY,     [HTTP_PHASE_ANSWER] = LIMITS_SLOW_READER,
+    [HTTP_PHASE_STREAM] = LIMITS_SLOW_READER,
+};
+
+/* A socket that is shut down may be watched a little longer: it is not found overdue again. */
 static void shut_overdue_locked(struct http_watch *watch, int64_t now_ms) {
     for (struct http_watched *at = watch->first; at; at = at->next) {
         int64_t due_ms = atomic_load_explicit(&at->due_ms, memory_order_relaxed);
-        if (due_ms && due_ms <= now_ms)
-            shutdown(at->fd, SHUT_RDWR);
+        unsigned phase = atomic_load_explicit(&at->phase, memory_order_relaxed);
+        bool overdue = due_ms && due_ms <= now_ms;
+        if (phase == HTTP_PHASE_ANSWER)
+            overdue = slow_reader_check(&at->reader, &watch->rule, at->fd, now_ms);
+        else
+            slow_reader_forget(&at->reader);
+        if (!overdue)
+            continue;
+        atomic_store_explicit(&at->due_ms, 0, memory_order_relaxed);
+        limits_note(watch->limits, reasons[phase]);
+        shutdown(at->fd, SHUT_RDWR);
     }
 }
 
@@ -40,8 +57,11 @@ static void destroy(struct http_watch *watch) {
 
 enum err http_watch_open(struct http_watch *watch, void (*each_second)(void *context),
                          void *context) {
-    *watch = (struct http_watch){
-        .now_ms = clock_steady_ms(), .each_second = each_second, .context = context};
+    watch->first = NULL;
+    watch->ended = false;
+    watch->each_second = each_second;
+    watch->context = context;
+    atomic_init(&watch->now_ms, clock_steady_ms());
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -85,8 +105,16 @@ void http_watch_remove(struct http_watch *watch, struct http_watched *watched) {
     pthread_mutex_unlock(&watch->lock);
 }
 
-void http_watch_set(struct http_watch *watch, struct http_watched *watched, int64_t timeout_ms) {
+void http_watch_set(struct http_watch *watch, struct http_watched *watched, enum http_phase phase,
+                    int64_t timeout_ms) {
     int64_t now_ms = atomic_load_explicit(&watch->now_ms, memory_order_relaxed);
+    atomic_store_explicit(&watched->phase, (unsigned)phase, memory_order_relaxed);
     atomic_store_explicit(&watched->due_ms, timeout_ms ? now_ms + timeout_ms : 0,
                           memory_order_relaxed);
+}
+
+void http_watch_extend(struct http_watched *watched, int64_t by_ms) {
+    int64_t due_ms = atomic_load_explicit(&watched->due_ms, memory_order_relaxed);
+    if (due_ms && by_ms)
+        atomic_store_explicit(&watched->due_ms, due_ms + by_ms, memory_order_relaxed);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Absolute deadlines of connections. libmicrohttpd's own timeout starts anew with every byte, so a
- * peer that sends one now and then would keep its connection for ever. */
+/* Deadlines of connections, and the least rate at which answers are taken. libmicrohttpd's own
+ * timeout starts anew with every byte, so a peer that sends or takes one now and then would keep
+ * its connection for ever. */
 #ifndef HATI_SERVER_HTTP_WATCH_H
 #define HATI_SERVER_HTTP_WATCH_H
 
@@ -10,14 +11,24 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "server/slow_reader.h"
 
-#define HTTP_HEAD_MS 10000         /* for header lines, from the request line on */
-#define HTTP_BODY_MS 30000         /* for a body, and in addition */
-#define HTTP_BODY_BYTES_PER_MS 16U /* a ms for so many of its bytes */
+struct limits;
+
+enum http_phase {
+    HTTP_PHASE_IDLE,   /* between requests */
+    HTTP_PHASE_HEAD,   /* header lines come; from the start of the connection, or a request line */
+    HTTP_PHASE_BODY,   /* a body comes */
+    HTTP_PHASE_ANSWER, /* the request is carried out and answered; it has no deadline here, but its
+                          answer has to be taken */
+    HTTP_PHASE_STREAM  /* events of a queue: read at the pace of who works on them */
+};
 
 struct http_watched {
     int fd;
+    _Atomic unsigned phase; /* enum http_phase */
     _Atomic int64_t due_ms; /* on the watch's clock; 0: none */
+    struct slow_reader reader;
     struct http_watched *next, *prev;
 };
 
@@ -28,11 +39,13 @@ struct http_watch {
     struct http_watched *first;
     _Atomic int64_t now_ms; /* steady clock, to about a second */
     bool ended;
+    struct limits *limits; /* counts who is cut off */
+    struct slow_reader_rule rule;
     void (*each_second)(void *context);
     void *context;
 };
 
-/* Starts the thread, which also calls each_second about once a second. */
+/* Starts the thread, which also calls each_second about once a second. limits and rule are set. */
 enum err http_watch_open(struct http_watch *watch, void (*each_second)(void *context),
                          void *context) MUST_USE;
 /* Ends the thread. Nothing is watched any more. */
@@ -44,6 +57,9 @@ void http_watch_remove(struct http_watch *watch, struct http_watched *watched);
 
 /* Past so many ms from now the socket is shut down, which ends the connection; 0: no deadline. The
  * connection's thread; never blocks. */
-void http_watch_set(struct http_watch *watch, struct http_watched *watched, int64_t timeout_ms);
+void http_watch_set(struct http_watch *watch, struct http_watched *watched, enum http_phase phase,
+                    int64_t timeout_ms);
+/* The deadline that stands is moved by so many ms. The connection's thread. */
+void http_watch_extend(struct http_watched *watched, int64_t by_ms);
 
 #endif

@@ -2,6 +2,7 @@
 #include "server/line_conn.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,12 +15,12 @@
 #include "server/line_subscribe.h"
 #include "server/line_tls.h"
 #include "server/olivia_many.h"
+#include "server/proxy_header.h"
 
 #define SMALL_TAIL_BYTES (LINE_READ_BYTES / 4)
 #define KEPT_TAIL_BYTES 512U /* an idle connection keeps no more */
 #define KEPT_OUT_BYTES 1048576U
 #define KEEPALIVE_S 60
-#define HANDSHAKE_MS 10000
 
 /* Bytes the kernel did not take at once. */
 struct line_write {
@@ -40,6 +41,7 @@ static void release(struct line_conn *conn) {
     if (conn->visitor)
         (void)peers_visitor_remove(loop->core->peers, conn->visitor);
     line_tls_free(conn->tls);
+    buf_done(&conn->early);
     buf_done(&conn->tail);
     free(conn->own_grant);
     free(conn->place);
@@ -78,8 +80,10 @@ void line_conn_close(struct line_conn *conn) {
     if (conn->closing)
         return;
     conn->closing = true;
-    if (conn->tls && !line_tls_is_ready(conn->tls))
+    if (conn->shaking)
         loop->shaking--;
+    line_watch_end(conn);
+    line_limit_disconnect(conn);
     while (conn->first) {
         struct line_slot *slot = conn->first;
         conn->first = slot->queue_next;
@@ -172,6 +176,7 @@ void line_conn_flush(struct line_conn *conn) {
         conn->broken = true;
     if (out->len && !conn->broken) {
         line_count_bytes(conn, METRICS_OUT_BYTES, out->len);
+        line_limit_add_bytes(conn, out->len);
         uv_buf_t bytes = uv_buf_init(out->ptr, (unsigned)out->len);
         int sent = uv_try_write(&conn->uv.stream, &bytes, 1);
         if (sent == UV_EAGAIN)
@@ -308,6 +313,7 @@ static void end_turn(struct line_conn *conn) {
         line_conn_close(conn);
         return;
     }
+    line_watch_update(conn);
     bool want = wants_reading(conn);
     if (want == conn->reading)
         return;
@@ -329,11 +335,18 @@ static void take_bytes(struct line_conn *conn, const char *at, size_t got) {
     }
     size_t consumed = line_run(conn, data);
     keep_tail(conn, data, consumed);
+    line_watch_progress(conn, consumed);
+}
+
+static void end_shaking(struct line_conn *conn) {
+    if (!conn->shaking || conn->awaits_proxy || (conn->tls && !line_tls_is_ready(conn->tls)))
+        return;
+    conn->shaking = false;
+    conn->loop->shaking--;
 }
 
 /* What is decrypted and not yet wanted stays with TLS. */
 static void read_decrypted(struct line_conn *conn) {
-    bool was_ready = line_tls_is_ready(conn->tls);
     enum line_tls_state state = LINE_TLS_DATA;
     while (state == LINE_TLS_DATA && wants_reading(conn) && !conn->broken) {
         uv_buf_t room;
@@ -343,14 +356,28 @@ static void read_decrypted(struct line_conn *conn) {
         if (state == LINE_TLS_DATA)
             take_bytes(conn, room.base, got);
     }
-    if (!was_ready && line_tls_is_ready(conn->tls))
-        conn->loop->shaking--;
+    end_shaking(conn);
     if (state == LINE_TLS_ENDED)
         conn->eof = true;
     if (state == LINE_TLS_BROKEN) {
         line_conn_flush(conn); /* the alert */
         conn->broken = true;
     }
+}
+
+static void take_read(struct line_conn *conn, char *at, size_t len) {
+    if (conn->awaits_proxy) {
+        bool more = line_admit_proxy(conn, at, &len);
+        end_shaking(conn);
+        if (!more)
+            return;
+    }
+    if (!conn->tls)
+        take_bytes(conn, at, len);
+    else if (line_tls_feed(conn->tls, at, len))
+        read_decrypted(conn);
+    else
+        conn->broken = true;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
@@ -367,12 +394,8 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
     begin_turn(conn);
     conn->read_ns = clock_steady_ns();
     line_count_bytes(conn, METRICS_IN_BYTES, (size_t)got);
-    if (!conn->tls)
-        take_bytes(conn, bytes->base, (size_t)got);
-    else if (line_tls_feed(conn->tls, bytes->base, (size_t)got))
-        read_decrypted(conn);
-    else
-        conn->broken = true;
+    line_limit_add_bytes(conn, (size_t)got);
+    take_read(conn, bytes->base, (size_t)got);
     end_turn(conn);
 }
 
@@ -385,6 +408,7 @@ void line_conn_go_on(struct line_conn *conn) {
         struct slice data = buf_slice(&conn->tail);
         size_t consumed = line_run(conn, data);
         keep_tail(conn, data, consumed);
+        line_watch_progress(conn, consumed);
         if (conn->tls && !conn->blocked)
             read_decrypted(conn);
     }
@@ -395,18 +419,29 @@ void line_conn_end_slow_handshakes(struct line_loop *loop, int64_t steady_ms) {
     struct line_conn *next;
     for (struct line_conn *conn = loop->conns; conn; conn = next) {
         next = conn->next;
-        if (conn->tls && !line_tls_is_ready(conn->tls) && steady_ms >= conn->shake_until_ms)
-            line_conn_close(conn);
+        if (!conn->shaking || steady_ms < conn->shake_until_ms)
+            continue;
+        limits_note(loop->core->limits, LIMITS_SLOW_HANDSHAKE);
+        line_conn_close(conn);
     }
 }
 
-/* False without memory. */
-static bool begin_tls(struct line_conn *conn, struct tls *tls) {
+/* False without memory, or where the caller is turned away. */
+static bool begin(struct line_conn *conn, const struct line_listener *listener) {
     struct line_loop *loop = conn->loop;
-    conn->tls = line_tls_new(loop, tls);
-    if (!conn->tls)
+    const struct networks *trusted = limits_trusted(loop->core->limits);
+    if (listener->tls && !(conn->tls = line_tls_new(loop, listener->tls)))
         return false;
-    conn->shake_until_ms = clock_steady_ms() + HANDSHAKE_MS;
+    conn->read_ns = clock_steady_ns();
+    conn->awaits_proxy = listener->proxy_headers && trusted && conn->client.known &&
+                         networks_have(trusted, &conn->client);
+    if (!conn->awaits_proxy && !line_admit(conn))
+        return false;
+    if (!conn->awaits_proxy && !conn->tls)
+        return true;
+    int64_t timeout_ms = loop->config->handshake_timeout_ms;
+    conn->shake_until_ms = timeout_ms ? conn->read_ns / 1000000 + timeout_ms : INT64_MAX;
+    conn->shaking = true;
     loop->shaking++;
     line_loop_need_tick(loop);
     return true;
@@ -430,7 +465,7 @@ static int open_handle(struct line_conn *conn, int fd, bool is_tcp) {
     return status;
 }
 
-void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
+void line_conn_open(struct line_loop *loop, int fd, const struct sockaddr *peer,
                     const struct line_listener *listener) {
     struct line_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
@@ -442,7 +477,9 @@ void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
     conn->grant = loop->core->auth ? &auth_grant_nothing : &auth_grant_everything;
     buf_init(&conn->tail, loop->config->line_limit_bytes + loop->config->payload_limit_bytes +
                               4 * (size_t)LINE_READ_BYTES);
-    int status = open_handle(conn, fd, is_tcp);
+    buf_init(&conn->early, PROXY_HEADER_MAX + LINE_READ_BYTES);
+    conn->client = address_of_socket(peer);
+    int status = open_handle(conn, fd, peer->sa_family != AF_UNIX);
     atomic_fetch_add_explicit(&door_of(conn)->connections, 1, memory_order_relaxed);
     loop->conn_count++;
     conn->next = loop->conns;
@@ -451,7 +488,7 @@ void line_conn_open(struct line_loop *loop, int fd, bool is_tcp,
     loop->conns = conn;
     if (status)
         close(fd);
-    if (status || (listener->tls && !begin_tls(conn, listener->tls))) {
+    if (status || !begin(conn, listener)) {
         line_conn_close(conn);
         return;
     }

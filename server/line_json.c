@@ -71,6 +71,7 @@ static bool fill_request(struct line_conn *conn, struct line_slot *slot, struct 
         .ns = ns,
         .door = slot->door,
         .started_ns = slot->read_ns,
+        .limited = conn->limited,
         .done = on_done,
         .context = slot,
     };
@@ -85,9 +86,11 @@ void line_json_run(struct line_conn *conn, struct slice line) {
         slot = NULL;
     }
     if (!slot) {
+        line_limit_cancel_call(conn);
         rpc_append_error(&loop->out, ERR_OUT_OF_MEMORY, err_text(ERR_OUT_OF_MEMORY));
         return;
     }
+    line_limit_hold_slot(conn, slot);
     line_slot_queue(slot, conn);
     enum err err =
         fill_request(conn, slot, line) ? rpc_run(&slot->json->request) : ERR_OUT_OF_MEMORY;

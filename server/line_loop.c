@@ -2,7 +2,6 @@
 #include "server/line_loop.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -99,7 +98,7 @@ static void finish_woken(struct line_loop *loop) {
 }
 
 /* Where TLS is spoken the refusal is an alert before any handshake: fatal, access denied. */
-static void refuse(int fd, bool tls, enum err err, const char *text) {
+void line_refuse(int fd, bool tls, enum err err, const char *text) {
     static const char denied[] = {0x15, 3, 3, 0, 2, 2, 49};
     struct buf line;
     buf_init(&line, 256);
@@ -110,31 +109,17 @@ static void refuse(int fd, bool tls, enum err err, const char *text) {
     if (line.len) /* best effort: the caller is turned away either way */
         (void)!send(fd, line.ptr, line.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     buf_done(&line);
-    close(fd);
-}
-
-static bool is_loopback(const struct sockaddr_storage *peer) {
-    if (peer->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)peer;
-        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-    }
-    if (peer->ss_family == AF_INET6) {
-        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)peer)->sin6_addr;
-        return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
-    }
-    return peer->ss_family == AF_UNIX;
 }
 
 static void welcome(struct line_loop *loop, int fd, const struct sockaddr_storage *peer,
                     const struct line_listener *listener) {
     uint64_t open = atomic_load(&loop->core->doors[listener->dialect->door].connections);
-    if (loop->loopback_only && !is_loopback(peer))
-        refuse(fd, listener->tls, ERR_FORBIDDEN,
-               "no credentials are configured: loopback callers only");
-    else if (loop->config->connection_limit && open >= loop->config->connection_limit)
-        refuse(fd, listener->tls, ERR_UNAVAILABLE, "too many connections");
-    else
-        line_conn_open(loop, fd, peer->ss_family != AF_UNIX, listener);
+    if (!loop->config->connection_limit || open < loop->config->connection_limit) {
+        line_conn_open(loop, fd, (const struct sockaddr *)peer, listener);
+        return;
+    }
+    line_refuse(fd, listener->tls, ERR_UNAVAILABLE, "too many connections");
+    close(fd);
 }
 
 /* Without descriptors or memory the listener stays readable: it is left alone until the tick. */
@@ -220,6 +205,7 @@ void line_loop_check_end(struct line_loop *loop) {
     uv_close((uv_handle_t *)&loop->async, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->tick, NULL);
+    uv_close((uv_handle_t *)&loop->watch, NULL);
 }
 
 static void on_async(uv_async_t *async) {
@@ -253,6 +239,9 @@ static int open_handles(struct line_loop *loop) {
     if (!status)
         status = uv_timer_init(&loop->uv, &loop->tick);
     loop->tick.data = loop;
+    if (!status)
+        status = uv_timer_init(&loop->uv, &loop->watch);
+    loop->watch.data = loop;
     for (unsigned i = 0; i < loop->listener_count && !status; i++) {
         struct line_listener *listener = &loop->listeners[i];
         status = uv_poll_init(&loop->uv, &listener->poll, listener->fd);

@@ -41,6 +41,7 @@ struct line_listener {
     int fd;
     const struct line_dialect *dialect; /* what its callers speak */
     struct tls *tls;                    /* NULL: in the clear */
+    bool proxy_headers;                 /* trusted proxies begin with one */
 };
 
 struct line_loop {
@@ -58,6 +59,7 @@ struct line_loop {
 
     uv_async_t async;                   /* something was woken, or the stop is wanted */
     uv_prepare_t prepare;               /* before the loop sleeps: own wakes, forgets now_ms */
+    uv_timer_t watch;                   /* slow peers; runs only while some are watched */
     uv_timer_t tick;                    /* coarse deadlines; runs only while something has one */
     _Atomic(struct line_woken *) woken; /* any thread pushes; newest first */
     _Atomic unsigned wakers;            /* threads between their push and the end of their send */
@@ -88,7 +90,8 @@ struct line_loop {
     size_t arena_max_bytes;
     struct buf out;         /* replies of the connection at hand */
     struct buf sealed;      /* what its TLS has to send, before it is out */
-    unsigned shaking;       /* connections whose TLS handshake is not over */
+    unsigned shaking;       /* connections whose TLS handshake or PROXY header is not over */
+    unsigned watched;       /* connections that may be slow (line_watch.c) */
     char *encrypted_bytes;  /* LINE_READ_BYTES as they came; NULL: no listener has TLS */
     struct line_held *held; /* messages in out */
     struct arena parsed;    /* of the batch at hand */
@@ -105,6 +108,9 @@ void *line_loop_main(void *loop);
 /* Frees what is left after the thread ended (or never ran). */
 void line_loop_close(struct line_loop *loop);
 
+/* Tells a caller why it is turned away, as far as it hears: before anything else was sent. Where
+ * TLS is spoken that is an alert. */
+void line_refuse(int fd, bool tls, enum err err, const char *text);
 /* Wall clock, asked once a round. */
 int64_t line_loop_now_ms(struct line_loop *loop);
 /* Any thread, once until it came back: it is given to its come_back by the loop. */

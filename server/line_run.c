@@ -31,7 +31,7 @@ static struct line_context context_of(struct line_conn *conn, struct arena *aren
 }
 
 /* Appends with `append…` between, so that bytes behind a parked reply are counted. */
-static void replied(struct line_conn *conn, struct buf *to, size_t before) {
+void line_replied(struct line_conn *conn, struct buf *to, size_t before) {
     if (to->failed)
         conn->broken = true;
     else if (to != &conn->loop->out)
@@ -42,7 +42,7 @@ static void run_failed(struct line_conn *conn, struct line_request *request) {
     struct buf *to = line_conn_reply(conn);
     size_t before = to->len;
     conn->dialect->render_failure(to, request);
-    replied(conn, to, before);
+    line_replied(conn, to, before);
     line_count(conn, metrics_op(request->call.op, METRICS_NONE), request->call.err);
     conn->skip_line = request->skip_line;
     conn->skip_frame = request->skip_frame;
@@ -70,7 +70,7 @@ static bool run_at_once(struct line_conn *conn, struct line_request *request) {
         if (!err)
             line_held_add_call(loop, call);
         call_release(call, false);
-        replied(conn, to, before);
+        line_replied(conn, to, before);
         line_count(conn, metrics_op(call->op, METRICS_NONE), err);
         line_count_traced(conn, call, err);
     }
@@ -103,13 +103,19 @@ static enum err bind_copy(struct line_conn *conn, const struct line_request *req
     return err;
 }
 
-static void run_in_slot(struct line_conn *conn, struct line_request *request) {
+/* False where it has to wait for others. */
+static bool run_in_slot(struct line_conn *conn, struct line_request *request) {
+    enum err may = line_limit_begin_call(conn, request);
+    if (may)
+        return may != ERR_WOULD_WAIT;
     struct line_slot *slot = line_slot_take(conn->loop);
     if (!slot) {
+        line_limit_cancel_call(conn);
         request->call.err = ERR_OUT_OF_MEMORY;
         run_failed(conn, request);
-        return;
+        return true;
     }
+    line_limit_hold_slot(conn, slot);
     enum err err = bind_copy(conn, request, slot);
     slot->lane = call_lane(&request->call);
     slot->call.wake = on_wake;
@@ -124,11 +130,12 @@ static void run_in_slot(struct line_conn *conn, struct line_request *request) {
         err = call_run(&slot->call);
     if (err == ERR_PENDING) {
         line_slot_park(slot);
-        return;
+        return true;
     }
     line_slot_finish(slot);
     if (conn->first == slot)
         line_conn_settle(conn);
+    return true;
 }
 
 /* Whether it may be parked beside what is. */
@@ -149,8 +156,7 @@ static bool run_call(struct line_conn *conn, struct line_request *request) {
         return true;
     if (!may_park(conn, call))
         return false;
-    run_in_slot(conn, request);
-    return true;
+    return run_in_slot(conn, request);
 }
 
 static void run_word(struct line_conn *conn, const struct line_request *request) {
@@ -161,7 +167,7 @@ static void run_word(struct line_conn *conn, const struct line_request *request)
     conn->turn_bytes += to->len > before ? to->len - before : 0;
     if (!conn->first) /* else it is answered later */
         line_count(conn, metrics_op(NULL, METRICS_SESSION), err);
-    replied(conn, to, to->len);
+    line_replied(conn, to, to->len);
 }
 
 /* True where the connection may run something more; a full buffer is sent first. */
@@ -180,11 +186,22 @@ static bool may_run_word(struct line_conn *conn) {
     return false;
 }
 
+static bool run_json(struct line_conn *conn, const struct line_request *request) {
+    enum err may = line_limit_begin_call(conn, request);
+    if (may)
+        return may != ERR_WOULD_WAIT;
+    line_json_run(conn, request->line);
+    conn->loop->requests++;
+    return true;
+}
+
 /* False where it was not run and has to wait. Behind a parked listing even a call on memory waits:
  * the listing must not see what was asked for later. */
 static bool run_request(struct line_conn *conn, struct line_request *request) {
     if (!has_room(conn) || (conn->first && conn->first->lane == LANE_ALONE))
         return false;
+    if (line_limit_refuses(conn, request))
+        return true;
     switch (request->kind) {
     case REQUEST_CALL:
         return run_call(conn, request);
@@ -197,11 +214,7 @@ static bool run_request(struct line_conn *conn, struct line_request *request) {
         run_word(conn, request);
         return true;
     case REQUEST_JSON:
-        if (conn->first)
-            return false;
-        line_json_run(conn, request->line);
-        conn->loop->requests++;
-        return true;
+        return !conn->first && run_json(conn, request);
     case REQUEST_MANY:
         if (conn->first)
             return false;
@@ -277,6 +290,7 @@ static size_t run_batch(struct line_conn *conn, unsigned count) {
             conn->need = 0;
             break;
         }
+        conn->paid = false;
         consumed += request->size;
     }
     return consumed;

@@ -52,15 +52,17 @@ struct place {
     unsigned port;
     const char *socket; /* NULL: none */
     struct tls *tls;    /* NULL: in the clear */
+    bool proxy_headers; /* trusted proxies begin with one */
 };
 
 /* Whoever may open a UNIX socket is on this machine: it is always in the clear. */
 static void add_listener(struct line_loop *loop, int fd, const struct line_dialect *dialect,
-                         struct tls *tls) {
+                         struct tls *tls, bool proxy_headers) {
     struct line_listener *listener = &loop->listeners[loop->listener_count++];
     listener->fd = fd;
     listener->dialect = dialect;
     listener->tls = tls;
+    listener->proxy_headers = proxy_headers;
 }
 
 static enum err listen_at(struct line_server *server, const struct place *place, unsigned *ret_port,
@@ -74,14 +76,14 @@ static enum err listen_at(struct line_server *server, const struct place *place,
         err = line_listen_tcp(place->host, place->port, server->loop_count, fds, ret_port, ret_why,
                               why_bytes);
     for (unsigned i = 0; i < server->loop_count && place->tcp && !err; i++)
-        add_listener(server->loops[i], fds[i], place->dialect, place->tls);
+        add_listener(server->loops[i], fds[i], place->dialect, place->tls, place->proxy_headers);
     if (err || !place->socket)
         return err;
     *ret_path = strdup(place->socket);
     int fd;
     err = line_listen_unix(place->socket, &fd, ret_why, why_bytes);
     if (!err)
-        add_listener(server->loops[0], fd, place->dialect, NULL);
+        add_listener(server->loops[0], fd, place->dialect, NULL, false);
     else if (*ret_path)
         (*ret_path)[0] = '\0'; /* another's */
     return err;
@@ -95,14 +97,16 @@ static enum err listen_all(struct line_server *server, const struct config *conf
                          config->tcp_host,
                          config->tcp_port,
                          config->tcp ? config->tcp_socket : NULL,
-                         config->tcp_tls ? tls_current() : NULL};
+                         config->tcp_tls ? tls_current() : NULL,
+                         config->tcp_proxy_protocol};
     struct place olivia = {&line_dialect_olivia,
                            "olivia",
                            config->olivia,
                            config->olivia_host,
                            config->olivia_port,
                            config->olivia ? config->olivia_socket : NULL,
-                           config->olivia_tls ? tls_current() : NULL};
+                           config->olivia_tls ? tls_current() : NULL,
+                           config->olivia_proxy_protocol};
     enum err err =
         listen_at(server, &hati, &ret_ports->tcp, &server->socket_paths[0], ret_why, why_bytes);
     return err ? err

@@ -39,6 +39,7 @@ struct line_slot *line_slot_take(struct line_loop *loop) {
     slot->conn = NULL;
     slot->lane = LANE_ALONE;
     slot->prefetch = 0;
+    slot->held.limited = false;
     slot->due = false;
     slot->queue_next = NULL;
     arena_init_with(&slot->arena, loop->arena_max_bytes, slot->memory, sizeof slot->memory);
@@ -113,6 +114,7 @@ static void forget_deadline(struct line_slot *slot) {
 
 void line_slot_finish(struct line_slot *slot) {
     slot->woken.loop->in_flight--;
+    line_limit_end_call(slot);
     line_count_parked(slot, false);
     forget_deadline(slot);
     slot->state = SLOT_DONE;

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "handlers/call.h"
+#include "server/limits.h"
 #include "server/line_loop.h"
 
 #define LINE_SLOT_BYTES 1024U
@@ -26,6 +27,7 @@ struct line_slot {
     enum line_slot_state state;
     enum metrics_door door;       /* its connection's */
     enum call_lane lane;          /* what may be parked beside it */
+    struct limits_client held;    /* whose calls in flight it is among */
     int64_t prefetch;             /* of a SUBSCRIBE that asks for its queue; 0: none */
     bool due;                     /* stands in the loop's list of deadlines */
     struct line_conn *conn;       /* NULL: nobody waits any more */

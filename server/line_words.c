@@ -77,6 +77,7 @@ enum err line_word_auth(struct line_conn *conn, struct slice args, struct buf *t
         return answer_error(to, ERR_OUT_OF_MEMORY, err_text(ERR_OUT_OF_MEMORY));
     *conn->own_grant = grant;
     conn->grant = conn->own_grant;
+    line_limit_choose(conn);
     leave_closed_workspace(conn);
     return answer_ok(to);
 }

@@ -2,6 +2,7 @@
 #include "server/metrics_page.h"
 
 #include "journal/datadir.h"
+#include "server/limits.h"
 #include "server/metrics.h"
 
 static const char *const door_names[METRICS_DOORS] = {
@@ -123,11 +124,24 @@ static void write_connections(struct page *page, struct core *core) {
     }
 }
 
+static void write_limits(struct page *page, struct core *core) {
+    page_family(page, F_hati_limited);
+    for (unsigned reason = 0; reason < LIMITS_REASONS; reason++) {
+        page_begin(page, "");
+        label(page, "reason", limits_reason_name((enum limits_reason)reason));
+        page_number(page, limits_noted(core->limits, (enum limits_reason)reason));
+    }
+    page_single(page, F_hati_limited_clients, limits_known(core->limits));
+}
+
 static void write_doors(struct page *page, struct core *core) {
     if (core->metrics) {
         write_requests(page, core->metrics);
         write_latencies(page, core->metrics);
         write_refusals(page, core->metrics);
+    }
+    write_limits(page, core);
+    if (core->metrics) {
         write_door_cells(page, core->metrics, F_hati_received_bytes, METRICS_IN_BYTES);
         write_door_cells(page, core->metrics, F_hati_sent_bytes, METRICS_OUT_BYTES);
     }

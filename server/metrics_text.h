@@ -19,6 +19,8 @@ enum family_type { FAMILY_COUNTER, FAMILY_GAUGE, FAMILY_HISTOGRAM, FAMILY_INFO }
     X(hati_request_duration_seconds, HISTOGRAM, "seconds",                                         \
       "From reading a request to its answer.")                                                     \
     X(hati_refusals, COUNTER, "", "Requests answered with an error.")                              \
+    X(hati_limited, COUNTER, "", "Clients turned away or cut off.")                                \
+    X(hati_limited_clients, GAUGE, "", "Clients that the limits know of.")                         \
     X(hati_received_bytes, COUNTER, "bytes", "Bytes of requests.")                                 \
     X(hati_sent_bytes, COUNTER, "bytes", "Bytes of answers.")                                      \
     X(hati_connections, GAUGE, "", "Open connections.")                                            \

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "handlers/call.h"
+#include "server/limits.h"
 #include "server/metrics.h"
 
 #define RPC_DEPTH_MAX 64
@@ -38,6 +39,10 @@ struct rpc_request {
     struct rpc_held *held;  /* the engine's until the answers are there; see rpc_release */
     enum metrics_door door; /* it came by, and when: steady clock */
     int64_t started_ns;
+    struct limits_client limited;       /* whose limit each call counts for; all zeros: nobody's */
+    struct limits_left left;            /* after the last call */
+    unsigned call_count, refused_count; /* where it is limited: calls, and those over the limit */
+    bool is_batch;
     struct metrics_tally tally; /* its calls; the engine's until the answers are there */
 };
 

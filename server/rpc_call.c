@@ -79,12 +79,30 @@ static void begin_span(struct rpc_item *item, const struct rpc_request *request)
     spans_begin_call(call, request->span, call->core->tracer ? clock_steady_ns() : 0);
 }
 
+/* An element is bound anew where its call has to leave the stack: it counts once. */
+static enum err pay(struct rpc_item *item, struct rpc_request *request, struct rpc_source *source) {
+    char why[LIMITS_WHY_BYTES];
+    if (!request->limited.limited || source->paid)
+        return OK;
+    source->paid = true;
+    request->call_count++;
+    request->is_batch = source->batch;
+    enum err err = limits_admit(request->core->limits, &request->limited, 1, &request->left);
+    if (!err)
+        return OK;
+    request->refused_count++;
+    limits_format_why(&request->left, why);
+    return call_fail(&item->call, err, "%s", why);
+}
+
 static void bind_object(struct rpc_item *item, const struct rpc_request *request,
-                        struct rpc_source *source) {
+                        struct rpc_source *source, enum err over) {
     json_t *object = source->value;
     if (!check_shape(item, source, object))
         return;
     item->silent = !item->legacy && !json_object_get(object, "id");
+    if (over) /* and told so */
+        return;
     const json_t *method = json_object_get(object, "method");
     const struct op *op =
         op_find_name(slice_make(json_string_value(method), json_string_length(method)));
@@ -114,10 +132,11 @@ void rpc_item_bind(struct rpc_item *item, struct rpc_request *request, struct rp
     item->limit = source->value ? 0 : source->limit;
     item->legacy = item->silent = item->in_batch = item->ends_batch = item->good = false;
     init_call(item, request, arena);
+    enum err over = pay(item, request, source);
     if (!source->value)
         refuse(item, source->err, source->detail);
     else if (!json_is_object(source->value))
         refuse(item, ERR_INVALID_REQUEST, "a call is an object");
     else
-        bind_object(item, request, source);
+        bind_object(item, request, source, over);
 }

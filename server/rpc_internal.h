@@ -23,6 +23,7 @@ struct rpc_source {
     size_t raw_at;         /* where element raw_index begins in doc_text */
     size_t raw_index;
     bool batch;
+    bool paid;    /* value counted for the limit of its caller */
     bool started; /* a message was read */
     bool ended;   /* nothing is read any more */
 };

@@ -132,6 +132,7 @@ void rpc_source_take(struct rpc_source *source, struct rpc_item *item) {
     item->ends_batch = source->batch && source->index + 1 == source->count;
     item->doc = NULL;
     source->value = NULL;
+    source->paid = false;
     if (source->doc && ++source->index == source->count) {
         item->doc = source->doc;
         source->doc = NULL;

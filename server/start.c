@@ -15,6 +15,7 @@
 #include "server/commands.h"
 #include "server/documents.h"
 #include "server/http.h"
+#include "server/limits.h"
 #include "server/line.h"
 #include "server/metrics.h"
 #include "server/reload.h"
@@ -23,6 +24,7 @@
 #include "server/tracing.h"
 
 #define WHY_BYTES 512
+#define BYTES_BURST_S 10U /* what a client may send and get at once: so many seconds' worth */
 #define PEER_RETRY_MAX_MS 10000
 #define KEYS_PATIENCE_MS 5000 /* of a start, for an issuer that is away */
 
@@ -261,6 +263,27 @@ static enum err open_tls(struct server *server, char *ret_why) {
     return tls_open(&options, &server->tls, ret_why, WHY_BYTES);
 }
 
+static enum err open_limits(struct server *server, char *ret_why) {
+    const struct config *config = &server->config;
+    uint64_t per = config->rate_limit.per;
+    struct limits_options options = {
+        .rate = {.per = per,
+                 .burst = config->rate_burst ? config->rate_burst : per,
+                 .unit_ns = config->rate_limit.unit_ms * 1000000},
+        .bytes = {.per = config->rate_bytes,
+                  .burst = config->rate_bytes * BYTES_BURST_S,
+                  .unit_ns = 1000000000},
+        .connections = config->client_connections,
+        .requests = config->client_requests,
+        .trusted_proxies = config->trusted_proxies,
+    };
+    server->core.limits = limits_open(&options);
+    if (server->core.limits)
+        return OK;
+    snprintf(ret_why, WHY_BYTES, "no memory for the limits of clients");
+    return ERR_OUT_OF_MEMORY;
+}
+
 static enum err open_doors(struct server *server, char *ret_why) {
     const struct config *config = &server->config;
     enum err err = OK;
@@ -393,6 +416,8 @@ int command_start(int argc, char **argv) {
     if (!err)
         err = tracing_open(&server.config, &server.core.tracer, why, sizeof why);
     if (!err)
+        err = open_limits(&server, why);
+    if (!err)
         err = open_doors(&server, why);
     int status = err ? refuse(why) : serve(&server, &signals);
     if (err) {
@@ -403,6 +428,7 @@ int command_start(int argc, char **argv) {
         auth_close(server.core.auth);
         trace_close(server.core.tracer, 0);
     }
+    limits_close(server.core.limits);
     documents_close(&server.core);
     config_done(&server.config);
     return status;

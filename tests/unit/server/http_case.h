@@ -41,7 +41,8 @@ static inline int start(void **state) {
     static char host[] = "127.0.0.1";
     char why[256];
     (void)state;
-    config = (struct config){.rpc_host = host,
+    config = (struct config){.header_timeout_ms = 10000,
+                             .rpc_host = host,
                              .cpu_num = 2,
                              .connection_limit = 100,
                              .request_timeout_ms = 30000,
