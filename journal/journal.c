@@ -22,9 +22,13 @@ void journal_path(const struct journal *journal, uint64_t number, char path[PATH
 
 /* Goes on in a fresh segment. It gets its name only once its header is on disk, so that a crash
  * leaves no segment without one, and has it for good before any block is written. */
-static enum err begin_segment(struct journal *journal, uint64_t size_bytes) {
+static enum err begin_segment(struct journal *journal, uint64_t size_bytes, uint64_t skipped_from) {
     char path[PATH_BYTES], spare[PATH_BYTES];
-    struct segment next = {journal->current.number + 1, journal->next_seq, size_bytes, 0, -1};
+    struct segment next = {.number = journal->current.number + 1,
+                           .first_seq = journal->next_seq,
+                           .size_bytes = size_bytes,
+                           .skipped_from = skipped_from,
+                           .fd = -1};
     hash_random(&next.salt, sizeof next.salt);
     journal_path(journal, next.number, path);
     enum err err = journal_spare_take(journal, size_bytes, spare);
@@ -51,10 +55,10 @@ static enum err begin_segment(struct journal *journal, uint64_t size_bytes) {
 /* On a full disk a small segment does: deletes go on in it. */
 static enum err begin_what_fits(struct journal *journal, uint64_t needed_bytes) {
     uint64_t usual = journal->segment_bytes;
-    enum err err = begin_segment(journal, needed_bytes > usual ? needed_bytes : usual);
+    enum err err = begin_segment(journal, needed_bytes > usual ? needed_bytes : usual, 0);
     uint64_t small = usual / SMALL_SHARE;
     if (err == ERR_STORAGE_FULL && needed_bytes < usual)
-        err = begin_segment(journal, needed_bytes > small ? needed_bytes : small);
+        err = begin_segment(journal, needed_bytes > small ? needed_bytes : small, 0);
     return err;
 }
 
@@ -301,6 +305,47 @@ enum err journal_sync(struct journal *journal) {
     }
     journal->synced_seq = journal->next_seq - 1;
     return OK;
+}
+
+/* The record is one that does nothing: it shows that the segment holds, before anybody relies on
+ * its numbers. */
+static enum err append_first(struct journal *journal, struct slice record) {
+    struct journal_block block = {0};
+    journal_block_begin(journal, &block);
+    char *to = journal_block_add(&block, record.len);
+    if (to)
+        memcpy(to, record.ptr, record.len);
+    enum err err = to ? journal_append(journal, &block) : ERR_OUT_OF_MEMORY;
+    buf_done(&block.bytes);
+    return err ? err : journal_sync(journal);
+}
+
+enum err journal_skip(struct journal *journal, uint64_t seq, struct slice record) {
+    uint64_t from = journal->next_seq;
+    enum err err = journal_sync(journal);
+    if (err)
+        return err;
+    struct old_segment *old = malloc(sizeof *old);
+    if (!old)
+        return ERR_OUT_OF_MEMORY;
+    struct segment was = journal->current;
+    journal->next_seq = seq;
+    err = begin_segment(journal, journal->segment_bytes, from);
+    struct segment fresh = journal->current;
+    journal->next_seq = from;
+    if (err) {
+        free(old);
+        return err;
+    }
+    journal->current = was;
+    retire_current(journal, old);
+    journal->current = fresh;
+    journal->next_seq = seq;
+    journal->synced_seq = seq - 1;
+    err = append_first(journal, record);
+    if (err)
+        journal->broken = true;
+    return err;
 }
 
 static struct old_segment *take_applied(struct journal *journal, uint64_t applied_seq) {

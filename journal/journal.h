@@ -90,6 +90,12 @@ enum err journal_append(struct journal *journal, struct journal_block *block) MU
 /* Everything appended survives a power cut. A failure means nothing may be believed. */
 enum err journal_sync(struct journal *journal) MUST_USE;
 
+/* Goes on with record number `seq`, which is greater than journal_next_seq, in a segment that says
+ * so: this first record, which does nothing, is safe when it returns OK. ERR_STORAGE_FULL,
+ * ERR_OUT_OF_MEMORY: nothing was done. ERR_UNAVAILABLE: the journal cannot go on. Between blocks,
+ * by the appending thread; blocks. */
+enum err journal_skip(struct journal *journal, uint64_t seq, struct slice record) MUST_USE;
+
 /* Everything up to applied_seq is elsewhere: segments that hold no more than that are used again.
  * Any one thread. */
 void journal_trim(struct journal *journal, uint64_t applied_seq);

@@ -102,13 +102,18 @@ static enum err replay_bytes(struct replay *replay, const struct segment *segmen
     return OK;
 }
 
+/* What the segment says was never written is not missed, if what was written before is there. */
+static bool skips_from(const struct segment *segment, uint64_t needed) {
+    return segment->skipped_from && segment->skipped_from <= needed;
+}
+
 static enum err check_order(struct replay *replay, const struct segment *segment,
                             const char *path) {
     uint64_t applied = replay->options->applied_seq;
     if (!replay->begun) {
         replay->begun = true;
         replay->expected_seq = segment->first_seq;
-        if (segment->first_seq > applied + 1)
+        if (segment->first_seq > applied + 1 && !skips_from(segment, applied + 1))
             return fail(replay, ERR_CORRUPT,
                         "%s begins with record %" PRIu64 ", but only %" PRIu64 " are applied: a "
                         "segment before it is missing",
@@ -116,7 +121,7 @@ static enum err check_order(struct replay *replay, const struct segment *segment
         return OK;
     }
     uint64_t needed = replay->expected_seq > applied + 1 ? replay->expected_seq : applied + 1;
-    if (segment->first_seq > needed)
+    if (segment->first_seq > needed && !skips_from(segment, needed))
         return fail(replay, ERR_CORRUPT,
                     "%s begins with record %" PRIu64 ", but the one before ends before %" PRIu64
                     ": damaged between them",
@@ -153,6 +158,7 @@ static enum err replay_file(struct replay *replay, uint64_t number) {
         close(fd);
         return fail(replay, ERR_CORRUPT, "%s offset 0: the header is damaged", path);
     }
+    struct replay before = *replay;
     err = check_order(replay, &segment, path);
     void *bytes = mmap(NULL, segment.size_bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
     close(fd);
@@ -166,6 +172,8 @@ static enum err replay_file(struct replay *replay, uint64_t number) {
     replay->journal->current.number = number;
     if (replay->expected_seq == segment.first_seq) {
         unlink(path); /* begun, and never written to: starts that die early leave no pile */
+        if (segment.skipped_from) /* nor was the skip told to anybody */
+            *replay = before;
     } else {
         remember(replay->journal, &segment);
         replay->journal->newest->last_seq = replay->expected_seq - 1;

@@ -16,6 +16,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-
 
 struct raw_header {
     uint64_t magic, number, first_seq, size_bytes, salt, checksum;
+    uint64_t skipped_from,
+        skip_checksum; /* 0 where none were skipped, as there were none at first */
 };
 
 struct raw_block {
@@ -23,7 +25,9 @@ struct raw_block {
     uint64_t first_seq, synced_seq, checksum;
 };
 
-_Static_assert(sizeof(struct raw_block) == BLOCK_HEADER_BYTES, "the format is fixed");
+_Static_assert(sizeof(struct raw_block) == BLOCK_HEADER_BYTES &&
+                   sizeof(struct raw_header) == SEGMENT_HEADER_BYTES,
+               "the format is fixed");
 
 static enum err err_of_errno(void) {
     return errno == ENOSPC || errno == EDQUOT ? ERR_STORAGE_FULL : ERR_UNAVAILABLE;
@@ -65,14 +69,21 @@ static uint64_t header_sum(const struct raw_header *raw) {
     return hash_seeded(slice_make(raw, offsetof(struct raw_header, checksum)), 0);
 }
 
+static uint64_t skip_sum(const struct raw_header *raw) {
+    size_t len = offsetof(struct raw_header, skip_checksum);
+    return raw->skipped_from ? hash_seeded(slice_make(raw, len), 0) : 0;
+}
+
 enum err segment_begin(const struct segment *segment) {
-    char bytes[SEGMENT_HEADER_BYTES] = {0};
-    struct raw_header raw = {SEGMENT_MAGIC,       segment->number, segment->first_seq,
-                             segment->size_bytes, segment->salt,   0};
+    struct raw_header raw = {.magic = SEGMENT_MAGIC,
+                             .number = segment->number,
+                             .first_seq = segment->first_seq,
+                             .size_bytes = segment->size_bytes,
+                             .salt = segment->salt,
+                             .skipped_from = segment->skipped_from};
     raw.checksum = header_sum(&raw);
-    memcpy(bytes, &raw, sizeof raw);
-    if (pwrite(segment->fd, bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes ||
-        fsync(segment->fd) != 0)
+    raw.skip_checksum = skip_sum(&raw);
+    if (pwrite(segment->fd, &raw, sizeof raw, 0) != (ssize_t)sizeof raw || fsync(segment->fd) != 0)
         return err_of_errno();
     return OK;
 }
@@ -80,9 +91,10 @@ enum err segment_begin(const struct segment *segment) {
 enum err segment_read_header(int fd, struct segment *ret_segment) {
     struct raw_header raw;
     if (pread(fd, &raw, sizeof raw, 0) != (ssize_t)sizeof raw || raw.magic != SEGMENT_MAGIC ||
-        raw.checksum != header_sum(&raw))
+        raw.checksum != header_sum(&raw) || raw.skip_checksum != skip_sum(&raw))
         return ERR_CORRUPT;
-    *ret_segment = (struct segment){raw.number, raw.first_seq, raw.size_bytes, raw.salt, fd};
+    *ret_segment =
+        (struct segment){raw.number, raw.first_seq, raw.size_bytes, raw.salt, raw.skipped_from, fd};
     return OK;
 }
 

@@ -16,7 +16,8 @@ struct segment {
     uint64_t number;    /* grows by one with every segment */
     uint64_t first_seq; /* of its first record */
     uint64_t size_bytes;
-    uint64_t salt; /* random: nobody can write a value that passes for a block */
+    uint64_t salt;         /* random: nobody can write a value that passes for a block */
+    uint64_t skipped_from; /* 0; or no record from this one to first_seq was ever written */
     int fd;
 };
 

@@ -13,9 +13,10 @@ enum record_kind {
     RECORD_ENTRY = 'E',
     RECORD_DELETE = 'D',
     RECORD_TOUCH = 'T', /* another expiry; value and type stay */
-    RECORD_FLUSH = 'F'
+    RECORD_FLUSH = 'F',
+    RECORD_RAISE = 'R' /* nothing: the first record behind numbers that were skipped */
 };
-#define RECORD_KINDS "SECDTF"
+#define RECORD_KINDS "SECDTFR"
 
 #define RECORD_SEALED 'C' /* as an entry's kind stands in the journal where its value is sealed */
 

@@ -91,6 +91,8 @@ enum err hdd_replay(void *context, uint64_t seq, struct slice bytes) {
         hdd->pending_flush_seq = seq;
         recent_flush(&hdd->recent, seq);
         return OK;
+    case RECORD_RAISE:
+        return OK;
     }
     return ERR_CORRUPT;
 }

@@ -59,10 +59,11 @@ uint64_t kv_revision(struct kv *kv) {
 enum err kv_raise_revision(struct kv *kv, enum kv_storage storage, uint64_t revision) {
     if (kv->remote)
         return OK;
-    if (storage == KV_MEMORY)
-        kv_mem_raise_revision(kv->mem, revision);
-    else if (!kv->hdd || kv_hdd_revision(kv->hdd) < revision)
-        return ERR_UNAVAILABLE;
+    if (revision >= KV_REVISION_RAISE_MAX)
+        return ERR_SYNTAX;
+    if (storage == KV_HDD)
+        return kv->hdd ? kv_hdd_raise_revision(kv->hdd, revision) : ERR_UNAVAILABLE;
+    kv_mem_raise_revision(kv->mem, revision);
     return OK;
 }
 

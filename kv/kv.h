@@ -196,7 +196,9 @@ uint64_t kv_revision(struct kv *kv);
 /* Every revision of the storage that is given from now on is greater than this one: what comes from
  * another store gets none that somebody knows from there. Does nothing where they are already, and
  * on a remote kv, whose revisions are times. Blocks (on hdd behind what waits for the committer).
- * ERR_UNAVAILABLE, ERR_STORAGE_FULL. */
+ * ERR_UNAVAILABLE, ERR_STORAGE_FULL, ERR_OUT_OF_MEMORY; ERR_SYNTAX from KV_REVISION_RAISE_MAX on.
+ */
+#define KV_REVISION_RAISE_MAX (1ULL << 58) /* a receipt's number has 60 bits */
 enum err kv_raise_revision(struct kv *kv, enum kv_storage storage, uint64_t revision) MUST_USE;
 
 /* Opens both stores (replays, rebuilds shards where their number changed). Blocks. On failure

@@ -54,6 +54,7 @@ enum err kv_hdd_count(struct kv_hdd *hdd, struct kv_count *count) MUST_USE;
 void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats);
 bool kv_hdd_is_ready(struct kv_hdd *hdd);
 uint64_t kv_hdd_revision(struct kv_hdd *hdd);
+enum err kv_hdd_raise_revision(struct kv_hdd *hdd, uint64_t revision) MUST_USE;
 
 /* kv_snapshot.c: of these two; hdd may be NULL. */
 enum err kv_snapshot_make(struct kv_mem *mem, struct kv_hdd *hdd,
