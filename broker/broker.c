@@ -139,10 +139,12 @@ enum err broker_submit(struct broker *broker, struct broker_write *write) {
         disk_submit(broker, write);
         return ERR_PENDING;
     }
+    if (write->at_once && write->op_count > 1 && broker->disk)
+        return ERR_WOULD_WAIT; /* a later op may have to, and nothing may be done then */
     for (unsigned i = 0; i < write->op_count; i++) {
         struct broker_op *op = &write->ops[i];
         op->err = run_at_once(broker, op, write->now_ms);
-        if (op->err == ERR_WOULD_WAIT && i == 0 && write->at_once)
+        if (op->err == ERR_WOULD_WAIT && write->at_once)
             return ERR_WOULD_WAIT;
         if (op->err == ERR_WOULD_WAIT) { /* the rest goes the long way, in order */
             write->first = i;

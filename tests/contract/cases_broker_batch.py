@@ -202,10 +202,32 @@ def statuses_of_a_failed_batch(server, door):
         same(door.status(op), status, str(op))
 
 
+def many_messages_of_which_a_later_one_waits_for_the_disk(server, door):
+    """Its first ones were done at once, and then its caller did not wait for the rest."""
+    if door.name != "JSON-RPC":
+        return
+    queue, memory = fresh("later"), fresh("at-once")
+    server.rpc("Broker.CreateQueue", {"queue": queue, "type": "hdd"})
+    server.rpc("Broker.CreateQueue", {"queue": memory, "type": "memory"})
+    messages = [{"key": key, "payload": "x"} for key in ("nobody", memory, queue, queue)]
+    call = {"id": 1, "method": "Broker.PublishMany",
+            "params": {"router": "default", "messages": messages}}
+    line = server.line()
+    for _ in range(50):
+        answers = [server.rpc_raw(json.dumps(dict(call, jsonrpc="2.0"))).json(),
+                   server.rpc_raw(json.dumps(call)).json(), json.loads(line.ask(json.dumps(call)))]
+        for answer in answers:
+            same([result["queues"] for result in answer["result"]["results"]], [0, 1, 1, 1], answer)
+    line.close()
+    for name, count in ((queue, 300), (memory, 150)):
+        same(server.rpc("Broker.GetQueue", {"queue": name})["result"]["ready"], count, name)
+        server.rpc("Broker.DeleteQueue", {"queue": name})
+
+
 CASES = [all_ops_are_carried_out_in_order, nothing_is_done_where_one_fails,
          checks_see_what_the_ops_before_them_did, a_fan_out_is_part_of_it,
          one_of_two_batches_on_a_condition_wins, its_bounds_are_checked,
-         statuses_of_a_failed_batch]
+         statuses_of_a_failed_batch, many_messages_of_which_a_later_one_waits_for_the_disk]
 
 
 def run(runner, server):

@@ -13,6 +13,7 @@ const STREAM_MS = 30;
 const seconds = Number(process.env.HATI_FUZZ_SECONDS ?? 15);
 const seed = Number(process.env.HATI_FUZZ_SEED ?? Date.now() % 1000000000);
 const all = process.env.HATI_FUZZ_ALL === '1'; // every kind of fault, none of them shrunk
+const only = process.env.HATI_FUZZ_ONLY ?? ''; // part of an operation's name
 const seen = new Map();
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
 const kept = { receipt: 'none', cursor: 'none', etag: '"none"' };
@@ -127,7 +128,7 @@ async function documentOf(name) {
 }
 
 const documents = new Documents(await documentOf('openapi.json'), await documentOf('openrpc.json'));
-const property = fc.asyncProperty(fc.array(requests(documents), { minLength: 1, maxLength: 6 }), async (list) => {
+const property = fc.asyncProperty(fc.array(requests(documents, only), { minLength: 1, maxLength: 6 }), async (list) => {
   const faults = await Promise.all(list.map((request) =>
     (request.kind === 'rest' ? restFault : rpcFault)(documents, request)));
   if (all) {

@@ -180,12 +180,15 @@ function call(method) {
     { requiredKeys: ['method', 'jsonrpc'] });
 }
 
-/** Requests of every operation of both documents. */
-export function requests(documents) {
-  const routes = documents.operations.filter(({ template }) => !['/', '/rpc'].includes(template));
-  const ofRest = fc.oneof(...routes.map(rest));
-  const calls = fc.oneof(...documents.rpc.methods.map(call));
+/** Requests of every operation of both documents whose name has `only` in it. */
+export function requests(documents, only) {
+  const routes = documents.operations.filter(({ template, operationId }) =>
+    !['/', '/rpc'].includes(template) && operationId.toLowerCase().includes(only.replace('.', '').toLowerCase()));
+  const ofRest = routes.length ? fc.oneof(...routes.map(rest)) : null;
+  const calls = fc.oneof(...documents.rpc.methods
+    .filter(({ name }) => name.toLowerCase().includes(only.toLowerCase())).map(call));
   const bodies = fc.oneof({ weight: 5, arbitrary: calls }, { weight: 1, arbitrary: fc.array(calls, { maxLength: 5 }) });
   const ofRpc = fc.record({ door: fc.constantFrom('/rpc', '/', 'line'), text: jsonText(bodies) });
-  return fc.oneof(ofRest.map((request) => ({ kind: 'rest', ...request })), ofRpc.map((request) => ({ kind: 'rpc', ...request })));
+  const rpc = ofRpc.map((request) => ({ kind: 'rpc', ...request }));
+  return ofRest ? fc.oneof(ofRest.map((request) => ({ kind: 'rest', ...request })), rpc) : rpc;
 }
