@@ -238,8 +238,6 @@ static bool read_tls(struct given *given, char *why) {
         options->tls_ca = environment("HATI_TLS_CA");
         given->fingerprint = environment("HATI_TLS_FINGERPRINT");
     }
-    if (is_on(environment("HATI_TCP_TLS")))
-        options->tls = true;
     if (!is_readable("--tls-ca", options->tls_ca, why) ||
         !is_readable("--tls-cert", options->tls_cert, why) ||
         !is_readable("--tls-key", options->tls_key, why))
@@ -305,8 +303,8 @@ bool options_read(int argc, char **argv, struct arena *arena, struct options *re
     if (!read_tls(&given, ret_why))
         return false;
     choose_place(&given.options);
-    if (given.options.tcp_socket) /* what the environment says of TLS is meant for TCP */
-        given.options.tls = false;
+    if (!given.options.tcp_socket && is_on(environment("HATI_TCP_TLS")))
+        given.options.tls = true;
     if (!check_port(given.options.tcp_port, ret_why) || !check_use(given.options.use, ret_why) ||
         !read_times(&given, ret_why) || !read_token(&given, arena, ret_why))
         return false;

@@ -3,11 +3,13 @@
  * leave the server: paths are told as their patterns. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "handlers/spans.h"
 #include "server/http_request.h"
-#include "server/metrics.h"
+
+#define NAME_BYTES 128U /* a method and a pattern of ours */
 
 /* What is asked every few seconds by nobody's wish has a span only within somebody's trace. */
 static bool is_noise(const struct http_request *request) {
@@ -78,30 +80,33 @@ static void add_route(struct trace_record *record, const char *route) {
     trace_record_text(record, "url.path", slice_of_cstr(route));
 }
 
-/* What is known of the call before it is looked at by name. */
-static struct slice name_of(const struct http_request *request) {
-    switch (request->match.target) {
-    case TARGET_OP:
-        return request->match.op ? slice_of_cstr(request->match.op->name) : SLICE("HTTP");
-    case TARGET_RPC:
+/* An operation's name, else the method and the pattern. */
+static struct slice name_of(const struct http_request *request, struct slice method,
+                            char room[NAME_BYTES]) {
+    const char *route = request->match.route;
+    if (request->match.target == TARGET_RPC)
         return SLICE("JSON-RPC");
-    default:
-        return request->match.route ? slice_of_cstr(request->match.route) : SLICE("HTTP");
-    }
+    if (request->match.target == TARGET_OP && request->match.op)
+        return slice_of_cstr(request->match.op->name);
+    int len = snprintf(room, NAME_BYTES, "%.*s%s%s", (int)method.len, method.ptr, route ? " " : "",
+                       route ? route : "");
+    return slice_make(room, len < 0 ? 0 : (size_t)len < NAME_BYTES ? (size_t)len : NAME_BYTES - 1);
 }
 
 void http_trace_end(struct http_request *request) {
     struct tracer *tracer = request->span.tracer;
-    char method[HTTP_ALLOW_BYTES];
+    char method_room[HTTP_ALLOW_BYTES];
+    char name_room[NAME_BYTES];
     if (!tracer)
         return;
-    struct trace_record *record =
-        trace_span_end(&request->span, TRACE_SERVER, name_of(request), clock_steady_ns());
+    struct slice method = method_of(request, method_room);
+    struct trace_record *record = trace_span_end(
+        &request->span, TRACE_SERVER, name_of(request, method, name_room), clock_steady_ns());
     if (!record)
         return;
     if (request->trace_state.len)
         trace_record_state(record, request->trace_state);
-    trace_record_text(record, "http.request.method", method_of(request, method));
+    trace_record_text(record, "http.request.method", method);
     trace_record_number(record, "http.response.status_code", (int64_t)request->status);
     add_route(record, request->match.route);
     trace_record_text(record, "url.scheme",

@@ -193,8 +193,10 @@ def a_request_is_a_span_below_its_callers():
         check(miss.trace != TRACE, "it is in somebody else's trace")
         server.request("GET", "/healthz")
         server.request("GET", "/nowhere", headers={"traceparent": SAMPLED})
-        same(collector.one("HTTP").parent, PARENT, "of an unknown path")
-        same(collector.named("/healthz"), [], "spans of probes")
+        same(collector.one("GET").parent, PARENT, "of an unknown path")
+        server.request("GET", "/kv-store/key-count")
+        collector.one("GET /kv-store/key-count")
+        same(collector.named("GET /healthz"), [], "spans of probes")
         check(not any("secret-key" in repr(span.attributes) for span in collector.spans),
               "a key left the server")
 

@@ -24,8 +24,9 @@ static bool read_flags(int count, const char *const *flags) {
 }
 
 static void clear(void) {
-    static const char *const names[] = {"HATI_TCP_HOST", "HATI_TCP_PORT", "HATI_TCP_SOCKET",
-                                        "HATI_TOKEN", "HATI_TOKEN_FILE"};
+    static const char *const names[] = {"HATI_TCP_HOST", "HATI_TCP_PORT",       "HATI_TCP_SOCKET",
+                                        "HATI_TOKEN",    "HATI_TOKEN_FILE",     "HATI_TCP_TLS",
+                                        "HATI_TLS_CA",   "HATI_TLS_FINGERPRINT"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         unsetenv(names[i]);
 }
@@ -119,6 +120,64 @@ static void test_what_is_wrong_is_refused(void **state) {
     assert_refused("stats", "x");
 }
 
+#define PIN "00:01:02:03:04:05:06:07:08:09:0A:0b:0C:0d:0E:0f"
+
+static void test_a_fingerprint_has_colons_or_none_and_asks_for_tls(void **state) {
+    static const char *const with[] = {"--tls-fingerprint", PIN ":" PIN};
+    static const char *const without[] = {"--tls-fingerprint", "000102030405060708090a0B0c0D0e0F"
+                                                               "000102030405060708090A0B0C0D0E0F"};
+    (void)state;
+    clear();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(read_flags(2, i ? without : with));
+        assert_true(options.tls && options.tls_pinned);
+        for (unsigned j = 0; j < OPTIONS_PIN_BYTES; j++)
+            assert_int_equal(options.tls_pin[j], j % 16);
+    }
+    assert_refused("--tls-fingerprint", PIN);
+    assert_refused("--tls-fingerprint", PIN ":" PIN ":");
+    assert_refused("--tls-fingerprint", PIN "::" PIN);
+    assert_refused("--tls-fingerprint", PIN ":" PIN "00");
+    assert_refused("--tls-fingerprint", "");
+}
+
+static void test_tls_is_for_tcp_and_its_files_can_be_read(void **state) {
+    static const char *const tls[] = {"--tls", "--tcp-socket", "/s"};
+    static const char *const both[] = {"--tls-ca=/dev/null", "--tls-fingerprint", PIN ":" PIN};
+    (void)state;
+    clear();
+    assert_true(read_flags(0, NULL));
+    assert_false(options.tls);
+    assert_true(read_flags(1, tls));
+    assert_true(options.tls && !options.tls_pinned);
+    assert_false(read_flags(3, tls));
+    assert_false(read_flags(3, both));
+    assert_refused("--tls-ca", "/nosuch/file");
+    assert_refused("--tls-cert", "/dev/null");
+    assert_refused("--tls-key", "/dev/null");
+}
+
+static void test_the_environment_may_ask_for_tls(void **state) {
+    static const char *const ca[] = {"--tls-ca", "/dev/null"};
+    (void)state;
+    clear();
+    setenv("HATI_TLS_FINGERPRINT", PIN ":" PIN, 1);
+    assert_true(read_flags(0, NULL));
+    assert_false(options.tls);
+    setenv("HATI_TCP_TLS", "true", 1);
+    assert_true(read_flags(0, NULL));
+    assert_true(options.tls && options.tls_pinned);
+    assert_true(read_flags(2, ca)); /* a flag stands over it */
+    assert_false(options.tls_pinned);
+    setenv("HATI_TCP_SOCKET", "/s", 1);
+    assert_true(read_flags(0, NULL));
+    assert_string_equal(options.place, "/s");
+    assert_false(options.tls);
+    assert_true(read_flags(2, ca));
+    assert_null(options.tcp_socket);
+    clear();
+}
+
 static void test_flags_of_stats_may_stand_behind_it(void **state) {
     (void)state;
     clear();
@@ -138,6 +197,9 @@ int main(void) {
         cmocka_unit_test(test_a_flag_stands_over_the_environment),
         cmocka_unit_test(test_the_token_comes_from_a_file_or_the_environment),
         cmocka_unit_test(test_what_is_wrong_is_refused),
+        cmocka_unit_test(test_a_fingerprint_has_colons_or_none_and_asks_for_tls),
+        cmocka_unit_test(test_tls_is_for_tcp_and_its_files_can_be_read),
+        cmocka_unit_test(test_the_environment_may_ask_for_tls),
         cmocka_unit_test(test_flags_of_stats_may_stand_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
