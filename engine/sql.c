@@ -17,11 +17,12 @@ enum {
     MESSAGES_END = KEYS_END SQL_MESSAGES(X),
     TOPOLOGY_END = MESSAGES_END SQL_TOPOLOGY(X),
     QUEUES_END = TOPOLOGY_END SQL_QUEUES(X),
-    MIGRATE_END = QUEUES_END SQL_MIGRATE(X)
+    MIGRATE_END = QUEUES_END SQL_MIGRATE(X),
+    TRANSFER_END = MIGRATE_END SQL_TRANSFER(X)
 #undef X
 };
 
-_Static_assert(MIGRATE_END == (int)SQL_COUNT, "a list of statements is missing");
+_Static_assert(TRANSFER_END == (int)SQL_COUNT, "a list of statements is missing");
 
 const struct sql *sql_row(enum sql_number number) {
     int at = (int)number;
@@ -35,7 +36,9 @@ const struct sql *sql_row(enum sql_number number) {
         return &sql_topology[at - MESSAGES_END];
     if (at < QUEUES_END)
         return &sql_queues[at - TOPOLOGY_END];
-    return &sql_migrate[at - QUEUES_END];
+    if (at < MIGRATE_END)
+        return &sql_migrate[at - QUEUES_END];
+    return &sql_transfer[at - MIGRATE_END];
 }
 
 static void append_identifier(struct buf *to, const char *name) {

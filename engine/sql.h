@@ -49,18 +49,23 @@ struct sql {
     X(LEASE_END) X(VERSION_STEP) X(TUNE_ASK) X(TUNE_SEQSCAN) X(TUNE_BITMAPSCAN) \
     X(TUNE_JIT) X(TUNE_KV) X(TUNE_KV_MEM) X(TUNE_MSG) X(TUNE_MSG_MEM) X(TUNE_OP) \
     X(IMPORT_READ) X(IMPORT_WRITE)
+#define SQL_TRANSFER(X) \
+    X(EXPORT_BEGIN) X(EXPORT_NOW) X(EXPORT_QUEUES) X(EXPORT_ROUTERS) X(EXPORT_BINDINGS) \
+    X(EXPORT_KEYS) X(EXPORT_ENTRIES) X(EXPORT_LENGTHS) X(EXPORT_MESSAGES) X(RESTORE_MESSAGES) \
+    X(RESTORE_IDS)
 /* clang-format on */
 
 enum sql_number {
 #define X(symbol) SQL_##symbol,
     SQL_TXN(X) SQL_KEYS(X) SQL_MESSAGES(X) SQL_TOPOLOGY(X) SQL_QUEUES(X) SQL_MIGRATE(X)
+        SQL_TRANSFER(X)
 #undef X
-        SQL_COUNT
+            SQL_COUNT
 };
 
 /* One row per number; the files sql_*.c each fill theirs. */
 extern const struct sql sql_txn[], sql_keys[], sql_messages[], sql_topology[], sql_queues[],
-    sql_migrate[];
+    sql_migrate[], sql_transfer[];
 
 /* The texts of one schema, ready to be sent. */
 struct sql_text {

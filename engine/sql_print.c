@@ -38,6 +38,7 @@ static const struct chapter chapters[] = {
     {SQL_TOPOLOGY_VERSION, "Routers, queues, bindings"},
     {SQL_RECEIVE, "Delivery, counters, nodes"},
     {SQL_VERSION_READ, "The schema, and imports"},
+    {SQL_EXPORT_BEGIN, "Snapshots"},
 };
 
 /* Placeholders in the way they read best. */

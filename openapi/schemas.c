@@ -176,6 +176,13 @@ static const struct {
      "{'type':'object','required':['message','shard-id','key-count','replicas','causal-context'],"
      "'properties':{'message':" TEXT ",'shard-id':" COUNT ",'key-count':" COUNT
      ",'replicas':{'type':'array','items':" TEXT "}," CAUSAL "}}"},
+    {"SnapshotState",
+     "{'type':'object','required':['known','done','replace','next','notes'],'properties':{'known':"
+     "{'type':'boolean','description':'it was begun'},'done':{'type':'boolean'},'replace':{'type':"
+     "'boolean'},'next':{'type':'object','required':['memory','hdd'],'properties':{'memory':" COUNT
+     ",'hdd':" COUNT "},'description':'blocks of this storage before this number are in'},'notes':"
+     "{'type':'array','items':{'type':'string'},'description':'what was there and stays as it is'"
+     "}}}"},
     {"KvStoreView",
      "{'type':'object','required':['message','shards','causal-context'],'properties':{'message'"
      ":" TEXT

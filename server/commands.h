@@ -10,7 +10,11 @@ int command_start(int argc, char **argv);
 int command_token(int argc, char **argv);
 /* 0 where a server with this configuration answers on this machine. */
 int command_healthcheck(int argc, char **argv);
-/* Takes entries over from another system's tables in the engine's database. */
+/* Writes a snapshot of everything to a file. */
+int command_export(int argc, char **argv);
+/* Takes a snapshot in. (backup.c) */
+int command_import_snapshot(int argc, char **argv);
+/* The same, or takes entries over from another system's tables in the engine's database. */
 int command_import(int argc, char **argv);
 /* Prints a fresh key for --encryption-key-file. */
 int command_encryption_key(int argc, char **argv);

@@ -135,6 +135,8 @@ static enum MHD_Result run(struct http_request *request) {
         return rest_stream_run(request);
     case TARGET_KVSTORE:
         return kvstore_run(request);
+    case TARGET_SNAPSHOT:
+        return http_snapshot_run(request);
     case TARGET_METRICS:
         return http_metrics_run(request);
     case TARGET_READY:
@@ -249,6 +251,7 @@ static struct http_server *new_server(const struct config *config, struct core *
     pthread_cond_init(&server->idle, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&server->idle_lock, NULL);
+    http_office_open(&server->office);
     server->config = config;
     server->core = core;
     /* the library's own timeout, which is kinder, comes first */
@@ -267,6 +270,7 @@ static struct http_server *new_server(const struct config *config, struct core *
 }
 
 static void free_server(struct http_server *server) {
+    http_office_done(&server->office);
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->idle_lock);
     free(server);
@@ -330,6 +334,7 @@ void http_server_stop(struct http_server *server) {
     wait_none(server, &server->in_flight, server->config->drain_timeout_ms);
     wait_none(server, &server->open, LINGER_MS);
     http_lot_expire_all(&server->lot);
+    http_office_close(&server->office);
     wait_none(server, &server->in_flight, FLUSH_MS);
     MHD_stop_daemon(server->daemon);
     http_watch_close(&server->watch);

@@ -128,8 +128,12 @@ static void set_deadline(struct http_request *request, uint64_t announced_bytes)
 static void expect_body(struct http_request *request, uint64_t announced_bytes) {
     const struct http_server *server = request->server;
     bool is_json = takes_json(request);
-    request->keeps_body = !request->refusal && (is_json || request->match.payload >= 0);
-    request->body_max = is_json ? server->rpc_body_max : server->core->payload_limit_bytes;
+    bool is_snapshot = request->match.target == TARGET_SNAPSHOT;
+    request->keeps_body =
+        !request->refusal && (is_json || is_snapshot || request->match.payload >= 0);
+    request->body_max = is_json       ? server->rpc_body_max
+                        : is_snapshot ? http_snapshot_body_max(server->core)
+                                      : server->core->payload_limit_bytes;
     request->body.max_bytes = request->body_max;
     if (!request->keeps_body || announced_bytes == 0)
         return;

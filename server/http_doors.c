@@ -48,6 +48,31 @@
              "'schema':{'type':'string'}}}",                                                       \
              NULL},                                                                                \
     }
+#define SNAPSHOT_ID                                                                                \
+    "{'name':'id','in':'path','required':true,'schema':{'type':'string','pattern':"                \
+    "'^[0-9a-f]{32}$'},'description':'of the file, as its head has it','example':"                 \
+    "'00112233445566778899aabbccddeeff'}"
+#define SNAPSHOT_FLAG(name, doc)                                                                   \
+    "{'name':'" name "','in':'query','schema':{'type':'boolean','default':false},"                 \
+    "'description':'" doc "'}"
+#define SNAPSHOT_BODY(doc)                                                                         \
+    "{'required':true,'description':'" doc "','content':{'application/octet-stream':{'schema':"    \
+    "{'type':'string','format':'binary'}}}}"
+#define SNAPSHOT_STATE                                                                             \
+    {                                                                                              \
+        {200,                                                                                      \
+         "how far it came",                                                                        \
+         JSON,                                                                                     \
+         "@SnapshotState",                                                                         \
+         NULL,                                                                                     \
+         "{'known':true,'done':false,'replace':false,'next':{'memory':0,'hdd':3},'notes':[]}"},    \
+    }
+#define SNAPSHOT_ERRORS                                                                            \
+    (ERRORS_WRITE | OP_ERR(CONFLICT) | OP_ERR(PRECONDITION_FAILED) | OP_ERR(QUEUE_NOT_EXIST) |     \
+     OP_ERR(VALUE_TOO_LARGE))
+#define SNAPSHOT_HEADERS                                                                           \
+    "{'Content-Disposition':{'required':true,'schema':{'type':'string'}},'Cache-Control':{"        \
+    "'required':true,'schema':{'const':'no-store'}}}"
 #define IF_NONE_MATCH                                                                              \
     "[{'name':'If-None-Match','in':'header','schema':{'type':'string'},'description':'an ETag: "   \
     "304'}]"
@@ -190,6 +215,51 @@ const struct openapi_route http_doors[] = {
                  {200, "", "application/openmetrics-text", TEXT_SCHEMA, NULL,
                   "'hati_ready 1\\n# EOF\\n'"}},
      .errors = OP_ERR(OUT_OF_MEMORY)},
+    {.route = "GET /snapshot",
+     .id = "snapshotExport",
+     .tag = "server",
+     .doc = "A snapshot of everything at one instant, as a file for import",
+     .scope = AUTH_ADMIN,
+     .flags = OPENAPI_CAUSAL,
+     .params = "[{'name':'format','in':'query','schema':{'type':'string','enum':['hati','ndjson'],"
+               "'default':'hati'},'description':'packed and checked, or JSON lines'}]",
+     .answers = {{200, "the file", "application/vnd.hati.snapshot",
+                  "{'type':'string','format':'binary'}", SNAPSHOT_HEADERS, NULL},
+                 {200, "", "application/x-ndjson", "{'type':'object'}", SNAPSHOT_HEADERS, NULL}},
+     .errors = OP_ERR(CORRUPT) | OP_ERR(STORAGE_FULL) | OP_ERR(CONFLICT)},
+    {.route = "GET /snapshot/{id}",
+     .id = "snapshotLook",
+     .tag = "server",
+     .doc = "How far the import of a snapshot came",
+     .scope = AUTH_ADMIN,
+     .flags = OPENAPI_CAUSAL,
+     .params = "[" SNAPSHOT_ID "]",
+     .answers = SNAPSHOT_STATE,
+     .errors = ERRORS_READ},
+    {.route = "POST /snapshot/{id}",
+     .id = "snapshotBegin",
+     .tag = "server",
+     .doc = "Begins the import of a snapshot, or finds it as it was when it was cut off",
+     .scope = AUTH_ADMIN,
+     .flags = OPENAPI_CAUSAL,
+     .params =
+         "[" SNAPSHOT_ID
+         "," SNAPSHOT_FLAG("replace", "drop everything that is there first") "," SNAPSHOT_FLAG(
+             "again", "anew, though it was done or begun before") "]",
+     .body = SNAPSHOT_BODY("the first 96 bytes of the file"),
+     .answers = SNAPSHOT_STATE,
+     .errors = SNAPSHOT_ERRORS},
+    {.route = "PUT /snapshot/{id}/{block}",
+     .id = "snapshotBlock",
+     .tag = "server",
+     .doc = "Takes a block of a snapshot in; one that is in already is not taken in twice",
+     .scope = AUTH_ADMIN,
+     .flags = OPENAPI_CAUSAL,
+     .params = "[" SNAPSHOT_ID ",{'name':'block','in':'path','required':true,'schema':{'type':"
+               "'integer','minimum':0},'description':'number of the block','example':0}]",
+     .body = SNAPSHOT_BODY("the block, its head included"),
+     .answers = SNAPSHOT_STATE,
+     .errors = SNAPSHOT_ERRORS},
     {.route = "GET /status",
      .id = "status",
      .tag = "server",

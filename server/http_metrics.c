@@ -22,6 +22,8 @@ static enum metrics_other other_of(const struct http_request *request) {
         return METRICS_STREAM;
     case TARGET_KVSTORE:
         return METRICS_KVSTORE;
+    case TARGET_SNAPSHOT:
+        return METRICS_SNAPSHOT;
     case TARGET_METRICS:
         return METRICS_PAGE;
     case TARGET_STATUS:

@@ -30,6 +30,8 @@ static void release_memory(struct http_request *request) {
     if (request->kvstore)
         kvstore_free(request->kvstore);
     request->kvstore = NULL;
+    http_snapshot_free(request->snapshot);
+    request->snapshot = NULL;
     request->rpc_used = false;
     request->list = NULL;
     request->messages = NULL;

@@ -10,6 +10,7 @@
 #include "server/http_guard.h"
 #include "server/http_park.h"
 #include "server/http_route.h"
+#include "server/http_snapshot.h"
 #include "server/http_watch.h"
 #include "server/limits.h"
 #include "server/rpc.h"
@@ -52,6 +53,7 @@ struct http_server {
     _Atomic unsigned poke_count;      /* pokes of it */
     int64_t idle_ms;                  /* between requests; 0: for ever */
     char policy[LIMITS_HEADER_BYTES]; /* RateLimit-Policy; empty: no such limit is set */
+    struct http_office office;
 };
 
 struct http_connection {
@@ -121,6 +123,7 @@ struct http_request {
     struct rest_list *list; /* a listing that is streamed */
     struct rest_messages *messages;
     struct rest_stream *stream;
+    struct http_snapshot *snapshot;
     struct kvstore *kvstore;      /* of an answer that takes several calls */
     struct engine_report *report; /* of /metrics; in the arena */
     /* After http_unpark: answers with the result. */

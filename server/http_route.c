@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "handlers/bind.h"
+#include "server/http_snapshot.h"
 
 #define ROUTES_MAX 128U
 
@@ -166,6 +167,8 @@ static enum err find_own(struct slice path, enum http_method method, struct http
         to->methods = HTTP_GET | HTTP_HEAD | HTTP_OPTIONS;
         return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
     }
+    if (http_snapshot_find(path, to))
+        return to->methods & method ? OK : ERR_METHOD_NOT_ALLOWED;
     return kvstore_find(path, method, to);
 }
 
@@ -223,5 +226,8 @@ void http_route_print(FILE *to) {
         http_route_print_path(to, own_routes[i].path, own_routes[i].methods);
     http_route_print_path(to, STREAM_ROUTE, HTTP_GET | HTTP_HEAD);
     http_route_print_path(to, ASSETS_PATH, HTTP_GET | HTTP_HEAD);
+    http_route_print_path(to, "/snapshot", HTTP_GET | HTTP_HEAD);
+    http_route_print_path(to, "/snapshot/{id}", HTTP_GET | HTTP_HEAD | HTTP_POST);
+    http_route_print_path(to, "/snapshot/{id}/{block}", HTTP_PUT);
     kvstore_print_routes(to);
 }

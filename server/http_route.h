@@ -28,7 +28,8 @@ enum http_target {
     TARGET_STREAM,  /* events of a queue, whose name is the part */
     TARGET_KVSTORE, /* what stands below /kv-store */
     TARGET_METRICS,
-    TARGET_STATUS, /* from here on open to all */
+    TARGET_SNAPSHOT, /* what stands at /snapshot and below */
+    TARGET_STATUS,   /* from here on open to all */
     TARGET_HEALTH,
     TARGET_READY,
     TARGET_OPENAPI,

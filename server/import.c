@@ -57,9 +57,18 @@ static int run(const struct config *config, struct engine_import *import) {
     return import->refused_count ? refuse("some keys were not taken") : 0;
 }
 
+static bool is_of_hulykvs(int argc, char **argv) {
+    for (int i = 0; i < argc; i++)
+        if (strncmp(argv[i], "--from-hulykvs", 14) == 0)
+            return true;
+    return false;
+}
+
 int command_import(int argc, char **argv) {
     unsigned shown = 0;
     struct engine_import import = {.refused = show_refused, .context = &shown};
+    if (!is_of_hulykvs(argc, argv))
+        return command_import_snapshot(argc, argv);
     int left = take_flags(argc, argv, &import);
     if (!import.from_schema || !import.from_schema[0])
         return refuse("from where? --from-hulykvs [SCHEMA]");

@@ -4,6 +4,7 @@
 
 #include "client/client.h"
 #include "engine/engine.h"
+#include "server/backup.h"
 #include "server/commands.h"
 #include "server/config.h"
 #include "server/documents.h"
@@ -22,6 +23,10 @@ static int print_help(int argc, char **argv) {
         manual_print();
         return 0;
     }
+    if (argc > 0 && (strcmp(argv[0], "export") == 0 || strcmp(argv[0], "import") == 0)) {
+        backup_print_help();
+        return 0;
+    }
     if (argc > 0 && documents_print(argv[0]))
         return 0;
     printf(
@@ -31,6 +36,8 @@ static int print_help(int argc, char **argv) {
         "                             speak to a server: a prompt, or one command\n"
         "  hati token [flags]         sign a development token and print it\n"
         "  hati healthcheck [flags]   0 where the server of these flags answers\n"
+        "  hati export [flags] FILE   write a snapshot of everything; - is standard output\n"
+        "  hati import [flags] FILE   take a snapshot in; - is standard input\n"
         "  hati import --from-hulykvs [SCHEMA] [--overwrite] [flags]\n"
         "                             take the entries of a hulykvs schema (hulykvs) of the "
         "engine's\n"
@@ -41,6 +48,7 @@ static int print_help(int argc, char **argv) {
         "                             no server runs on it\n"
         "  hati version               print the version\n"
         "  hati help client           flags and exit statuses of the client\n"
+        "  hati help export           flags and exit statuses of export and import\n"
         "  hati help sql              every statement that goes to the engine's database\n"
         "  hati help openapi          what HTTP serves, as an OpenAPI document\n"
         "  hati help openrpc          what JSON-RPC serves, as an OpenRPC document\n"
@@ -70,6 +78,7 @@ static const struct {
     {"start", command_start},
     {"token", command_token},
     {"healthcheck", command_healthcheck},
+    {"export", command_export},
     {"import", command_import},
     {"client", client_main},
     {"version", print_version},

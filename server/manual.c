@@ -49,10 +49,13 @@ static const struct {
     {"client [flags] [COMMAND]", "Speak to a server: a prompt, or one command."},
     {"token [flags]", "Sign a development token and print it."},
     {"healthcheck [flags]", "0 where the server of these flags answers."},
+    {"export [flags] FILE", "Write a snapshot of everything to a file; - is standard output. Flags "
+                            "and exit statuses: hati help export."},
+    {"import [flags] FILE", "Take a snapshot in; - is standard input."},
     {"import --from-hulykvs [SCHEMA] [flags]",
      "Take the entries of a hulykvs schema of the engine's database over."},
     {"version", "Print the version."},
-    {"help [client|sql|openapi|openrpc|routes|man]", "Print what there is to know."},
+    {"help [client|export|sql|openapi|openrpc|routes|man]", "Print what there is to know."},
 };
 
 void manual_print(void) {

@@ -7,11 +7,12 @@ const struct metrics_bounds metrics_latency_bounds = {
      100000000, 250000000, 500000000, 1000000000, 2500000000, 10000000000}};
 
 static const char *const other_names[METRICS_OTHERS] = {
-    [METRICS_NONE] = "none",     [METRICS_SESSION] = "session",
-    [METRICS_PROBE] = "probe",   [METRICS_PREFLIGHT] = "preflight",
-    [METRICS_STREAM] = "stream", [METRICS_KVSTORE] = "kv-store",
-    [METRICS_POKE] = "poke",     [METRICS_DOCUMENT] = "document",
-    [METRICS_PAGE] = "metrics",  [METRICS_CONSOLE] = "console",
+    [METRICS_NONE] = "none",         [METRICS_SESSION] = "session",
+    [METRICS_PROBE] = "probe",       [METRICS_PREFLIGHT] = "preflight",
+    [METRICS_STREAM] = "stream",     [METRICS_KVSTORE] = "kv-store",
+    [METRICS_POKE] = "poke",         [METRICS_DOCUMENT] = "document",
+    [METRICS_PAGE] = "metrics",      [METRICS_CONSOLE] = "console",
+    [METRICS_SNAPSHOT] = "snapshot",
 };
 
 struct metrics *server_metrics_open(void) {

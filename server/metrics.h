@@ -22,6 +22,7 @@ enum metrics_other {
     METRICS_DOCUMENT,  /* /openapi.json, /openrpc.json */
     METRICS_PAGE,      /* /metrics itself */
     METRICS_CONSOLE,   /* /console, /docs, and what they load */
+    METRICS_SNAPSHOT,  /* of everything, out or in */
     METRICS_OTHERS
 };
 

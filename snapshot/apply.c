@@ -73,29 +73,33 @@ static enum err delete_all(struct snapshot_stores *stores, enum broker_question 
     return err;
 }
 
-/* Queues, then memory, then hdd with the mark of the beginning: cut off before, it is done again,
- * and nothing of the snapshot was there yet. */
+static enum err write_one(struct snapshot_stores *stores, struct kv_op *op) {
+    struct kv_write write = {.ops = op, .op_count = 1, .now_ms = clock_wall_ms()};
+    return stores_write_keys(stores, &write);
+}
+
+/* Cut off before the mark of the beginning, all of it is done again, and nothing of the snapshot
+ * was there yet. */
 static enum err drop_everything(struct snapshot_stores *stores) {
     enum err err = delete_all(stores, ASK_QUEUES, BROKER_DELETE_QUEUE);
     if (!err)
         err = delete_all(stores, ASK_ROUTERS, BROKER_DELETE_ROUTER);
-    struct kv_op op = {.action = KV_FLUSH_ALL, .ref.storage = KV_MEMORY};
-    struct kv_write write = {.ops = &op, .op_count = 1, .now_ms = clock_wall_ms()};
-    return err ? err : stores_write_keys(stores, &write);
+    for (int storage = 0; !err && storage < KV_STORAGES; storage++) {
+        struct kv_op op = {.action = KV_FLUSH_ALL, .ref.storage = (enum kv_storage)storage};
+        err = write_one(stores, &op);
+    }
+    return err;
 }
 
 static enum err write_begin(struct snapshot_stores *stores, const uint8_t id[SNAPSHOT_ID_BYTES],
                             bool replace) {
     struct mark mark = {.is_there = true, .replaces = replace};
-    struct mark_room rooms[KV_STORAGES];
     enum err err = replace ? drop_everything(stores) : OK;
     for (int storage = 0; !err && storage < KV_STORAGES; storage++) {
-        bool flushes = replace && storage == KV_HDD;
-        struct kv_op ops[2] = {{.action = KV_FLUSH_ALL, .ref.storage = (enum kv_storage)storage}};
-        mark_fill(&ops[flushes], (enum kv_storage)storage, id, &mark, &rooms[storage]);
-        struct kv_write write = {
-            .ops = ops, .op_count = flushes ? 2 : 1, .now_ms = clock_wall_ms()};
-        err = stores_write_keys(stores, &write);
+        struct mark_room room;
+        struct kv_op op;
+        mark_fill(&op, (enum kv_storage)storage, id, &mark, &room);
+        err = write_one(stores, &op);
     }
     return err;
 }

@@ -45,7 +45,7 @@ enum err apply_begin(struct snapshot_stores *stores, const struct apply_options 
                      struct apply_state *ret_state, char ret_why[APPLY_WHY_BYTES]) MUST_USE;
 /* Takes a whole block in, its head included, which is judged anew; the last one ends the import.
  * value_max: bytes of a value or payload. ERR_PRECONDITION_FAILED: it was not begun, or this is not
- * the next block; ERR_CORRUPT: the block is damaged; ERR_VALUE_TOO_LARGE; what the stores say.
+ * the next block; ERR_SYNTAX: the block is damaged; ERR_VALUE_TOO_LARGE; what the stores say.
  * ret_why is one line. */
 enum err apply_block(struct snapshot_stores *stores, const uint8_t id[SNAPSHOT_ID_BYTES],
                      struct slice bytes, uint64_t value_max, const struct apply_notes *notes,

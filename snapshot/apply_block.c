@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "broker/snapshot.h"
+#include "engine/transfer.h"
 #include "snapshot/mark.h"
 
 static enum err refuse(struct apply_work *work, enum err err, const char *what) {
@@ -40,7 +41,7 @@ enum err apply_work_open(struct apply_work *work, struct slice bytes, uint64_t v
     if (!fault)
         return OK;
     bool too_large = strstr(fault, "payload limit") || strstr(fault, "larger than");
-    return refuse(work, too_large ? ERR_VALUE_TOO_LARGE : ERR_CORRUPT, fault);
+    return refuse(work, too_large ? ERR_VALUE_TOO_LARGE : ERR_SYNTAX, fault);
 }
 
 void apply_work_done(struct apply_work *work) {
@@ -205,6 +206,18 @@ static enum err tell_queue(struct apply_work *work, uint32_t index, enum err err
     return refuse(work, err, text);
 }
 
+/* The same in a transaction of an engine's database, for both storages. */
+static enum err do_messages_far(struct apply_work *work, const struct mark *mark,
+                                const struct broker_snapshot_message *messages) {
+    struct mark_room room;
+    struct kv_op op;
+    mark_fill(&op, work->block.storage, work->id, mark, &room);
+    enum err err = engine_restore(work->stores->remote, work->block.storage, messages, work->count,
+                                  &op, work->why, APPLY_WHY_BYTES);
+    return err == ERR_QUEUE_NOT_EXIST ? refuse(work, err, "a queue of its messages is not there")
+                                      : err;
+}
+
 /* All of them and the mark, or nothing. */
 static enum err do_messages_hdd(struct apply_work *work, const struct mark *mark,
                                 const struct broker_snapshot_message *messages) {
@@ -266,8 +279,9 @@ static enum err do_messages(struct apply_work *work, struct mark *mark) {
         return ERR_OUT_OF_MEMORY;
     for (uint32_t i = 0; i < work->count; i++)
         messages[i] = message_of(&work->items[i].message);
-    enum err err = work->block.storage == KV_HDD ? do_messages_hdd(work, mark, messages)
-                                                 : do_messages_memory(work, mark, messages);
+    enum err err = work->stores->remote            ? do_messages_far(work, mark, messages)
+                   : work->block.storage == KV_HDD ? do_messages_hdd(work, mark, messages)
+                                                   : do_messages_memory(work, mark, messages);
     free(messages);
     return err;
 }
@@ -281,6 +295,10 @@ enum err apply_work_do(struct apply_work *work) {
         .is_there = true, .replaces = begun.replaces, .next = work->block.number + 1};
     if (err)
         return err;
+    bool is_kept = work->block.storage == KV_HDD || work->stores->has_memory ||
+                   work->block.class == SNAPSHOT_DEFINITIONS || work->block.class == SNAPSHOT_END;
+    if (!is_kept)
+        return write_mark(work, &mark);
     switch (work->block.class) {
     case SNAPSHOT_DEFINITIONS:
         err = do_definitions(work);

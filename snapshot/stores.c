@@ -176,28 +176,6 @@ static const struct commit_user bundle_user = {
     .finish = finish,
 };
 
-static void far_done(struct engine_batch *batch) {
-    waiter_wake(batch->context);
-}
-
-static enum err write_far(struct snapshot_stores *stores, struct engine_item *items, unsigned count,
-                          int64_t now_ms, unsigned *ret_failed) {
-    struct engine_item **pointers = calloc(count, sizeof(*pointers));
-    struct waiter waiter;
-    if (!pointers)
-        return ERR_OUT_OF_MEMORY;
-    for (unsigned i = 0; i < count; i++)
-        pointers[i] = &items[i];
-    waiter_init(&waiter);
-    struct engine_batch batch = {
-        .items = pointers, .count = count, .now_ms = now_ms, .done = far_done, .context = &waiter};
-    engine_submit_batch(stores->engine, &batch);
-    waiter_wait(&waiter, ERR_PENDING);
-    free(pointers);
-    *ret_failed = batch.failed_index;
-    return batch.err;
-}
-
 enum err stores_write_both(struct snapshot_stores *stores, struct engine_item *items,
                            unsigned count, int64_t now_ms, unsigned *ret_failed) {
     struct bundle bundle = {.job.user = &bundle_user,
@@ -207,8 +185,6 @@ enum err stores_write_both(struct snapshot_stores *stores, struct engine_item *i
                             .failed = count,
                             .now_ms = now_ms};
     *ret_failed = count;
-    if (stores->engine)
-        return write_far(stores, items, count, now_ms, ret_failed);
     if (!stores->committer)
         return ERR_UNAVAILABLE;
     for (unsigned i = 0; i < count; i++)

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "broker/names.h"
+#include "engine/transfer.h"
 #include "snapshot/cut.h"
 #include "snapshot/mark.h"
 
@@ -151,6 +152,39 @@ static enum err write_cut(struct taking *taking, int fd, const struct cut *cut) 
     return err ? err : end(taking);
 }
 
+/* ---- the database of an engine ---- */
+
+struct far {
+    struct taking *taking;
+    int fd;
+};
+
+static enum err begin_far(void *context, uint64_t revision) {
+    struct far *far = context;
+    struct snapshot_head head = {.revision = {revision, revision}};
+    return begin(far->taking, far->fd, &head);
+}
+
+static enum err put_far_entry(void *context, const struct kv_snapshot_entry *entry) {
+    return put_entry(((struct far *)context)->taking, entry);
+}
+
+static enum err take_far(struct taking *taking, struct snapshot_stores *stores, int fd) {
+    struct far far = {.taking = taking, .fd = fd};
+    const struct engine_export to = {.context = &far,
+                                     .begin = begin_far,
+                                     .queues = {.context = taking,
+                                                .queue = put_queue,
+                                                .router = put_router,
+                                                .binding = put_binding,
+                                                .message = put_message},
+                                     .entry = put_far_entry};
+    enum err err = engine_export(stores->remote, &to, taking->why, TAKE_WHY_BYTES);
+    return err ? err : end(taking);
+}
+
+/* ---- either ---- */
+
 static enum err take_here(struct taking *taking, struct snapshot_stores *stores, int fd) {
     struct cut cut = {NULL, NULL};
     enum err err = cut_take(stores->kv, stores->broker, stores->datadir, &cut.keys, &cut.queues);
@@ -186,7 +220,7 @@ enum err take_snapshot(struct snapshot_stores *stores, int fd, const struct take
     struct taking taking = {.options = options, .why = ret_why};
     ret_why[0] = '\0';
     names_init(&taking.on_memory);
-    enum err err = take_here(&taking, stores, fd);
+    enum err err = stores->remote ? take_far(&taking, stores, fd) : take_here(&taking, stores, fd);
     if (!err && ret_totals)
         *ret_totals = *snapshot_writer_totals(taking.writer);
     snapshot_writer_free(taking.writer);
