@@ -15,6 +15,7 @@ from cases_start import refused
 from harness import Server, check, same, wait_until
 
 SECRET = "nobody-may-read-this"
+LONG = 4500  # messages: more of a queue than memory holds
 
 
 def make_key():
@@ -151,10 +152,10 @@ def fill_queues(server):
     same(message.payload, SECRET.encode())
     same(rpc.nack("work", message.receipt), None, "nack")
     wait_until(lambda: rpc.get_queue("dead")[0]["ready"] == 1, "no dead letter")
-    for first in range(0, 5000, 500):
+    for first in range(0, LONG, 900):
         calls = [{"jsonrpc": "2.0", "id": i, "method": "Broker.Publish",
                   "params": {"router": "default", "key": "long", "payload": "%s-%d" % (SECRET, i)}}
-                 for i in range(first, first + 500)]
+                 for i in range(first, first + 900)]
         answers = json.loads(server.rpc_raw(json.dumps(calls)).body)
         check(all("result" in answer for answer in answers), repr(answers[:1]))
 
@@ -162,15 +163,15 @@ def fill_queues(server):
 def check_queues(server):
     rpc = RpcBroker(server)
     got = rpc.get_queue("long")[0]
-    same((got["ready"], rpc.get_queue("dead")[0]["ready"]), (5000, 1), "messages")
+    same((got["ready"], rpc.get_queue("dead")[0]["ready"]), (LONG, 1), "messages")
     dead = rpc.peek("dead")[0]["messages"][0]
     same((dead["payload"], dead["headers"]["note"]), (SECRET, SECRET + "-header"), "a dead letter")
-    for at in range(0, 5000, 500):
-        messages = take(rpc, "long", 500)
+    for at in range(0, LONG, 900):
+        messages = take(rpc, "long", 900)
         same([m.payload for m in messages],
-             [b"%s-%d" % (SECRET.encode(), i) for i in range(at, at + 500)], "the long queue")
-        if at < 1000:
-            for message in messages[:5]:
+             [b"%s-%d" % (SECRET.encode(), i) for i in range(at, at + 900)], "the long queue")
+        if at == 0:
+            for message in messages[:3]:
                 same(rpc.ack("long", message.receipt), None, "ack")
 
 
@@ -195,8 +196,10 @@ def an_encrypted_server_does_all_that_another_does_and_shows_nothing():
 
 
 def a_wrong_or_missing_key_is_said_before_a_port_opens():
-    with Case(make_key()) as case:
+    with Case() as case:
+        case.keys(make_key(), mode=0o644)
         server = case.start()
+        check("others may read or change it too (mode 644)" in server.log_text(), "no word of it")
         put(server, "k", SECRET)
         same(server.stop(), 0)
         flags = ["--data-dir", case.data, "--tcp-port", "0", "--rpc-port", "0"]
@@ -213,14 +216,6 @@ def a_wrong_or_missing_key_is_said_before_a_port_opens():
         case.keys(make_key())
         refused(*flags, "--engine", "postgresql://localhost/none", word="only hdd in data-dir")
         refused(*flags[:-2], "--encryption-key-file", word="needs a value")
-
-
-def a_file_of_keys_that_others_may_read_is_told_of():
-    with Case() as case:
-        case.keys(make_key(), mode=0o644)
-        server = case.start()
-        check("others may read or change it too (mode 644)" in server.log_text(), "no word of it")
-        same(server.stop(), 0)
 
 
 def hang_up(server, word):
@@ -317,16 +312,16 @@ def a_rewrite_that_is_killed_harms_nothing_and_goes_on():
     with Case(old) as case:
         server = case.start()
         line = server.line()
-        count = 4000
+        count = 2000
         for i in range(count):
-            line.send("SET hdd 0 key-%d %s-%d-%s\r\n" % (i, SECRET, i, "x" * 2000))
+            line.send("SET hdd 0 key-%d %s-%d-%s\r\n" % (i, SECRET, i, "x" * 4000))
         for i in range(count):
             same(line.read_line().strip(), b"+OK")
         line.close()
         same(server.stop(), 0)
         case.keys(new, old)
         killed = 0
-        for patience in (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12):
+        for patience in (0.01, 0.03, 0.05, 0.08):
             process = case.reencrypt()
             try:
                 process.communicate(timeout=patience)
@@ -334,7 +329,7 @@ def a_rewrite_that_is_killed_harms_nothing_and_goes_on():
                 killed += 1
                 process.kill()
                 process.communicate()
-            if killed == 4:  # a server in between takes nothing amiss
+            if killed == 2:  # a server in between takes nothing amiss
                 server = case.start()
                 same(value_of(server, "key-7")[:22], b"%s-7" % SECRET.encode())
                 same(server.stop(), 0)
@@ -344,7 +339,7 @@ def a_rewrite_that_is_killed_harms_nothing_and_goes_on():
         case.keys(new)
         server = case.start()
         for i in range(0, count, 37):
-            same(value_of(server, "key-%d" % i), b"%s-%d-%s" % (SECRET.encode(), i, b"x" * 2000))
+            same(value_of(server, "key-%d" % i), b"%s-%d-%s" % (SECRET.encode(), i, b"x" * 4000))
         listed = server.request("GET", "/api/default?type=hdd&limit=5000").json()
         same(len(listed["keys"]), count, "keys")
         same(server.stop(), 0)
@@ -373,7 +368,7 @@ def fresh_keys_are_printed():
 
 CASES = [an_encrypted_server_does_all_that_another_does_and_shows_nothing,
          a_wrong_or_missing_key_is_said_before_a_port_opens,
-         a_file_of_keys_that_others_may_read_is_told_of, keys_are_rotated_under_load,
+         keys_are_rotated_under_load,
          a_plain_directory_is_sealed_later_and_nothing_plain_is_left,
          a_rewrite_that_is_killed_harms_nothing_and_goes_on,
          a_rewrite_of_what_cannot_be_rewritten_is_refused, fresh_keys_are_printed]
