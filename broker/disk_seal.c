@@ -109,7 +109,7 @@ struct body *body_bytes_read(const struct seal_keys *keys, bool sealed, struct s
     struct body_parts parts;
     size_t names = (size_t)lengths->id_len + lengths->key_len + lengths->from_len;
     size_t size = names + lengths->headers_len + (size_t)lengths->payload_len;
-    if (bytes.len != size + (sealed ? SEAL_BYTES : 0)) {
+    if (bytes.len != size + (sealed ? SEAL_BYTES : 0) || (!sealed && seal_refuses_plain(keys))) {
         *ret_err = ERR_CORRUPT;
         return NULL;
     }

@@ -46,22 +46,34 @@ static enum err lock_dir(struct datadir *datadir, char *ret_why, size_t why_byte
     return OK;
 }
 
+struct format {
+    bool sealed; /* it was opened with keys before */
+    bool fresh;  /* there is nothing in it */
+};
+
+static bool has_journal(const struct datadir *datadir) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/journal", datadir->dir);
+    return access(path, F_OK) == 0;
+}
+
 /* The directory says in which format it is, so that another version does not guess. */
-static enum err check_format(const struct datadir *datadir, bool *ret_sealed, char *ret_why,
-                             size_t why_bytes) {
+static enum err check_format(const struct datadir *datadir, struct format *ret_format,
+                             char *ret_why, size_t why_bytes) {
     char path[PATH_BYTES];
     char text[64] = {0};
     snprintf(path, sizeof path, "%s/format", datadir->dir);
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     bool good = len > 0 && strcmp(text, FORMAT_TEXT) == 0;
-    *ret_sealed = len > 0 && strcmp(text, FORMAT_SEALED_TEXT) == 0;
+    ret_format->sealed = len > 0 && strcmp(text, FORMAT_SEALED_TEXT) == 0;
+    ret_format->fresh = len == 0 && !has_journal(datadir);
     if (len == 0)
         good = write(fd, FORMAT_TEXT, strlen(FORMAT_TEXT)) == (ssize_t)strlen(FORMAT_TEXT) &&
                fsync(fd) == 0;
     if (fd >= 0)
         close(fd);
-    if (good || *ret_sealed)
+    if (good || ret_format->sealed)
         return OK;
     snprintf(ret_why, why_bytes, "data-dir: %s is in a format this version does not know", path);
     return ERR_CORRUPT;
@@ -91,20 +103,24 @@ static enum err write_sealed_format(const struct datadir *datadir, char *ret_why
 
 /* The keys are those the directory needs; and it knows the first before that seals anything, in a
  * format that a version which cannot open what is sealed does not take. */
-static enum err check_keys(const struct datadir *datadir, bool sealed, char *ret_why,
-                           size_t why_bytes) {
+static enum err check_keys(const struct datadir *datadir, const struct format *format,
+                           char *ret_why, size_t why_bytes) {
     const struct seal_keys *keys = datadir->options.keys;
-    if (sealed && !keycheck_is_there(datadir->dir)) {
+    bool whole;
+    if (format->sealed && !keycheck_is_there(datadir->dir)) {
         snprintf(ret_why, why_bytes,
                  "data-dir: %s/encryption is missing, and says by which keys the directory is "
                  "encrypted",
                  datadir->dir);
         return ERR_CORRUPT;
     }
-    enum err err = keycheck_test(datadir->dir, keys, ret_why, why_bytes);
+    enum err err = keycheck_test(datadir->dir, keys, &whole, ret_why, why_bytes);
+    whole |= format->fresh;
+    if (!err && keys && whole)
+        seal_keys_refuse_plain(datadir->options.keys);
     if (!err && keys)
-        err = keycheck_note(datadir->dir, keys, false, ret_why, why_bytes);
-    return err || !keys || sealed ? err : write_sealed_format(datadir, ret_why, why_bytes);
+        err = keycheck_note(datadir->dir, keys, whole, ret_why, why_bytes);
+    return err || !keys || format->sealed ? err : write_sealed_format(datadir, ret_why, why_bytes);
 }
 
 enum err datadir_open(const struct datadir_options *options, struct datadir **ret_datadir,
@@ -122,12 +138,12 @@ enum err datadir_open(const struct datadir_options *options, struct datadir **re
     datadir->left_seq = UINT64_MAX;
     snprintf(datadir->dir, sizeof datadir->dir, "%s", options->dir);
     pthread_mutex_init(&datadir->lock, NULL);
-    bool sealed = false;
+    struct format format = {false, false};
     enum err err = lock_dir(datadir, ret_why, why_bytes);
     if (!err)
-        err = check_format(datadir, &sealed, ret_why, why_bytes);
+        err = check_format(datadir, &format, ret_why, why_bytes);
     if (!err)
-        err = check_keys(datadir, sealed, ret_why, why_bytes);
+        err = check_keys(datadir, &format, ret_why, why_bytes);
     if (err) {
         datadir_close(datadir);
         return err;
@@ -290,9 +306,10 @@ const struct seal_keys *datadir_keys(const struct datadir *datadir) {
 
 enum err datadir_renew_keys(struct datadir *datadir, struct seal_keys *fresh, char *ret_why,
                             size_t why_bytes) {
-    enum err err = keycheck_test(datadir->dir, fresh, ret_why, why_bytes);
+    bool whole;
+    enum err err = keycheck_test(datadir->dir, fresh, &whole, ret_why, why_bytes);
     if (!err)
-        err = keycheck_note(datadir->dir, fresh, false, ret_why, why_bytes);
+        err = keycheck_note(datadir->dir, fresh, whole, ret_why, why_bytes);
     if (err)
         seal_keys_close(fresh);
     else
@@ -367,5 +384,5 @@ enum err datadir_drop_journal(struct datadir *datadir, char *ret_why, size_t why
 }
 
 enum err datadir_forget_keys(struct datadir *datadir, char *ret_why, size_t why_bytes) {
-    return keycheck_note(datadir->dir, datadir->options.keys, true, ret_why, why_bytes);
+    return keycheck_note_alone(datadir->dir, datadir->options.keys, ret_why, why_bytes);
 }

@@ -19,7 +19,8 @@ struct datadir_options {
     const char *dir;                /* is there, and may be written to */
     int64_t durability_ms;          /* 0: every reply after its sync; else synced so often */
     uint64_t segment_bytes;         /* of the journal; 0: JOURNAL_SEGMENT_BYTES */
-    struct seal_keys *keys;         /* values and messages are sealed by them; NULL: they are not */
+    struct seal_keys *keys;         /* values and messages are sealed by them; NULL: they are not.
+                                       Told to refuse what is plain where nothing of it ever was */
     void (*fatal)(const char *why); /* the journal cannot go on; from its thread, once; or NULL */
 };
 

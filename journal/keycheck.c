@@ -11,9 +11,10 @@
 #define PATH_BYTES 512
 #define HEADER "hati encryption 1\n"
 #define BOND SLICE("K hati key check")
-#define KNOWN SLICE("what this key sealed")
-#define SEALED_BYTES (SEAL_BYTES + 20U)
-#define KNOWN_MAX 64U /* keys that one directory may be sealed by */
+#define KNOWN_PART SLICE("some is sealed by it")
+#define KNOWN_WHOLE SLICE("all of it is sealed.")
+#define SEALED_BYTES (SEAL_BYTES + 20U) /* of either */
+#define KNOWN_MAX 64U                   /* keys that one directory may be sealed by */
 
 struct known_key {
     uint32_t id;
@@ -94,7 +95,7 @@ static bool has_key(const struct seal_keys *keys, uint32_t id) {
 }
 
 static enum err test_one(const char *dir, const struct known_key *key, const struct seal_keys *keys,
-                         char *ret_why, size_t why_bytes) {
+                         bool *ret_whole, char *ret_why, size_t why_bytes) {
     char plain[SEALED_BYTES];
     uint32_t id;
     if (!keys) {
@@ -113,21 +114,26 @@ static enum err test_one(const char *dir, const struct known_key *key, const str
         return ERR_UNAVAILABLE;
     }
     struct slice sealed = slice_make(key->sealed, sizeof key->sealed);
-    if (seal_read_id(sealed, &id) && id == key->id && !seal_take(keys, BOND, sealed, plain) &&
-        memcmp(plain, KNOWN.ptr, KNOWN.len) == 0)
+    if (seal_read_id(sealed, &id) && id == key->id && !seal_take(keys, BOND, sealed, plain)) {
+        *ret_whole = memcmp(plain, KNOWN_WHOLE.ptr, KNOWN_WHOLE.len) == 0;
         return OK;
+    }
     snprintf(ret_why, why_bytes,
              "encryption-key-file: the key %08" PRIx32 " is not the one that sealed what is in %s",
              key->id, dir);
     return ERR_UNAVAILABLE;
 }
 
-enum err keycheck_test(const char *dir, const struct seal_keys *keys, char *ret_why,
-                       size_t why_bytes) {
+enum err keycheck_test(const char *dir, const struct seal_keys *keys, bool *ret_whole,
+                       char *ret_why, size_t why_bytes) {
     struct known_keys known;
     enum err err = read_known(dir, &known, ret_why, why_bytes);
-    for (unsigned i = 0; !err && i < known.count; i++)
-        err = test_one(dir, &known.keys[i], keys, ret_why, why_bytes);
+    *ret_whole = !err && known.count > 0;
+    for (unsigned i = 0; !err && i < known.count; i++) {
+        bool whole = false;
+        err = test_one(dir, &known.keys[i], keys, &whole, ret_why, why_bytes);
+        *ret_whole &= whole;
+    }
     return err;
 }
 
@@ -166,28 +172,35 @@ static bool write_known(const char *dir, const struct known_keys *known) {
     return good;
 }
 
-enum err keycheck_note(const char *dir, const struct seal_keys *keys, bool alone, char *ret_why,
+static enum err note(const char *dir, struct known_keys *known, const struct seal_keys *keys,
+                     bool whole, char *ret_why, size_t why_bytes) {
+    struct known_key *key = &known->keys[known->count++];
+    key->id = seal_keys_id(keys, 0);
+    seal_put(keys, BOND, whole ? KNOWN_WHOLE : KNOWN_PART, key->sealed);
+    if (write_known(dir, known))
+        return OK;
+    snprintf(ret_why, why_bytes, "data-dir: cannot write %s/encryption: %s", dir, strerror(errno));
+    return ERR_UNAVAILABLE;
+}
+
+enum err keycheck_note(const char *dir, const struct seal_keys *keys, bool whole, char *ret_why,
                        size_t why_bytes) {
     struct known_keys known;
     enum err err = read_known(dir, &known, ret_why, why_bytes);
     if (err)
         return err;
-    uint32_t id = seal_keys_id(keys, 0);
     for (unsigned i = 0; i < known.count; i++)
-        if (known.keys[i].id == id && (!alone || known.count == 1))
+        if (known.keys[i].id == seal_keys_id(keys, 0))
             return OK;
-    if (alone)
-        known.count = 0;
-    if (known.count == KNOWN_MAX) {
-        snprintf(ret_why, why_bytes,
-                 "encryption-key-file: %s is sealed by 64 keys already: run `hati reencrypt`", dir);
-        return ERR_CONFLICT;
-    }
-    struct known_key *key = &known.keys[known.count++];
-    key->id = id;
-    seal_put(keys, BOND, KNOWN, key->sealed);
-    if (write_known(dir, &known))
-        return OK;
-    snprintf(ret_why, why_bytes, "data-dir: cannot write %s/encryption: %s", dir, strerror(errno));
-    return ERR_UNAVAILABLE;
+    if (known.count < KNOWN_MAX)
+        return note(dir, &known, keys, whole, ret_why, why_bytes);
+    snprintf(ret_why, why_bytes,
+             "encryption-key-file: %s is sealed by 64 keys already: run `hati reencrypt`", dir);
+    return ERR_CONFLICT;
+}
+
+enum err keycheck_note_alone(const char *dir, const struct seal_keys *keys, char *ret_why,
+                             size_t why_bytes) {
+    struct known_keys none = {0};
+    return note(dir, &none, keys, true, ret_why, why_bytes);
 }

@@ -241,6 +241,8 @@ enum err rewrite_env(const struct rewrite *rewrite, char *ret_why, size_t why_by
     if (copy->to)
         env_close(copy->to);
     free(copy);
+    if (err == ERR_STORAGE_FULL)
+        remove_fresh(rewrite->fresh); /* the room is wanted more than what is done */
     if (!err && !done)
         err = put_in_place(rewrite);
     if (err && !ret_why[0])

@@ -33,6 +33,7 @@ struct ring {
 
 struct seal_keys {
     _Atomic(struct ring *) ring;
+    bool refuses_plain;
 };
 
 /* A file being read. */
@@ -239,6 +240,14 @@ enum err seal_take(const struct seal_keys *keys, struct slice bond, struct slice
                        ? ERR_CORRUPT
                        : OK;
     return ERR_CORRUPT;
+}
+
+void seal_keys_refuse_plain(struct seal_keys *keys) {
+    keys->refuses_plain = true;
+}
+
+bool seal_refuses_plain(const struct seal_keys *keys) {
+    return keys && keys->refuses_plain;
 }
 
 enum err seal_make_key(char ret_text[SEAL_KEY_TEXT_BYTES]) {

@@ -44,6 +44,11 @@ enum err seal_take(const struct seal_keys *keys, struct slice bond, struct slice
 /* The key that a sealed text says it is sealed by; false where it is no sealed text. */
 bool seal_read_id(struct slice sealed, uint32_t *ret_id);
 
+/* Whatever is in plain is not ours: callers answer ERR_CORRUPT to it. Set before they read. */
+void seal_keys_refuse_plain(struct seal_keys *keys);
+/* keys may be NULL. Any thread. */
+bool seal_refuses_plain(const struct seal_keys *keys);
+
 /* A fresh key as 64 hexadecimal digits and a NUL. */
 #define SEAL_KEY_TEXT_BYTES 65U
 enum err seal_make_key(char ret_text[SEAL_KEY_TEXT_BYTES]) MUST_USE;

@@ -127,6 +127,8 @@ static enum err find_stored(struct kv_hdd *hdd, const struct search *search,
     err = env_read_get(read, ENV_ENTRIES, place_slice(&place), &bytes);
     if (!err)
         err = stored_read(place_slice(&place), bytes, &stored);
+    if (!err && !stored.sealed && seal_refuses_plain(hdd->keys))
+        err = ERR_CORRUPT;
     if (!err && (stored.revision < search->sought->flush ||
                  !slice_equal(stored.key, search->sought->ref->key)))
         err = ERR_KEY_NOT_EXIST;

@@ -40,6 +40,8 @@ const struct version *hdd_put_version(struct kv_hdd *hdd, uint64_t seq, const st
 }
 
 static enum err replay_entry(struct kv_hdd *hdd, uint64_t seq, const struct record *record) {
+    if (record->kind == RECORD_ENTRY && !record->sealed && seal_refuses_plain(hdd->keys))
+        return ERR_CORRUPT;
     return hdd_put_version(hdd, seq, record, record->type, record->value) ? OK : ERR_OUT_OF_MEMORY;
 }
 

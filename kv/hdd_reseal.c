@@ -153,6 +153,8 @@ static enum err rewrite_entry(void *context, struct env_write *to, struct slice 
     struct place where;
     char *room;
     enum err err = stored_read(place, value, &stored);
+    if (!err && !stored.sealed && seal_refuses_plain(reseal->keys))
+        err = ERR_CORRUPT;
     if (!err && !is_by_first(reseal->keys, &stored)) {
         err = ref_of(reseal, &stored, &ref);
         if (!err)

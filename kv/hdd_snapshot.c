@@ -112,7 +112,11 @@ static enum err tell(struct reader *reader, const struct stored *stored) {
                                      .revision = stored->revision,
                                      .expires_at_ms = stored->expires_at_ms};
     bool named = space_table_get(reader->spaces, stored->space, &told.workspace, &told.ns);
-    enum err err = !named ? ERR_INTERNAL : stored->sealed ? unseal(reader, &told) : OK;
+    enum err err = named ? OK : ERR_INTERNAL;
+    if (!err && stored->sealed)
+        err = unseal(reader, &told);
+    else if (!err && seal_refuses_plain(snapshot->hdd->keys))
+        err = ERR_CORRUPT;
     return err ? damaged(stored->key, err) : reader->each(reader->context, &told);
 }
 

@@ -64,7 +64,7 @@ static enum err rewrite_one(void *context, struct env_write *to, struct slice ke
     struct fixture *f = context;
     (void)value;
     if (++f->calls == f->fails_at)
-        return ERR_STORAGE_FULL;
+        return ERR_UNAVAILABLE;
     return env_write_put(to, ENV_ENTRIES, key, SLICE("new value"));
 }
 
@@ -140,7 +140,7 @@ static void test_what_is_done_is_not_done_again_until_something_changed(void **s
 
 static void test_a_failure_leaves_it_as_it_was_and_the_next_run_goes_on(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(run(f, 1, COUNT - 10), ERR_STORAGE_FULL);
+    assert_int_equal(run(f, 1, COUNT - 10), ERR_UNAVAILABLE);
     check(f, COUNT, "old value");
     assert_int_equal(run(f, 1, 0), OK);
     assert_true(f->calls < COUNT / 2);
@@ -151,9 +151,9 @@ static void test_a_failure_leaves_it_as_it_was_and_the_next_run_goes_on(void **s
 
 static void test_a_run_cut_short_is_forgotten_where_something_changed_since(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(run(f, 1, COUNT - 10), ERR_STORAGE_FULL);
+    assert_int_equal(run(f, 1, COUNT - 10), ERR_UNAVAILABLE);
     put(f, ENV_ENTRIES, 3, 1, "changed");
-    assert_int_equal(run(f, 1, COUNT - 10), ERR_STORAGE_FULL);
+    assert_int_equal(run(f, 1, COUNT - 10), ERR_UNAVAILABLE);
     assert_int_equal(run(f, 2, 0), OK); /* so it is for another key */
     assert_int_equal(f->calls, COUNT);
     check(f, COUNT, "new value");

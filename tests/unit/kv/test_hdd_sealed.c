@@ -257,6 +257,29 @@ static void test_a_value_under_another_type_or_called_plain_is_not_given_as_it_w
     assert_int_equal(get_at(&f->c, "a", NOW, &entry), ERR_CORRUPT);
 }
 
+static void plant(struct fixture *f, const char *key, const char *value) {
+    struct raw raw;
+    struct stored stored;
+    close_store(f);
+    struct env *env = open_env(f);
+    read_raw(env, key, &raw, &stored);
+    stored.value = slice_of_cstr(value);
+    stored.sealed = false;
+    write_raw(env, &stored);
+    env_close(env);
+}
+
+static void test_a_plain_value_that_was_planted_is_corrupt_where_all_were_sealed(void **state) {
+    struct fixture *f = *state;
+    struct kv_entry entry;
+    set_key(&f->c, "a", SECRET);
+    plant(f, "a", "planted");
+    open_with(f, KEY_B KEY_A, 1, 0); /* a new key changes nothing about it */
+    assert_int_equal(get_at(&f->c, "a", NOW, &entry), ERR_CORRUPT);
+    open_again(f, KEY_B KEY_A);
+    assert_int_equal(get_at(&f->c, "a", NOW, &entry), ERR_CORRUPT);
+}
+
 static void test_a_directory_may_hold_plain_and_sealed_values(void **state) {
     struct fixture *f = *state;
     char dir[100];
@@ -341,9 +364,13 @@ static void test_rewriting_leaves_nothing_in_plain_or_under_another_key(void **s
     check_filled(f, 100);
     set_key(&f->c, "fresh", SECRET);
     assert_int_equal(reseal(f, KEY_B KEY_A), OK);
-    open_with(f, KEY_B, 0, 0);
-    assert_value(&f->c, "fresh", SECRET);
     assert_false(is_on_disk(f, SECRET));
+    open_with(f, KEY_B, 1, 0);
+    assert_value(&f->c, "fresh", SECRET);
+    plant(f, "fresh", "planted");
+    open_with(f, KEY_B, 1, 0);
+    struct kv_entry entry;
+    assert_int_equal(get_at(&f->c, "fresh", NOW, &entry), ERR_CORRUPT);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -355,6 +382,7 @@ int main(void) {
         CASE(test_an_etag_is_of_the_plain_value),
         CASE(test_values_that_were_swapped_in_lmdb_are_corrupt),
         CASE(test_a_value_under_another_type_or_called_plain_is_not_given_as_it_was),
+        CASE(test_a_plain_value_that_was_planted_is_corrupt_where_all_were_sealed),
         CASE(test_a_directory_may_hold_plain_and_sealed_values),
         CASE(test_rewriting_leaves_nothing_in_plain_or_under_another_key),
     };
