@@ -39,11 +39,12 @@ static enum err gone_is_fine(enum err err) {
 
 static enum err delete_some(struct snapshot_stores *stores, enum broker_action action,
                             struct slice *names, size_t count) {
-    struct broker_op *ops = calloc(BROKER_BATCH_MAX, sizeof *ops);
+    unsigned most = stores->remote ? 1 : BROKER_BATCH_MAX; /* an engine takes them one by one */
+    struct broker_op *ops = calloc(most, sizeof *ops);
     enum err err = ops ? OK : ERR_OUT_OF_MEMORY;
     for (size_t at = 0; !err && at < count;) {
         struct broker_write write = {.ops = ops, .now_ms = clock_wall_ms()};
-        for (; at < count && write.op_count < BROKER_BATCH_MAX; at++) {
+        for (; at < count && write.op_count < most; at++) {
             bool is_router = action == BROKER_DELETE_ROUTER;
             if (is_router && slice_equal(names[at], SLICE("default")))
                 continue;

@@ -102,38 +102,70 @@ static enum err check_queue(struct apply_work *work, const struct snapshot_item 
     return err;
 }
 
-static enum err define(struct apply_work *work, const struct snapshot_item *item) {
-    struct broker_op ops[2] = {op_of(item)};
-    struct broker_write write = {.ops = ops, .op_count = 1, .now_ms = work->now_ms};
-    bool pauses = item->kind == SNAPSHOT_QUEUE && item->queue.options.paused;
-    enum err err = stores_write_queues(work->stores, &write);
-    if (!err && pauses && ops[0].flag) {
-        ops[0] =
-            (struct broker_op){.action = BROKER_PAUSE, .queue = item->queue.name, .pause = true};
-        write = (struct broker_write){.ops = ops, .op_count = 1, .now_ms = work->now_ms};
-        err = stores_write_queues(work->stores, &write);
-    }
-    if (err == ERR_CONFLICT && item->kind == SNAPSHOT_QUEUE && !ops[0].at_limit)
+/* What is there already stays as it is. */
+static enum err settle(struct apply_work *work, const struct snapshot_item *item,
+                       const struct broker_op *op) {
+    if (op->err == ERR_CONFLICT && item->kind == SNAPSHOT_QUEUE)
         note(work, "queue", item->queue.name, "it is there with other options, which it keeps");
-    else if (err == ERR_CONFLICT && item->kind == SNAPSHOT_ROUTER && !ops[0].at_limit)
+    else if (op->err == ERR_CONFLICT && item->kind == SNAPSHOT_ROUTER)
         note(work, "router", item->router.name, "it is there with another type, which it keeps");
-    else if (err == ERR_SYNTAX && item->kind == SNAPSHOT_BINDING)
+    else if ((op->err == ERR_CONFLICT || op->err == ERR_SYNTAX) && item->kind == SNAPSHOT_BINDING)
         note(work, "router", item->binding.router, "a binding does not fit the type it has here");
     else
-        return err;
+        return op->err ? refuse(work, op->err,
+                                op->at_limit ? "there are as many queues or routers as may be"
+                                             : err_text(op->err))
+                       : OK;
     return OK;
+}
+
+static enum err write_ops(struct apply_work *work, struct broker_op *ops, unsigned count) {
+    struct broker_write write = {.ops = ops, .op_count = count, .now_ms = work->now_ms};
+    if (count == 0)
+        return OK;
+    enum err err = stores_write_queues(work->stores, &write);
+    for (unsigned i = 0; err && i < count; i++)
+        if (ops[i].err)
+            return OK; /* told by its op */
+    return err;
+}
+
+/* Queues of these items that were made now, and are to hand out nothing. */
+static enum err pause_some(struct apply_work *work, const struct snapshot_item *items,
+                           struct broker_op *ops, unsigned count) {
+    unsigned pauses = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bool made = items[i].kind == SNAPSHOT_QUEUE && !ops[i].err && ops[i].flag;
+        if (made && items[i].queue.options.paused)
+            ops[pauses++] = (struct broker_op){
+                .action = BROKER_PAUSE, .queue = items[i].queue.name, .pause = true};
+    }
+    enum err err = write_ops(work, ops, pauses);
+    for (unsigned i = 0; !err && i < pauses; i++)
+        err = ops[i].err;
+    return err;
+}
+
+static enum err define_some(struct apply_work *work, const struct snapshot_item *items,
+                            struct broker_op *ops, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        ops[i] = op_of(&items[i]);
+    enum err err = write_ops(work, ops, count);
+    for (unsigned i = 0; !err && i < count; i++)
+        err = settle(work, &items[i], &ops[i]);
+    return err ? err : pause_some(work, items, ops, count);
 }
 
 /* Each is there or is made: doing it twice is doing it once. */
 static enum err do_definitions(struct apply_work *work) {
-    enum err err = OK;
+    unsigned most = work->stores->remote ? 1 : work->count; /* an engine takes them one by one */
+    struct broker_op *ops = calloc(most, sizeof *ops);
+    enum err err = ops ? OK : ERR_OUT_OF_MEMORY;
     for (uint32_t i = 0; !err && i < work->count; i++)
         err = check_queue(work, &work->items[i]);
-    for (uint32_t i = 0; !err && i < work->count; i++) {
-        err = define(work, &work->items[i]);
-        if (err)
-            refuse(work, err, err_text(err));
-    }
+    for (uint32_t i = 0; !err && i < work->count; i += most)
+        err = define_some(work, &work->items[i], ops, most);
+    free(ops);
     return err;
 }
 

@@ -56,7 +56,17 @@ class Place:
         check("hatiSnapshot" in items[0] and "end" in items[-1], "head or end is missing")
         for item in items:
             item.pop("revision", None)
+            if item.get("kind") == "entry" and "expires" in item:  # a database has its own clock
+                item["expires"] = True
         return sorted(json.dumps(item, sort_keys=True) for item in items[1:-1])
+
+
+def same_items(got, wanted):
+    missing = [item[:300] for item in wanted if item not in got]
+    more = [item[:300] for item in got if item not in wanted]
+    check(not missing and not more and len(got) == len(wanted),
+          "%d items, not %d; missing: %s; too many: %s" % (len(got), len(wanted), missing[:3],
+                                                           more[:3]))
 
 
 def to(server):
@@ -110,7 +120,7 @@ def everything_comes_back_elsewhere():
             place.good("export", *to(one), "all.snapshot")
             same(oct(os.stat(place.path("all.snapshot")).st_mode & 0o777), "0o600", "who may read it")
             place.good("import", *to(two), "all.snapshot")
-            same(place.lines(*to(two)), place.lines(*to(one)), "what is there")
+            same_items(place.lines(*to(two)), place.lines(*to(one)))
             dead = rpc(two, "Broker.Peek", queue="dead")["messages"]
             same([(m["reason"], m["from"]) for m in dead], [("max-deliver", "jobs")], "dead letters")
             same(two.request("GET", "/api/default/typed").headers["Content-Type"], "text/html", "type")
@@ -129,7 +139,7 @@ def lines_go_out_and_come_in_through_pipes():
             fill(one)
             lines = place.good("export", *to(one), "--format", "ndjson", "-").stdout
             place.good("import", *to(two), "-", stdin=lines)
-            same(place.lines(*to(two)), place.lines(*to(one)), "what is there")
+            same_items(place.lines(*to(two)), place.lines(*to(one)))
             place.bad(2, "line 2", "import", *to(two), "-", stdin=lines.replace(b"k1", b"kX", 1)
                       .split(b"\n", 1)[0] + b"\n{}\n")
             place.bad(2, "check", "import", *to(two), "-", stdin=lines.replace(b'"v1"', b'"vX"', 1))
@@ -163,7 +173,7 @@ def damaged_files_change_nothing():
                 if length > 400:
                     break
             place.bad(2, "cannot read", "import", *to(two), "nosuch")
-            same(place.lines(*to(two)), [], "what is there")
+            same_items(place.lines(*to(two)), [])
         finally:
             one.close()
             two.close()
@@ -223,7 +233,7 @@ def an_import_goes_on_after_a_power_cut_and_doubles_nothing():
                         put(two, ident, again, other)
             check(two.request("GET", "/snapshot/%s" % ident).json()["done"], "it is not done")
             same(begin().status, 409, "once more")
-            same(place.lines(*to(two)), place.lines(*to(one)), "what is there")
+            same_items(place.lines(*to(two)), place.lines(*to(one)))
         finally:
             one.close()
             two.close()
@@ -245,10 +255,10 @@ def replace_leaves_nothing_of_what_was_there():
             place.bad(1, "without --replace was cut off", "import", *to(two), "--replace", "all")
             place.good("import", *to(two), "--replace", "--again", "all")
             wanted = place.lines(*to(one))
-            same(place.lines(*to(two)), wanted, "what is there")
+            same_items(place.lines(*to(two)), wanted)
             place.bad(1, "imported here already", "import", *to(two), "all")
             place.good("import", *to(two), "--replace", "all")
-            same(place.lines(*to(two)), wanted, "what is there")
+            same_items(place.lines(*to(two)), wanted)
         finally:
             one.close()
             two.close()
@@ -289,12 +299,12 @@ def a_data_directory_is_read_and_written_without_a_server():
             place.good("export", "--data-dir", data, *key, "all")
             done = place.good("import", "--data-dir", place.path("fresh"), "all")
             lines = place.lines("--data-dir", place.path("fresh"))
-            same(lines, place.lines("--data-dir", data, *key), "what is there")
+            same_items(lines, place.lines("--data-dir", data, *key))
             check(any('"jobs"' in line for line in lines), "nothing is there")
             same(done.stderr, b"", "nothing of memory was in it")
             place.bad(2, "no data directory", "export", "--data-dir", "none", "-")
             one.start()
-            same(place.lines(*to(one)), lines, "what the server tells")
+            same_items(place.lines(*to(one)), lines)
         finally:
             one.close()
 
