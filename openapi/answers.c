@@ -8,10 +8,8 @@
 json_t *doc_headers(unsigned flags, const char *more) {
     json_t *headers = json_object();
     doc_set(headers, "X-Request-Id", doc_ref("headers", "RequestId"));
-    if (!(flags & OPENAPI_STANDALONE)) {
-        doc_set(headers, "RateLimit", doc_ref("headers", "RateLimit"));
-        doc_set(headers, "RateLimit-Policy", doc_ref("headers", "RateLimitPolicy"));
-    }
+    doc_set(headers, "RateLimit", doc_ref("headers", "RateLimit"));
+    doc_set(headers, "RateLimit-Policy", doc_ref("headers", "RateLimitPolicy"));
     if (flags & OPENAPI_CAUSAL)
         doc_set(headers, "Causal-Context", doc_ref("headers", "CausalContext"));
     if (more)

@@ -93,6 +93,8 @@ static const char *headers_of(unsigned status, unsigned flags) {
 static json_t *content_of(unsigned status, uint64_t errors, json_t *words, unsigned flags) {
     if (flags & OPENAPI_KVSTORE)
         return doc_literal("{'application/json':{'schema':@KvStoreFailure}}");
+    if (flags & OPENAPI_RPC && status == 429) /* a call that was read has its id */
+        return doc_literal("{'application/json':{'schema':@RpcAnswer}}");
     if (flags & OPENAPI_RPC)
         return doc_literal("{'application/json':{'schema':@RpcFailure}}");
     return json_pack("{s:{s:o,s:o}}", "application/problem+json", "schema",

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "server/http_accept.h"
 #include "server/http_raw.h"
 #include "server/http_request.h"
 #include "server/line_listen.h"
@@ -219,6 +220,16 @@ static void each_second(void *context) {
     http_lot_stop_gone(&server->lot);
 }
 
+/* The daemon lets go of the listening socket: somebody else accepts for it. */
+static enum err begin_accepting(struct http_server *server) {
+    const struct config *config = server->config;
+    if (!config->rpc_proxy_protocol)
+        return OK;
+    MHD_quiesce_daemon(server->daemon);
+    return http_accept_open(server->daemon, server->listen_fd, server->core->limits,
+                            config->handshake_timeout_ms, &server->acceptor);
+}
+
 /* Threads of the daemon and of deadlines leave signals to main. */
 static enum err start_threads(struct http_server *server) {
     sigset_t all;
@@ -229,10 +240,13 @@ static enum err start_threads(struct http_server *server) {
     if (!err) {
         err = http_watch_open(&server->watch, each_second, server);
         server->daemon = err ? NULL : start_daemon(server);
-        if (!err && !server->daemon) {
+        bool watches = !err;
+        if (!err)
+            err = server->daemon ? begin_accepting(server) : ERR_UNAVAILABLE;
+        if (err && server->daemon)
+            MHD_stop_daemon(server->daemon);
+        if (err && watches)
             http_watch_close(&server->watch);
-            err = ERR_UNAVAILABLE;
-        }
         if (err)
             http_lot_close(&server->lot);
     }
@@ -329,7 +343,10 @@ void http_server_stop(struct http_server *server) {
     if (!server)
         return;
     atomic_store(&server->stopping, true);
-    MHD_quiesce_daemon(server->daemon);
+    if (server->acceptor)
+        http_accept_close(server->acceptor);
+    else
+        MHD_quiesce_daemon(server->daemon);
     http_lot_stop_waits(&server->lot);
     wait_none(server, &server->in_flight, server->config->drain_timeout_ms);
     wait_none(server, &server->open, LINGER_MS);

@@ -34,6 +34,7 @@ struct http_server {
     struct core *core;
     struct MHD_Daemon *daemon;
     int listen_fd;
+    struct http_acceptor *acceptor; /* NULL: the daemon accepts itself */
     unsigned port;
     bool loopback_only;
     bool raw_checks; /* the library is the one whose parsing http_raw.c knows */

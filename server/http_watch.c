@@ -105,11 +105,13 @@ void http_watch_remove(struct http_watch *watch, struct http_watched *watched) {
     pthread_mutex_unlock(&watch->lock);
 }
 
+/* The watch's clock is behind by a tick at most: nobody is cut off too early. */
 void http_watch_set(struct http_watch *watch, struct http_watched *watched, enum http_phase phase,
                     int64_t timeout_ms) {
     int64_t now_ms = atomic_load_explicit(&watch->now_ms, memory_order_relaxed);
     atomic_store_explicit(&watched->phase, (unsigned)phase, memory_order_relaxed);
-    atomic_store_explicit(&watched->due_ms, timeout_ms ? now_ms + timeout_ms : 0,
+    atomic_store_explicit(&watched->due_ms,
+                          timeout_ms ? now_ms + timeout_ms + HTTP_WATCH_TICK_MS : 0,
                           memory_order_relaxed);
 }
 

@@ -55,8 +55,10 @@ void http_watch_close(struct http_watch *watch);
 void http_watch_add(struct http_watch *watch, struct http_watched *watched, int fd);
 void http_watch_remove(struct http_watch *watch, struct http_watched *watched);
 
-/* Past so many ms from now the socket is shut down, which ends the connection; 0: no deadline. The
- * connection's thread; never blocks. */
+#define HTTP_WATCH_TICK_MS 1000
+
+/* Past so many ms from now, and up to two ticks more, the socket is shut down, which ends the
+ * connection; 0: no deadline. The connection's thread; never blocks. */
 void http_watch_set(struct http_watch *watch, struct http_watched *watched, enum http_phase phase,
                     int64_t timeout_ms);
 /* The deadline that stands is moved by so many ms. The connection's thread. */

@@ -57,7 +57,11 @@ static void look_at(struct line_conn *conn, int64_t now_ms) {
     else
         return;
     limits_note(conn->loop->core->limits, reason);
-    line_conn_close(conn);
+    conn->quitting = true;
+    if (reason == LIMITS_IDLE)
+        line_conn_go_on(conn); /* TLS says that it ends */
+    else
+        line_conn_close(conn);
 }
 
 static void on_look(uv_timer_t *timer) {

@@ -362,7 +362,7 @@ def works(server):
     same(server.ask("GET", "/status"), (200, b"ok"))
 
 
-@with_server("--idle-timeout", "1s")
+@with_server("--idle-timeout", "1s", "--handshake-timeout", "1s", "--http-header-timeout", "1s")
 def handshakes_that_are_never_finished_are_ended(server):
     clients = []
     for port in (server.tcp, server.http):

@@ -14,7 +14,7 @@ TRANSPORT = {"date", "connection", "content-length", "content-type", "transfer-e
              "access-control-allow-origin", "access-control-expose-headers"}
 METHODS = {"get", "head", "put", "post", "delete"}
 # What may be said before a path or a method is looked at, and where neither is known.
-UNKNOWN = {400, 401, 403, 404, 405, 413}
+UNKNOWN = {400, 401, 403, 404, 405, 413, 429}
 GENERAL_CODES = {-32700, -32600, -32601, -32602, -32603, -32013}
 
 
