@@ -155,6 +155,10 @@ static inline bool queue_is_hdd(const struct queue *queue) {
  * that is kept. */
 void queue_cut_locked(struct queue *queue, uint64_t cut);
 
+/* A message leaves the list of its lane, or all of a lane do: a snapshot may not have it yet. */
+void snapshot_leaves_locked(struct snapshot_part *part, const struct message *message);
+void snapshot_empties_locked(struct snapshot_part *part, unsigned lane);
+
 static inline void queue_lock(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
     uint64_t cut = cut_number();

@@ -82,6 +82,8 @@ void lane_remove_locked(struct queue *queue, struct message *message) {
         unlink(&lane->tail_first, &lane->tail_last, message);
         message->flags &= (uint16_t)~MESSAGE_TAIL;
     } else {
+        if (queue->part)
+            snapshot_leaves_locked(queue->part, message);
         unlink(&lane->first, &lane->last, message);
         lane->list_count--;
         lane->list_bytes -= message_size(message);

@@ -152,7 +152,10 @@ void queue_count_bytes(struct queue *queue, const struct message *message, bool 
         atomic_fetch_sub_explicit(&queue->broker->memory_bytes, size, memory_order_relaxed);
 }
 
-static void throw_lane(struct queue *queue, struct lane *lane, struct garbage *garbage) {
+static void throw_lane(struct queue *queue, unsigned at, struct garbage *garbage) {
+    struct lane *lane = queue->lanes[at];
+    if (queue->part)
+        snapshot_empties_locked(queue->part, at);
     garbage->lists[garbage->list_count++] = lane->first;
     garbage->lists[garbage->list_count++] = lane->tail_first;
     garbage->heaps[garbage->heap_count++] = lane->returned;
@@ -163,7 +166,6 @@ static void throw_lane(struct queue *queue, struct lane *lane, struct garbage *g
     lane->disk_count = 0;
     lane->plain_on_disk = 0;
     lane->loaded_seq = 0;
-    (void)queue;
 }
 
 uint64_t queue_empty_locked(struct queue *queue, bool all) {
@@ -173,7 +175,7 @@ uint64_t queue_empty_locked(struct queue *queue, bool all) {
         return 0;
     for (unsigned i = 0; i < LANES; i++)
         if (queue->lanes[i])
-            throw_lane(queue, queue->lanes[i], garbage);
+            throw_lane(queue, i, garbage);
     garbage->heaps[garbage->heap_count++] = queue->waits;
     heap_init(&queue->waits, offsetof(struct message, due_ms), offsetof(struct message, due_index));
     if (all) {

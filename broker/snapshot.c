@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* All of the broker at a cut. Definitions are copied there and then; of a queue's messages, those
  * that memory has are pinned by whoever comes first, the next change of the queue or the reader;
- * LMDB is kept as it is.
+ * LMDB is kept as it is. The lists of a memory queue may be very long: the reader goes through them
+ * step by step, and what leaves them before it came by is pinned on its way out.
  *
  *   hold: topology, gate ──> cut_make ──> take: LMDB, definitions, all let go
  */
@@ -14,6 +15,7 @@
 
 #define NAMES_MAX (1U << 30)
 #define FIRST_KEPT 64U
+#define WALK_MAX 1024U /* messages kept with the queue locked */
 
 /* ---- a queue ---- */
 
@@ -59,8 +61,47 @@ static bool keep_lane(struct snapshot_part *part, unsigned at) {
         (struct part_lane){.after = lane->loaded_seq,
                            .end = lane->tail_first ? lane->tail_first->seq : UINT64_MAX,
                            .any = lane->disk_count > 0};
+    if (!queue_is_hdd(part->queue) && lane->first) {
+        part->lanes[at].walk = lane->first;
+        part->lanes[at].last = lane->last->seq;
+        return keep_heap(part, &lane->returned);
+    }
     return keep_list(part, lane->first) && keep_list(part, lane->tail_first) &&
            keep_heap(part, &lane->returned);
+}
+
+/* The first that is not kept yet is now; the list is in order of its numbers. */
+static void keep_walked(struct snapshot_part *part, struct part_lane *lane) {
+    struct message *next = lane->walk->next;
+    if (!keep(part, lane->walk, 0))
+        atomic_store(&part->snapshot->broken, true);
+    lane->walk = next && next->seq <= lane->last ? next : NULL;
+}
+
+bool snapshot_walk_locked(struct snapshot_part *part) {
+    unsigned count = 0;
+    for (unsigned at = 0; at < LANES; at++)
+        while (part->lanes[at].walk) {
+            if (count++ == WALK_MAX)
+                return true;
+            keep_walked(part, &part->lanes[at]);
+        }
+    return false;
+}
+
+void snapshot_leaves_locked(struct snapshot_part *part, const struct message *message) {
+    struct part_lane *lane = &part->lanes[message->lane];
+    if (!part->taken || !lane->walk || message->seq < lane->walk->seq || message->seq > lane->last)
+        return;
+    if (message == lane->walk)
+        keep_walked(part, lane);
+    else if (!keep(part, message, 0))
+        atomic_store(&part->snapshot->broken, true);
+}
+
+void snapshot_empties_locked(struct snapshot_part *part, unsigned at) {
+    while (part->taken && part->lanes[at].walk)
+        keep_walked(part, &part->lanes[at]);
 }
 
 /* Ready ones that expire are in their lane, too. */

@@ -20,10 +20,12 @@ struct kept {
 /* What only LMDB has of a lane: untouched ready messages behind one number and before another. */
 struct part_lane {
     uint64_t after, end;
-    bool any; /* there are some */
+    bool any;             /* there are some */
+    struct message *walk; /* memory queue: in its list, from here up to `last` none is kept yet */
+    uint64_t last;
 };
 
-/* One queue's; under its lock until it is taken, then the reader's. */
+/* One queue's; under its lock until it is taken and walked through, then the reader's. */
 struct snapshot_part {
     struct broker_snapshot *snapshot;
     struct queue *queue; /* referenced */
@@ -60,6 +62,8 @@ struct broker_snapshot {
 
 /* The queue's lock is held; it was not taken. */
 void snapshot_take_part_locked(struct snapshot_part *part);
+/* Keeps some more of what a memory queue's lists had; true while there is more. */
+bool snapshot_walk_locked(struct snapshot_part *part);
 /* Lets go of the messages of a part that is taken. */
 void snapshot_empty_part(struct snapshot_part *part);
 

@@ -291,16 +291,24 @@ static enum err tell_messages(struct teller *teller) {
     return err ? err : tell_kept_before(teller, LANES, 0);
 }
 
+static void take_part(struct snapshot_part *part) {
+    bool more = true;
+    while (more) {
+        pthread_mutex_lock(&part->queue->lock);
+        if (!part->taken)
+            snapshot_take_part_locked(part);
+        more = snapshot_walk_locked(part);
+        pthread_mutex_unlock(&part->queue->lock);
+    }
+}
+
 enum err broker_snapshot_each(struct broker_snapshot *snapshot,
                               const struct broker_snapshot_sink *sink) {
     struct teller teller = {.snapshot = snapshot, .sink = sink};
     enum err err = tell_definitions(snapshot, sink);
     for (size_t i = 0; !err && sink->message && i < snapshot->part_count; i++) {
         teller.part = &snapshot->parts[i];
-        pthread_mutex_lock(&teller.part->queue->lock);
-        if (!teller.part->taken)
-            snapshot_take_part_locked(teller.part);
-        pthread_mutex_unlock(&teller.part->queue->lock);
+        take_part(teller.part);
         err = atomic_load(&snapshot->broken) ? ERR_OUT_OF_MEMORY : tell_messages(&teller);
         snapshot_empty_part(teller.part);
     }

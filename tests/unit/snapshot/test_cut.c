@@ -176,6 +176,44 @@ static void test_a_queue_longer_than_memory_holds_is_told_in_order(void **state)
     free(told.lines);
 }
 
+/* It is walked through in steps: what is consumed, flushed or added meanwhile changes nothing. */
+static enum err count_message(void *context, const struct broker_snapshot_message *message) {
+    (void)message;
+    ++*(unsigned *)context;
+    return OK;
+}
+
+static void check_long_memory_queue(struct fixture *f, enum broker_action how) {
+    unsigned count = 0;
+    struct broker_snapshot_sink sink = {.context = &count, .message = count_message};
+    make_queue(f, "long", BROKER_MEMORY, NULL);
+    for (unsigned i = 0; i < 5000; i++)
+        publish(f, "long", "m");
+    struct cut cut = take(f);
+    if (how == BROKER_ACK) {
+        assert_int_equal(receive(f, "long", 700, true), 700);
+        assert_int_equal(receive(f, "long", 700, false), 700);
+    } else {
+        struct broker_op op = {.action = how, .queue = SLICE("long")};
+        assert_int_equal(do_broker(f, &op), OK);
+    }
+    if (how != BROKER_DELETE_QUEUE)
+        publish(f, "long", "later");
+    assert_int_equal(broker_snapshot_each(cut.queues, &sink), OK);
+    assert_int_equal(count, 5000);
+    end(&cut);
+    if (how == BROKER_DELETE_QUEUE)
+        return;
+    struct broker_op drop = {.action = BROKER_DELETE_QUEUE, .queue = SLICE("long")};
+    assert_int_equal(do_broker(f, &drop), OK);
+}
+
+static void test_a_long_memory_queue_is_told_whole_whatever_leaves_it(void **state) {
+    check_long_memory_queue(*state, BROKER_ACK);
+    check_long_memory_queue(*state, BROKER_FLUSH);
+    check_long_memory_queue(*state, BROKER_DELETE_QUEUE);
+}
+
 /* ---- while others write ---- */
 
 struct writer {
@@ -299,6 +337,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_there_is_one_at_a_time_and_it_may_end_unread, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_queue_longer_than_memory_holds_is_told_in_order,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_long_memory_queue_is_told_whole_whatever_leaves_it,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_cut_has_a_transaction_whole_or_not_at_all,
                                         set_up, tear_down),
