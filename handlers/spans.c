@@ -117,17 +117,26 @@ static bool append_with_trace(struct buf *to, const struct call *call, struct sl
     return !to->failed;
 }
 
-/* The headers as they came where there is no room for more. */
-static struct slice with_trace(struct call *call, struct slice headers) {
+/* Copied with the trace; ptr NULL where there is no room. Most of the arena is left for what was
+ * asked for. */
+static struct slice copy_with_trace(const struct call *call, struct slice headers) {
     struct slice ignored;
     struct slice copy = {NULL, 0};
     struct buf text;
     bool state = call->trace_state.len && !headers_find(headers, STATE, &ignored);
+    if (call->arena->used_bytes > call->arena->max_bytes / 4)
+        return copy;
     buf_init(&text, BROKER_HEADERS_MAX);
     if ((state && append_with_trace(&text, call, headers, true)) ||
         append_with_trace(&text, call, headers, false))
         copy = arena_copy(call->arena, buf_slice(&text));
     buf_done(&text);
+    return copy;
+}
+
+/* The headers as they came where there is no room for more. */
+static struct slice with_trace(struct call *call, struct slice headers) {
+    struct slice copy = copy_with_trace(call, headers);
     if (copy.ptr)
         return copy;
     atomic_fetch_add_explicit(&call->core->traces_left_out, 1, memory_order_relaxed);

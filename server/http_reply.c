@@ -10,7 +10,7 @@
     "Accept-Ranges, Content-Range, RateLimit, RateLimit-Policy"
 #define TAKEN                                                                                      \
     "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, Causal-Context, "         \
-    "Last-Event-ID, Cache-Control, Range, If-Range"
+    "Last-Event-ID, Cache-Control, Range, If-Range, traceparent, tracestate"
 
 bool http_add_header(struct MHD_Response *response, const char *name, const char *value) {
     return MHD_add_response_header(response, name, value) == MHD_YES;

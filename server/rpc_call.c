@@ -73,8 +73,8 @@ static bool check_shape(struct rpc_item *item, struct rpc_source *source, json_t
 /* Also where nothing is recorded: what it publishes takes along the trace it came with. */
 static void begin_span(struct rpc_item *item, const struct rpc_request *request) {
     struct call *call = &item->call;
-    if (!request->span && !call->core->tracer)
-        return;
+    if (!request->span && (!call->core->tracer || request->door == METRICS_RPC))
+        return; /* an HTTP request was drawn as a whole */
     call->trace_state = request->trace_state;
     spans_begin_call(call, request->span, call->core->tracer ? clock_steady_ns() : 0);
 }

@@ -52,11 +52,11 @@ static int64_t left_ms(const struct tracer *tracer) {
 /* For so long, or until something is posted. The clock that tests move is not waited on. */
 static void wait_news(struct tracer *tracer, int64_t timeout_ms) {
     struct timespec at;
-    clock_gettime(CLOCK_REALTIME, &at);
+    clock_gettime(CLOCK_MONOTONIC, &at);
     int64_t until_ns = (int64_t)at.tv_nsec + timeout_ms % 1000 * 1000000;
     at.tv_sec += (time_t)(timeout_ms / 1000 + until_ns / 1000000000);
     at.tv_nsec = (long)(until_ns % 1000000000);
-    while (sem_timedwait(&tracer->news, &at) == -1 && errno == EINTR)
+    while (sem_clockwait(&tracer->news, CLOCK_MONOTONIC, &at) == -1 && errno == EINTR)
         continue;
 }
 

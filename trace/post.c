@@ -65,10 +65,14 @@ static const char *take_endpoint(struct trace_post *post, const char *endpoint) 
     CURLU *url = curl_url();
     const char *fault = read_endpoint(post, url, endpoint);
     curl_url_cleanup(url);
+    static const char path[] = "/v1/traces";
+    size_t path_len = sizeof path - 1;
     size_t len = strlen(endpoint);
     while (len && endpoint[len - 1] == '/')
         len--;
-    if (!fault && asprintf(&post->url, "%.*s/v1/traces", (int)len, endpoint) < 0) {
+    if (len > path_len && memcmp(endpoint + len - path_len, path, path_len) == 0)
+        len -= path_len; /* who says it whole means the same */
+    if (!fault && asprintf(&post->url, "%.*s%s", (int)len, endpoint, path) < 0) {
         post->url = NULL;
         fault = "no memory";
     }

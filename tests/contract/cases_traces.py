@@ -266,6 +266,43 @@ def publish_and_deliver_are_linked():
         same(len(collector.named("publish default")), 2, "publishes that were recorded")
 
 
+def calls_that_publish_are_told_once_and_link_what_messages_bring():
+    with Traced() as (server, collector):
+        name = queue(server, "brought", "hdd")
+        head = {"traceparent": SAMPLED, "Content-Type": "application/json"}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "Broker.Publish",
+                "params": {"router": "default", "key": name, "payload": "x"}}
+        many = {"jsonrpc": "2.0", "id": 2, "method": "Broker.PublishMany", "params": {
+            "router": "default", "messages": [{"key": name, "payload": "x"},
+                                              {"key": name, "payload": "x",
+                                               "headers": {"traceparent": SAMPLED}}]}}
+        batch = {"jsonrpc": "2.0", "id": 3, "method": "Storage.Batch", "params": {"ops": [
+            {"op": "set", "key": "brought", "value": "v"},
+            {"op": "publish", "router": "default", "routing-key": name, "payload": "x"}]}}
+        server.request("POST", "/rpc", json.dumps([call, many, batch]), head)
+        one, two = (collector.one("Broker." + method) for method in ("Publish", "PublishMany"))
+        three = collector.one("Storage.Batch")
+        sent = {span.parent: span for span in collector.wait("publish default", 2)}
+        alone, several = sent[one.id], sent[two.id]
+        last = collector.one("publish")
+        same(last.parent, three.id, "the publish of a batch")
+        same((several.attributes["messaging.batch.message_count"], several.links),
+             (2, [(TRACE, PARENT)]), "of several")
+        same([message["headers"]["traceparent"] for message in receive(server, name)],
+             ["00-%s-%s-01" % (TRACE, span.id) for span in (alone, several)] + [SAMPLED] +
+             ["00-%s-%s-01" % (TRACE, last.id)], "what they carry")
+        got = collector.one("deliver " + name)
+        same(got.links, [(TRACE, alone.id), (TRACE, several.id), (TRACE, PARENT),
+                         (TRACE, last.id)], "what is linked")
+        line = server.line()
+        call["params"]["headers"] = {"traceparent": SAMPLED}
+        line.ask(json.dumps(call))
+        wait_until(lambda: len(collector.named("Broker.Publish")) == 2, "no span of the line")
+        by_line = collector.named("Broker.Publish")[1]
+        same((by_line.trace, by_line.parent, by_line.remote), (TRACE, PARENT, True), "by JSON lines")
+        line.close()
+
+
 def who_says_not_to_record_is_heard_and_others_are_drawn():
     with Traced(flags=["--otlp-sample", "0"]) as (server, collector):
         server.request("GET", "/api/ns/a")
@@ -283,6 +320,14 @@ def who_says_not_to_record_is_heard_and_others_are_drawn():
         line.close()
         count = len(collector.named("Storage.Has"))
         check(350 < count < 650, "%d of 1000 were drawn" % count)
+    with Traced(flags=["--otlp-sample", "0.5"]) as (server, collector):
+        body = json.dumps([{"jsonrpc": "2.0", "id": i, "method": "Server.Ping"} for i in range(10)])
+        for _ in range(40):
+            server.rpc_raw(body)
+        same(server.stop(), 0, "the end")
+        requests = len(collector.named("JSON-RPC"))
+        check(0 < requests < 40, "%d of 40 requests were drawn" % requests)
+        same(len(collector.named("Server.Ping")), 10 * requests, "calls of those")
 
 
 def strangers_do_not_choose_what_is_recorded():
@@ -301,7 +346,7 @@ def headers_go_to_the_collector_and_come_from_a_file_or_the_environment():
         headers = collector.requests[0][1]
         same((headers.get("x-token"), headers.get("x-other")), ("a b", "c"), "headers")
     collector = Collector()
-    server = Server(env=dict(SOON, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url + "/",
+    server = Server(env=dict(SOON, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url + "/v1/traces/",
                              OTEL_SERVICE_NAME=""))
     try:
         server.request("GET", "/api/ns/k")
@@ -402,7 +447,8 @@ def a_collector_that_nobody_vouches_for_gets_nothing():
 
 
 ALONE = [a_request_is_a_span_below_its_callers, calls_of_json_rpc_are_spans_below_that_of_their_request,
-         publish_and_deliver_are_linked, who_says_not_to_record_is_heard_and_others_are_drawn,
+         publish_and_deliver_are_linked,
+         calls_that_publish_are_told_once_and_link_what_messages_bring, who_says_not_to_record_is_heard_and_others_are_drawn,
          strangers_do_not_choose_what_is_recorded,
          headers_go_to_the_collector_and_come_from_a_file_or_the_environment,
          settings_that_are_none_are_refused, a_collector_that_fails_for_a_while_gets_all,
