@@ -15,6 +15,7 @@
 #include "snapshot/apply.h"
 #include "snapshot/take.h"
 
+#define KEEP_FREE_BYTES (64ULL << 20) /* for what is served from the same disk */
 #define NOTES_BYTES_MAX 65536U
 #define REPLY_BYTES_MAX (NOTES_BYTES_MAX + 4096U)
 
@@ -155,7 +156,8 @@ static int open_spool(const struct config *config) {
 }
 
 static void do_export(struct http_snapshot *snapshot, struct snapshot_stores *stores) {
-    struct take_options options = {.format = snapshot->format, .stop = &snapshot->stop};
+    struct take_options options = {
+        .format = snapshot->format, .stop = &snapshot->stop, .keep_free_bytes = KEEP_FREE_BYTES};
     struct stat stat;
     snapshot->fd = open_spool(snapshot->request->server->config);
     if (snapshot->fd < 0) {

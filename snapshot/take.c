@@ -123,6 +123,8 @@ static enum err begin(struct taking *taking, int fd, struct snapshot_head *head)
     enum err err = snapshot_writer_open(fd, taking->options->format, head, &taking->writer);
     taking->error = errno;
     taking->wrote_badly = err != OK;
+    if (!err)
+        snapshot_writer_keep_free(taking->writer, taking->options->keep_free_bytes);
     return err;
 }
 

@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "snapshot/ndjson.h"
+
+#define LINES_BYTES 65536U
 
 /* A block that is being filled. */
 struct open_block {
@@ -20,7 +23,9 @@ struct snapshot_writer {
     struct snapshot_head head;
     struct snapshot_totals totals;
     struct open_block open[KV_STORAGES];
-    struct buf item, packed;
+    struct buf item;
+    struct buf packed; /* a block's content, or lines that are not written yet */
+    uint64_t keep_free_bytes;
 };
 
 bool snapshot_format_parse(struct slice word, enum snapshot_format *ret_format) {
@@ -41,6 +46,33 @@ enum err snapshot_write_all(int fd, struct slice bytes) {
         bytes = slice_make(bytes.ptr + put, bytes.len - (size_t)put);
     }
     return OK;
+}
+
+void snapshot_writer_keep_free(struct snapshot_writer *writer, uint64_t bytes) {
+    writer->keep_free_bytes = bytes;
+}
+
+/* A disk that the snapshot shares with what is served is not filled to the brim. */
+static enum err put_bytes(const struct snapshot_writer *writer, struct slice bytes) {
+    struct statvfs disk;
+    if (writer->keep_free_bytes && fstatvfs(writer->fd, &disk) == 0 &&
+        (uint64_t)disk.f_bavail * disk.f_frsize < bytes.len + writer->keep_free_bytes) {
+        errno = ENOSPC;
+        return ERR_STORAGE_FULL;
+    }
+    return snapshot_write_all(writer->fd, bytes);
+}
+
+/* Lines are written many at a time. */
+static enum err flush_lines(struct snapshot_writer *writer, size_t over_bytes) {
+    enum err err = OK;
+    if (writer->packed.len > over_bytes) {
+        err = put_bytes(writer, buf_slice(&writer->packed));
+        buf_clear(&writer->packed);
+    }
+    if (writer->packed.cap > 4 * SNAPSHOT_BLOCK_BYTES && writer->packed.len == 0)
+        buf_done(&writer->packed);
+    return err;
 }
 
 static enum err write_head(struct snapshot_writer *writer) {
@@ -81,8 +113,8 @@ static enum err write_block(struct snapshot_writer *writer, struct snapshot_bloc
     char head[SNAPSHOT_BLOCK_HEAD_BYTES];
     block->number = writer->totals.blocks;
     snapshot_block_write(block, writer->head.id, payload, head);
-    enum err err = snapshot_write_all(writer->fd, slice_make(head, sizeof head));
-    return err ? err : snapshot_write_all(writer->fd, payload);
+    enum err err = put_bytes(writer, slice_make(head, sizeof head));
+    return err ? err : put_bytes(writer, payload);
 }
 
 static enum err flush(struct snapshot_writer *writer, enum kv_storage storage) {
@@ -147,11 +179,12 @@ static enum err end_definitions(struct snapshot_writer *writer, const struct sna
 }
 
 static enum err put_line(struct snapshot_writer *writer, const struct snapshot_item *item) {
-    buf_clear(&writer->item);
-    if (!ndjson_append_item(&writer->item, item))
+    size_t began = writer->packed.len;
+    if (!ndjson_append_item(&writer->packed, item))
         return ERR_OUT_OF_MEMORY;
-    ndjson_check_line(&writer->totals, buf_slice(&writer->item));
-    return snapshot_write_all(writer->fd, buf_slice(&writer->item));
+    ndjson_check_line(&writer->totals,
+                      slice_make(writer->packed.ptr + began, writer->packed.len - began));
+    return flush_lines(writer, LINES_BYTES);
 }
 
 enum err snapshot_writer_put(struct snapshot_writer *writer, const struct snapshot_item *item) {
@@ -164,10 +197,8 @@ enum err snapshot_writer_put(struct snapshot_writer *writer, const struct snapsh
 
 enum err snapshot_writer_end(struct snapshot_writer *writer) {
     if (writer->format == SNAPSHOT_NDJSON) {
-        buf_clear(&writer->item);
-        if (!ndjson_append_end(&writer->item, &writer->totals))
-            return ERR_OUT_OF_MEMORY;
-        return snapshot_write_all(writer->fd, buf_slice(&writer->item));
+        return ndjson_append_end(&writer->packed, &writer->totals) ? flush_lines(writer, 0)
+                                                                   : ERR_OUT_OF_MEMORY;
     }
     enum err err = flush_both(writer);
     if (err)

@@ -24,6 +24,8 @@ enum err snapshot_writer_put(struct snapshot_writer *writer,
                              const struct snapshot_item *item) MUST_USE;
 /* Writes what is left, and the totals. */
 enum err snapshot_writer_end(struct snapshot_writer *writer) MUST_USE;
+/* What is written from now on leaves so much room on the disk, or is ERR_STORAGE_FULL. */
+void snapshot_writer_keep_free(struct snapshot_writer *writer, uint64_t bytes);
 const struct snapshot_totals *snapshot_writer_totals(const struct snapshot_writer *writer);
 /* NULL does nothing. */
 void snapshot_writer_free(struct snapshot_writer *writer);
