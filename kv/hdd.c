@@ -36,6 +36,7 @@ static enum err start(void *context) {
     atomic_store(&hdd->own_seq, hdd->pending_own_seq);
     atomic_store(&hdd->visible_seq, journal_next_seq(hdd->journal) - 1);
     hdd_reserve_make(hdd);
+    hdd_feed_open(hdd);
     enum err err = hdd_applier_start(hdd);
     return err ? err : hdd_lister_start(hdd);
 }
@@ -61,6 +62,7 @@ static void init(struct kv_hdd *hdd, const struct kv_options *options) {
     hdd->fatal = options->fatal;
     hdd->progress = options->progress;
     hdd_commit_init(hdd);
+    pthread_mutex_init(&hdd->dues.lock, NULL);
 }
 
 /* Also takes apart what was opened only in part. */
@@ -69,6 +71,7 @@ static void free_hdd(struct kv_hdd *hdd) {
         datadir_stop(hdd->datadir);
     if (hdd->applier_runs)
         hdd_applier_stop(hdd);
+    hdd_feed_close(hdd);
     if (hdd->store.context)
         datadir_leave(hdd->datadir, &hdd->store);
     hdd_shards_close(hdd);
@@ -122,14 +125,15 @@ static enum err join_datadir(struct kv_hdd *hdd, char *ret_why, size_t why_bytes
     return hdd->owns_datadir ? datadir_start(hdd->datadir, ret_why, why_bytes) : OK;
 }
 
-enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, char *ret_why,
-                     size_t why_bytes) {
+enum err kv_hdd_open(const struct kv_options *options, struct feeds *feeds, struct kv_hdd **ret_hdd,
+                     char *ret_why, size_t why_bytes) {
     struct kv_hdd *hdd = NULL;
     ret_why[0] = 0;
     if (posix_memalign((void **)&hdd, 64, sizeof *hdd) != 0)
         return ERR_OUT_OF_MEMORY;
     memset(hdd, 0, sizeof *hdd);
     init(hdd, options);
+    hdd->feeds = feeds;
     enum err err = recent_open(&hdd->recent);
     if (!err)
         err = hdd_cache_open(options->read_cache_bytes, &hdd->cache);

@@ -5,12 +5,14 @@
  *   kv_hdd_get ─────> hdd_read.c: recent writes, then LMDB
  *   applier: hdd_apply.c: frozen recent writes ──> LMDB ──> journal trimmed; expired entries swept
  *   lister: hdd_list.c: pages and counts, read from LMDB once everything before is applied
+ *   feeds: hdd_feed.c: changes are noted by the committer and told when published
  */
 #ifndef HATI_KV_HDD_H
 #define HATI_KV_HDD_H
 
 #include "journal/datadir.h"
 #include "journal/env.h"
+#include "kv/feeds.h"
 #include "kv/hdd_cache.h"
 #include "kv/hdd_recent.h"
 #include "kv/hdd_record.h"
@@ -28,6 +30,27 @@ struct new_space {
     struct uuid workspace;
     uint8_t ns_len;
     char ns[KV_NAMESPACE_MAX];
+};
+
+/* A change that is not published yet. */
+struct feed_note {
+    struct feed_note *next, *prev;
+    struct feed *feed;
+    struct feed_change change;
+    char bytes[]; /* key, value */
+};
+
+/* Entries of followed spaces whose time is over soon, soonest first, and how far the index of those
+ * in LMDB was gone through. */
+struct feed_dues {
+    pthread_mutex_t lock; /* of the heap, and what is awaited */
+    struct feed_due **heap;
+    uint32_t count, cap;
+    uint64_t awaited_seq;     /* once so much is in LMDB, so is what is not in the heap; 0: it is */
+    int64_t awaited_due_ms;   /* the earliest of that */
+    int64_t scanned_ms;       /* wall clock; the keeper's, and what follows */
+    int64_t asked_ms;         /* steady clock */
+    _Atomic unsigned pending; /* deletes on their way */
 };
 
 struct kv_hdd {
@@ -62,6 +85,12 @@ struct kv_hdd {
     struct commit_user user;
     struct commit_user nudge_user;
     struct commit_job nudge; /* wakes the committer, so that it freezes */
+
+    struct feeds *feeds;
+    struct commit_user feed_user;
+    struct feed_note *first_note, *last_note; /* the committer's */
+    struct feed_dues dues;
+    _Atomic uint64_t swept_seq; /* visible when expired entries were last dropped untold */
 
     _Atomic uint64_t free_bytes; /* of LMDB's files, to be used again */
     _Atomic uint64_t expired;    /* entries swept so far */
@@ -139,7 +168,33 @@ const struct version *hdd_put_version(struct kv_hdd *hdd, uint64_t seq, const st
 /* Takes a record of the journal again. context: the kv_hdd. */
 enum err hdd_replay(void *context, uint64_t seq, struct slice record) MUST_USE;
 
+/* hdd_feed.c */
+/* Feeds may begin; all is replayed. */
+void hdd_feed_open(struct kv_hdd *hdd);
+/* Nothing is committed any more. */
+void hdd_feed_close(struct kv_hdd *hdd);
+/* A state was put that is published later; told by then, unless it is taken back. The committer. */
+void hdd_feed_note(struct kv_hdd *hdd, enum feed_kind kind, uint64_t seq,
+                   const struct record *record, struct slice value);
+/* A change up to seq cannot be told: readers of the space resync. The committer. */
+void hdd_feed_lose(struct kv_hdd *hdd, uint32_t space, uint64_t seq);
+/* Takes back all notes behind one. The committer. */
+void hdd_feed_undo(struct kv_hdd *hdd, const struct feed_note *last);
+/* The committer. */
+void hdd_feed_publish(struct kv_hdd *hdd, uint64_t last_seq);
+
+/* hdd_feed_due.c: what expires in followed spaces is deleted when its time comes, so that it has a
+ * number and is told. */
+void hdd_feed_due_note(struct kv_hdd *hdd, struct feed *feed, const struct feed_change *change);
+/* What is in LMDB by the time that seq is applied may be due. */
+void hdd_feed_due_await(struct kv_hdd *hdd, uint64_t seq, int64_t due_ms);
+/* The feeds' keeper. context: the kv_hdd. */
+void hdd_feed_due_tick(void *context);
+void hdd_feed_due_close(struct kv_hdd *hdd);
+
 /* hdd_apply.c */
+/* Asks for everything up to seq to be moved into LMDB soon. Any thread. */
+void hdd_want_applied(struct kv_hdd *hdd, uint64_t seq);
 enum err hdd_applier_start(struct kv_hdd *hdd) MUST_USE;
 /* Applies what is left and ends the thread; the committer is gone. */
 void hdd_applier_stop(struct kv_hdd *hdd);
@@ -150,6 +205,8 @@ bool hdd_wait_applied(struct kv_hdd *hdd);
 
 /* hdd_sweep.c: drops some of what has expired by now_ms; *ret_more where there is more. */
 enum err hdd_sweep(struct kv_hdd *hdd, int64_t now_ms, bool *ret_more) MUST_USE;
+/* Has the journal another state of the entry, which LMDB does not know yet? */
+bool hdd_is_waiting(struct kv_hdd *hdd, const struct stored *stored);
 /* How many entries of an environment have expired and were not swept. */
 enum err hdd_count_expired(struct env_read *read, int64_t now_ms, uint64_t *ret_count) MUST_USE;
 

@@ -285,6 +285,14 @@ static void *apply(void *context) {
     return NULL;
 }
 
+void hdd_want_applied(struct kv_hdd *hdd, uint64_t seq) {
+    pthread_mutex_lock(&hdd->lock);
+    if (hdd->wanted_seq < seq)
+        hdd->wanted_seq = seq;
+    pthread_cond_broadcast(&hdd->changed);
+    pthread_mutex_unlock(&hdd->lock);
+}
+
 bool hdd_wait_applied(struct kv_hdd *hdd) {
     uint64_t wanted = atomic_load(&hdd->own_seq);
     pthread_mutex_lock(&hdd->lock);

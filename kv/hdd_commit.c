@@ -18,7 +18,8 @@ struct kv_stage {
     struct kv_hdd *hdd;
     struct journal_block *block;
     int64_t now_ms;
-    bool alone; /* one op, which fails before it does anything */
+    bool alone;                    /* one op, which fails before it does anything */
+    const struct feed_note *noted; /* the last before it */
     unsigned done_count, done_max;
     struct done_op done[];
 };
@@ -147,6 +148,28 @@ static const struct version *put_version(struct kv_stage *stage, const struct kv
     return version;
 }
 
+static enum feed_kind kind_of(const struct kv_op *op, const struct record *record) {
+    if (record->kind != RECORD_DELETE)
+        return FEED_SET;
+    return op->is_expiry ? FEED_EXPIRED : FEED_DELETE;
+}
+
+/* What a touch found may be sealed. Where it cannot be opened, or memory fails, those who follow
+ * are told that they missed something. */
+static void note_state(struct kv_stage *stage, const struct kv_op *op, const struct record *record,
+                       struct slice type, struct slice value) {
+    struct kv_hdd *hdd = stage->hdd;
+    bool opens = record->kind == RECORD_TOUCH && record->sealed;
+    char *room = opens ? arena_alloc(&hdd->scratch, value.len) : NULL;
+    if (opens && (!room || hdd_unseal(hdd->keys, &op->ref, type, value, room))) {
+        hdd_feed_lose(hdd, record->space, op->revision);
+        return;
+    }
+    if (opens)
+        value = slice_make(room, value.len - SEAL_BYTES);
+    hdd_feed_note(hdd, kind_of(op, record), op->revision, record, value);
+}
+
 /* Puts the state an op leads to into block and recent writes. */
 static enum err put_state(struct kv_stage *stage, struct kv_op *op, struct record *record,
                           struct slice type, struct slice value) {
@@ -160,6 +183,8 @@ static enum err put_state(struct kv_stage *stage, struct kv_op *op, struct recor
             (struct done_op){hdd_hash(hdd, record->space, record->key), version};
     hdd->pending_own_seq = seq;
     op->revision = seq;
+    if (feeds_follow(hdd->feeds, KV_HDD, record->space))
+        note_state(stage, op, record, type, value);
     return OK;
 }
 
@@ -253,6 +278,8 @@ static enum err flush(struct kv_stage *stage, struct kv_op *op) {
     hdd->pending_flush_seq = hdd->pending_own_seq = seq;
     recent_flush(&hdd->recent, seq);
     op->revision = seq;
+    if (atomic_load_explicit(&hdd->feeds->per_storage[KV_HDD], memory_order_relaxed))
+        hdd_feed_note(hdd, FEED_FLUSH, seq, &record, record.value);
     return OK;
 }
 
@@ -272,6 +299,8 @@ static enum err run_op(struct kv_stage *stage, struct kv_op *op) {
         return err;
     if (makes(op->action) && space == SPACE_NONE)
         return ERR_INTERNAL;
+    if (space != SPACE_NONE)
+        feeds_bind(hdd->feeds, &op->ref, space);
     err = act(stage, op, space);
     if (hdd->scratch.chunks)
         arena_done(&hdd->scratch);
@@ -295,8 +324,11 @@ enum err kv_hdd_stage_begin(struct kv_hdd *hdd, int64_t now_ms, unsigned op_coun
     struct kv_stage *stage = malloc(sizeof *stage + op_count_max * sizeof stage->done[0]);
     if (!stage)
         return ERR_OUT_OF_MEMORY;
-    *stage =
-        (struct kv_stage){.hdd = hdd, .block = block, .now_ms = now_ms, .done_max = op_count_max};
+    *stage = (struct kv_stage){.hdd = hdd,
+                               .block = block,
+                               .now_ms = now_ms,
+                               .noted = hdd->last_note,
+                               .done_max = op_count_max};
     *ret_stage = stage;
     return OK;
 }
@@ -307,6 +339,7 @@ enum err kv_stage_op(struct kv_stage *stage, struct kv_op *op) {
 }
 
 void kv_stage_undo(struct kv_stage *stage) {
+    hdd_feed_undo(stage->hdd, stage->noted);
     while (stage->done_count > 0) {
         const struct done_op *done = &stage->done[--stage->done_count];
         recent_take_back(&stage->hdd->recent, done->hash, done->version);
@@ -409,6 +442,8 @@ void hdd_publish(void *context, uint64_t last_seq) {
         atomic_store(&hdd->flush_seq, hdd->pending_flush_seq);
     atomic_store(&hdd->visible_seq, last_seq);
     atomic_store(&hdd->own_seq, own_seq);
+    if (hdd->first_note)
+        hdd_feed_publish(hdd, last_seq);
 }
 
 /* Between batches everything put is published, so this is where a generation may be frozen. LMDB

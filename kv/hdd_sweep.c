@@ -6,7 +6,7 @@
 
 /* The journal may hold another expiry that LMDB does not know yet, but whose value it alone holds.
  */
-static bool is_waiting(struct kv_hdd *hdd, const struct stored *stored) {
+bool hdd_is_waiting(struct kv_hdd *hdd, const struct stored *stored) {
     uint64_t hash = hdd_hash(hdd, stored->space, stored->key);
     recent_lock(&hdd->recent, hash);
     bool waiting =
@@ -32,7 +32,7 @@ static enum err drop_due(struct kv_hdd *hdd, struct env_write *write, struct sli
     if (there && (stored_peek(place_slice(&where), bytes, &stored) ||
                   stored.expires_at_ms != due_time(slice_make(copy, sizeof copy))))
         there = false;
-    *ret_dropped = !(there && is_waiting(hdd, &stored));
+    *ret_dropped = !(there && hdd_is_waiting(hdd, &stored));
     if (!*ret_dropped)
         return OK;
     err = there ? env_write_delete(write, ENV_ENTRIES, place_slice(&where)) : OK;
@@ -86,6 +86,8 @@ static enum err sweep_env(struct kv_hdd *hdd, struct env *env, int64_t now_ms, b
         return err;
     }
     *ret_more |= count == STEP_ENTRIES;
+    if (count)
+        atomic_store(&hdd->swept_seq, atomic_load(&hdd->visible_seq));
     err = env_write_commit(write);
     if (!err)
         atomic_fetch_add_explicit(&hdd->expired, count, memory_order_relaxed);

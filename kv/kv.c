@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kv/feeds.h"
 #include "kv/remote.h"
 #include "kv/store.h"
 
@@ -11,27 +12,26 @@ struct kv {
     const struct kv_remote *remote; /* in place of the others */
     struct kv_mem *mem;
     struct kv_hdd *hdd; /* NULL without a data directory */
+    struct feeds *feeds;
 };
 
 enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret_why,
                  size_t why_bytes) {
     struct kv *kv = calloc(1, sizeof *kv);
-    if (kv && options->remote) {
+    if (kv)
+        kv->feeds = feeds_new(options->feed_bytes, options->feed_readers_max);
+    if (kv && kv->feeds && options->remote) {
         kv->remote = options->remote;
         *ret_kv = kv;
         return OK;
     }
-    enum err err = kv ? kv_mem_open(options, &kv->mem) : ERR_OUT_OF_MEMORY;
-    if (err) {
+    enum err err = kv && kv->feeds ? kv_mem_open(options, kv->feeds, &kv->mem) : ERR_OUT_OF_MEMORY;
+    if (err)
         snprintf(ret_why, why_bytes, "no memory for the memory store");
-        free(kv);
-        return err;
-    }
-    if (options->data_dir || options->datadir)
-        err = kv_hdd_open(options, &kv->hdd, ret_why, why_bytes);
+    else if (options->data_dir || options->datadir)
+        err = kv_hdd_open(options, kv->feeds, &kv->hdd, ret_why, why_bytes);
     if (err) {
-        kv_mem_close(kv->mem);
-        free(kv);
+        kv_close(kv);
         return err;
     }
     *ret_kv = kv;
@@ -41,15 +41,37 @@ enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret
 void kv_close(struct kv *kv) {
     if (!kv)
         return;
+    feeds_stop(kv->feeds);
     if (kv->hdd)
         kv_hdd_close(kv->hdd);
     if (kv->mem)
         kv_mem_close(kv->mem);
+    feeds_free(kv->feeds);
     free(kv);
 }
 
 bool kv_is_remote(const struct kv *kv) {
     return kv->remote != NULL;
+}
+
+enum err feed_open(struct kv *kv, const struct kv_ref *ref, enum feed_from from, uint64_t revision,
+                   struct feed_reader *reader) {
+    return feeds_open_reader(kv->feeds, ref, from, revision, reader);
+}
+
+void feed_figures(struct kv *kv, struct feed_figures *ret_figures) {
+    *ret_figures = (struct feed_figures){
+        .readers = atomic_load_explicit(&kv->feeds->readers, memory_order_relaxed),
+        .feeds = atomic_load_explicit(&kv->feeds->count, memory_order_relaxed),
+        .log_bytes = atomic_load_explicit(&kv->feeds->bytes, memory_order_relaxed),
+        .changes = atomic_load_explicit(&kv->feeds->changes, memory_order_relaxed),
+        .resyncs = atomic_load_explicit(&kv->feeds->resyncs, memory_order_relaxed),
+    };
+}
+
+uint64_t kv_newest_revision(struct kv *kv, enum kv_storage storage) {
+    const _Atomic uint64_t *newest = kv->feeds->sources[storage].newest;
+    return newest ? atomic_load(newest) : 0;
 }
 
 uint64_t kv_revision(struct kv *kv) {

@@ -69,6 +69,7 @@ struct kv_op {
     const uint8_t (*etags)[HASH_MD5_BYTES];
     unsigned etag_count;
     bool want_existed; /* KV_SET: existed is wanted, which hdd has to look for */
+    bool is_expiry;    /* KV_DELETE, a store's own: the entry's time is over */
     /* outcome */
     enum err err;
     bool existed;      /* there was a live entry before (a KV_SET on hdd with neither condition nor
@@ -176,6 +177,8 @@ struct kv_options {
     uint64_t memory_limit_bytes; /* 0: none */
     enum kv_eviction eviction;
     const struct kv_watch *watch; /* outlives the kv; NULL: none */
+    uint64_t feed_bytes;          /* of all logs of changes; 0: FEED_BYTES_DEFAULT */
+    unsigned feed_readers_max;    /* 0: FEED_READERS_DEFAULT */
     unsigned hdd_shards;          /* 1 to 64; 0: as many as there are */
     int64_t
         durability_ms; /* of its own datadir; 0: every reply after its sync; else synced so often */
@@ -200,6 +203,9 @@ uint64_t kv_revision(struct kv *kv);
  */
 #define KV_REVISION_RAISE_MAX (1ULL << 58) /* a receipt's number has 60 bits */
 enum err kv_raise_revision(struct kv *kv, enum kv_storage storage, uint64_t revision) MUST_USE;
+/* A revision of the storage: what is read from now on holds every change up to it. 0: not known.
+ * Any thread. */
+uint64_t kv_newest_revision(struct kv *kv, enum kv_storage storage);
 
 /* Opens both stores (replays, rebuilds shards where their number changed). Blocks. On failure
  * writes one clear line to ret_why (size bytes). With a shared datadir hdd's calls may come once

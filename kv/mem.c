@@ -11,7 +11,8 @@ static uint64_t first_revision(void) {
     return (uint64_t)clock_wall_ms() * 1000;
 }
 
-enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) {
+enum err kv_mem_open(const struct kv_options *options, struct feeds *feeds,
+                     struct kv_mem **ret_mem) {
     struct kv_mem *mem = NULL;
     if (posix_memalign((void **)&mem, 64, sizeof *mem) != 0)
         return ERR_OUT_OF_MEMORY;
@@ -25,6 +26,8 @@ enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) 
         pthread_mutex_init(&mem->shards[i].lock, NULL);
     pthread_rwlock_init(&mem->listings_lock, NULL);
     pthread_mutex_init(&mem->flush_lock, NULL);
+    pthread_rwlock_init(&mem->flushing, NULL);
+    mem->feeds = feeds;
     mem->seed = hash_process_seed();
     mem->limit_bytes = options->memory_limit_bytes;
     mem->evicts = options->eviction == KV_LRU;
@@ -37,6 +40,7 @@ enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) 
         free(mem);
         return err;
     }
+    mem_feed_open(mem);
     *ret_mem = mem;
     return OK;
 }
@@ -59,6 +63,7 @@ void kv_mem_close(struct kv_mem *mem) {
         free_shard(&mem->shards[i]);
     pthread_rwlock_destroy(&mem->listings_lock);
     pthread_mutex_destroy(&mem->flush_lock);
+    pthread_rwlock_destroy(&mem->flushing);
     spaces_free(mem->spaces);
     free(mem);
 }

@@ -7,14 +7,16 @@
  *                                     mem_snapshot.c: what was there at a cut
  *                                     mem_listing.c: an index per listed space
  *                                     mem_watch.c: whoever watches one space
+ *                                     mem_feed.c: whoever follows a space's changes
  *
- * Locks, outer first: flush, shard, listings (read), index. */
+ * Locks, outer first: flushing, flush, shard, listings (read), index; a feed's within a shard's. */
 #ifndef HATI_KV_MEM_H
 #define HATI_KV_MEM_H
 
 #include <pthread.h>
 
 #include "base/cut.h"
+#include "kv/feeds.h"
 #include "kv/mem_index.h"
 #include "kv/mem_table.h"
 #include "kv/space.h"
@@ -59,6 +61,10 @@ struct kv_mem {
     bool evicts;
     uint32_t watched_space; /* SPACE_NONE, which no entry is in: none is watched */
     const struct kv_watch *watch;
+    struct feeds *feeds;
+    /* Written by a flush, read by who writes to a space that is followed: whoever follows hears of
+     * a flush between two writes. */
+    pthread_rwlock_t flushing;
     _Atomic uint64_t revision;
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t high_bytes; /* most that was used since memory was last given back */
@@ -155,6 +161,23 @@ static inline void mem_watch_note(const struct kv_mem *mem, uint32_t space, stru
         mem->watch->note(mem->watch->context, key, came);
 }
 
+/* mem_feed.c */
+
+/* Feeds begin and are told from now on. */
+void mem_feed_open(struct kv_mem *mem);
+/* The same for one that is followed. */
+uint64_t mem_revise_told_locked(struct kv_mem *mem, enum feed_kind kind, struct mem_entry *entry);
+/* The revision of a change that stands; the shard's lock is held. */
+static inline uint64_t mem_revise_locked(struct kv_mem *mem, enum feed_kind kind,
+                                         struct mem_entry *entry) {
+    return feeds_follow(mem->feeds, KV_MEMORY, entry->space)
+               ? mem_revise_told_locked(mem, kind, entry)
+               : atomic_fetch_add_explicit(&mem->revision, 1, memory_order_relaxed) + 1;
+}
+/* Drops an entry for a reason of the store's own. */
+void mem_drop_locked(struct kv_mem *mem, struct mem_shard *shard, struct mem_slot *slot,
+                     enum feed_kind kind);
+
 /* mem_listing.c */
 
 /* A key came or went; the shard's lock is held. */
@@ -200,8 +223,8 @@ enum err mem_act_locked(struct kv_mem *mem, const struct mem_target *target, str
                         uint64_t *ret_grow) MUST_USE;
 /* Takes it back. */
 void mem_undo_locked(struct kv_mem *mem, const struct mem_undo *undo);
-/* The op stands: frees what it replaced. */
-void mem_keep_locked(struct kv_mem *mem, const struct mem_undo *undo);
+/* The op stands: tells of it, and frees what it replaced. */
+void mem_keep_locked(struct kv_mem *mem, const struct mem_undo *undo, struct kv_op *op);
 
 /* mem_keeper.c */
 

@@ -19,7 +19,7 @@ static struct mem_slot *find_live_locked(struct kv_mem *mem, const struct mem_ta
     struct mem_slot *slot = mem_table_find(&target->shard->table, target->hash, target->space, key);
     if (!slot || mem_is_live(slot->entry, now_ms))
         return slot;
-    mem_entry_free_locked(mem, target->shard, mem_unlink_locked(mem, target->shard, slot));
+    mem_drop_locked(mem, target->shard, slot, FEED_EXPIRED);
     return NULL;
 }
 
@@ -103,7 +103,7 @@ static enum err store_locked(struct kv_mem *mem, const struct mem_target *target
     }
     fill(entry, content);
     entry->used = slot != NULL; /* what is only ever written goes before what is used again */
-    entry->revision = atomic_fetch_add_explicit(&mem->revision, 1, memory_order_relaxed) + 1;
+    entry->revision = undo ? 0 : mem_revise_locked(mem, FEED_SET, entry);
     op->revision = entry->revision;
     if (undo)
         *undo = (struct mem_undo){.what = UNDO_STORE, .target = *target, .fresh = entry};
@@ -148,7 +148,7 @@ static enum err touch_locked(struct kv_mem *mem, const struct mem_target *target
                            .old_revision = entry->revision};
     if (!mem_expire_at_locked(mem, target->shard, entry, expires_at_ms))
         return ERR_OUT_OF_MEMORY;
-    entry->revision = atomic_fetch_add_explicit(&mem->revision, 1, memory_order_relaxed) + 1;
+    entry->revision = undo ? 0 : mem_revise_locked(mem, FEED_SET, entry);
     op->revision = entry->revision;
     if (undo)
         *undo = was;
@@ -159,7 +159,7 @@ static void drop_locked(struct kv_mem *mem, const struct mem_target *target, str
                         struct kv_op *op, struct mem_undo *undo) {
     int64_t expires_at_ms = slot->entry->expires_at_ms;
     struct mem_entry *old = mem_unlink_locked(mem, target->shard, slot);
-    op->revision = atomic_fetch_add_explicit(&mem->revision, 1, memory_order_relaxed) + 1;
+    op->revision = undo ? 0 : mem_revise_locked(mem, FEED_DELETE, old);
     if (undo)
         *undo = (struct mem_undo){
             .what = UNDO_DROP, .target = *target, .old = old, .old_expires_at_ms = expires_at_ms};
@@ -227,7 +227,14 @@ void mem_undo_locked(struct kv_mem *mem, const struct mem_undo *undo) {
     }
 }
 
-void mem_keep_locked(struct kv_mem *mem, const struct mem_undo *undo) {
+/* Only what stands has a revision, so that those who follow hear of revisions in order. */
+void mem_keep_locked(struct kv_mem *mem, const struct mem_undo *undo, struct kv_op *op) {
+    if (undo->what == UNDO_STORE)
+        op->revision = undo->fresh->revision = mem_revise_locked(mem, FEED_SET, undo->fresh);
+    else if (undo->what == UNDO_TOUCH)
+        op->revision = undo->old->revision = mem_revise_locked(mem, FEED_SET, undo->old);
+    else if (undo->what == UNDO_DROP)
+        op->revision = mem_revise_locked(mem, FEED_DELETE, undo->old);
     if ((undo->what == UNDO_STORE && undo->old) || undo->what == UNDO_DROP)
         mem_entry_free_locked(mem, undo->target.shard, undo->old);
 }

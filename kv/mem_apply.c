@@ -14,6 +14,8 @@ static enum err aim(struct kv_mem *mem, const struct kv_op *op, struct mem_targe
             return err;
     }
     /* an op in a space that is none finds nothing: SPACE_NONE holds no entry */
+    if (target->space != SPACE_NONE)
+        feeds_bind(mem->feeds, &op->ref, target->space);
     target->hash = mem_hash(mem, target->space, op->ref.key);
     target->shard = mem_shard_of(mem, target->hash);
     return OK;
@@ -21,6 +23,17 @@ static enum err aim(struct kv_mem *mem, const struct kv_op *op, struct mem_targe
 
 static bool wants_etag(const struct kv_op *op) {
     return op->action == KV_SET && op->value.len > MEM_ETAG_FROM;
+}
+
+/* A space may be followed since it was looked at. */
+static void lock_shard(struct kv_mem *mem, const struct mem_target *target, bool *gated) {
+    mem_shard_lock(mem, target->shard);
+    if (*gated || !feeds_follow(mem->feeds, KV_MEMORY, target->space))
+        return;
+    pthread_mutex_unlock(&target->shard->lock);
+    pthread_rwlock_rdlock(&mem->flushing);
+    *gated = true;
+    mem_shard_lock(mem, target->shard);
 }
 
 static enum err apply_one(struct kv_mem *mem, struct kv_op *op, int64_t now_ms) {
@@ -31,14 +44,19 @@ static enum err apply_one(struct kv_mem *mem, struct kv_op *op, int64_t now_ms) 
         return err;
     if (wants_etag(op))
         hash_md5(op->value, etag);
+    bool gated = feeds_follow(mem->feeds, KV_MEMORY, target.space);
+    if (gated)
+        pthread_rwlock_rdlock(&mem->flushing);
     for (unsigned tries = 0; tries < 3; tries++) {
         uint64_t grow = 0;
-        mem_shard_lock(mem, target.shard);
+        lock_shard(mem, &target, &gated);
         err = mem_act_locked(mem, &target, op, now_ms, etag, NULL, &grow);
         pthread_mutex_unlock(&target.shard->lock);
         if (err != ERR_OUT_OF_MEMORY || grow == 0 || !mem_make_room(mem, grow))
-            return err;
+            break;
     }
+    if (gated)
+        pthread_rwlock_unlock(&mem->flushing);
     return err;
 }
 
@@ -87,15 +105,21 @@ static enum err flush_shards(struct kv_mem *mem) {
     return OK;
 }
 
+/* Where it fails, part of the entries may be gone: those who follow are told that all are, and then
+ * of nothing else, so they are told to look again. */
 static enum err flush_all(struct kv_mem *mem, struct kv_op *op) {
+    pthread_rwlock_wrlock(&mem->flushing);
     pthread_mutex_lock(&mem->flush_lock);
     enum err err = flush_shards(mem);
     pthread_mutex_unlock(&mem->flush_lock);
-    if (err)
-        return err;
     mem_listing_forget_all(mem);
+    if (err)
+        feeds_lose(mem->feeds, KV_MEMORY, &mem->revision);
+    else
+        feeds_flush(mem->feeds, KV_MEMORY, &mem->revision, 0);
     op->revision = atomic_fetch_add_explicit(&mem->revision, 1, memory_order_relaxed) + 1;
-    return OK;
+    pthread_rwlock_unlock(&mem->flushing);
+    return err;
 }
 
 /* What a write of several ops works with. */
@@ -141,7 +165,7 @@ static enum err run_many_locked(struct kv_mem *mem, struct kv_write *write, stru
     }
     if (!err) {
         for (unsigned i = 0; i < done; i++)
-            mem_keep_locked(mem, &many->undos[i]);
+            mem_keep_locked(mem, &many->undos[i], &write->ops[i]);
         return OK;
     }
     while (done-- > 0)
@@ -165,6 +189,7 @@ static enum err apply_many(struct kv_mem *mem, struct kv_write *write) {
     struct many *many = calloc(1, sizeof *many);
     if (!many)
         return ERR_OUT_OF_MEMORY;
+    pthread_rwlock_rdlock(&mem->flushing);
     enum err err = prepare_many(mem, write, many);
     if (!err) {
         lock_many(mem, many);
@@ -173,6 +198,7 @@ static enum err apply_many(struct kv_mem *mem, struct kv_write *write) {
             if (many->locked[i])
                 pthread_mutex_unlock(&mem->shards[i].lock);
     }
+    pthread_rwlock_unlock(&mem->flushing);
     free(many);
     return err;
 }

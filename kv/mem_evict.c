@@ -24,7 +24,7 @@ static bool evict_one_locked(struct kv_mem *mem, struct mem_shard *shard) {
             slot->entry->used = 0;
             continue;
         }
-        mem_entry_free_locked(mem, shard, mem_unlink_locked(mem, shard, slot));
+        mem_drop_locked(mem, shard, slot, FEED_EVICTED);
         atomic_fetch_add_explicit(&mem->evicted, 1, memory_order_relaxed);
         return true;
     }

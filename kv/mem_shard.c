@@ -167,7 +167,7 @@ unsigned mem_sweep_locked(struct kv_mem *mem, struct mem_shard *shard, int64_t n
         struct slice key = mem_entry_key(entry);
         uint64_t hash = mem_hash(mem, entry->space, key);
         struct mem_slot *slot = mem_table_find(&shard->table, hash, entry->space, key);
-        mem_entry_free_locked(mem, shard, mem_unlink_locked(mem, shard, slot));
+        mem_drop_locked(mem, shard, slot, FEED_EXPIRED);
         count++;
     }
     if (count)

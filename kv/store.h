@@ -5,10 +5,13 @@
 
 #include "kv/kv_snapshot.h"
 
+struct feeds;
 struct kv_mem;
 struct kv_hdd;
 
-enum err kv_mem_open(const struct kv_options *options, struct kv_mem **ret_mem) MUST_USE;
+/* Each tells feeds, which outlive it, of its changes. */
+enum err kv_mem_open(const struct kv_options *options, struct feeds *feeds,
+                     struct kv_mem **ret_mem) MUST_USE;
 void kv_mem_close(struct kv_mem *mem);
 enum err kv_mem_get(struct kv_mem *mem, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                     struct arena *arena, struct kv_entry *ret_entry) MUST_USE;
@@ -37,8 +40,8 @@ uint64_t mem_snapshot_revision(const struct mem_snapshot *snapshot);
 unsigned mem_snapshot_kept(struct mem_snapshot *snapshot);
 void mem_snapshot_end(struct mem_snapshot *snapshot);
 
-enum err kv_hdd_open(const struct kv_options *options, struct kv_hdd **ret_hdd, char *ret_why,
-                     size_t why_bytes) MUST_USE;
+enum err kv_hdd_open(const struct kv_options *options, struct feeds *feeds, struct kv_hdd **ret_hdd,
+                     char *ret_why, size_t why_bytes) MUST_USE;
 void kv_hdd_close(struct kv_hdd *hdd);
 enum err kv_hdd_get(struct kv_hdd *hdd, const struct kv_ref *ref, int64_t now_ms, unsigned want,
                     struct arena *arena, struct kv_entry *ret_entry) MUST_USE;

@@ -78,6 +78,12 @@ void doc_merge(json_t *object, json_t *from) {
     json_decref(from);
 }
 
+void doc_extend(json_t *array, json_t *from) {
+    if (json_array_extend(array, from))
+        die("no memory", "at start");
+    json_decref(from);
+}
+
 json_t *doc_member(json_t *object, const char *name) {
     if (!json_object_get(object, name))
         doc_set(object, name, json_object());

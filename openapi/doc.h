@@ -19,6 +19,8 @@ void doc_set(json_t *object, const char *name, json_t *value);
 void doc_set_text(json_t *object, const char *name, const char *text);
 void doc_push(json_t *array, json_t *value);
 void doc_push_text(json_t *array, const char *text);
+/* Appends the values of `from`, which it lets go of. */
+void doc_extend(json_t *array, json_t *from);
 /* Sets the members of `from`, which it lets go of. */
 void doc_merge(json_t *object, json_t *from);
 /* The member, an object, which is made where it is not there; borrowed. */

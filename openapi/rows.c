@@ -108,6 +108,27 @@ static void add_conditions(const struct row *row, json_t *params) {
     }
 }
 
+/* A namespace of a workspace is listed, or, with watch=1, followed. */
+static bool is_watchable(const struct row *row) {
+    return row->op->reply == REPLY_KEYS && strstr(row->path, "{workspace}") != NULL;
+}
+
+#define WATCH_PARAMS                                                                               \
+    "[{'name':'watch','in':'query','schema':{'type':'integer','enum':[0,1],'default':0},"          \
+    "'description':'1: changes from now on, as events'},"                                          \
+    "{'name':'since','in':'query','schema':{'type':'integer','minimum':0},"                        \
+    "'description':'with watch=1: changes behind this revision, too'},"                            \
+    "{'name':'values','in':'query','schema':{'type':'integer','enum':[0,1],'default':0},"          \
+    "'description':'with watch=1: 1: events have values of up to 64 KiB'},"                        \
+    "{'name':'ticket','in':'query','schema':{'type':'string'},"                                    \
+    "'description':'with watch=1: in place of Authorization'},"                                    \
+    "{'name':'Last-Event-ID','in':'header','schema':{'type':'string'},"                            \
+    "'description':'with watch=1: changes behind this one, in place of since'}]"
+#define WATCH_HEADERS                                                                              \
+    "{'Cache-Control':{'schema':{'const':'no-cache'}},'X-Accel-Buffering':{'schema':{'const':'no'" \
+    "}},'Hati-Revision':{'schema':{'type':'integer','minimum':1},'description':'of the storage: "  \
+    "the listing holds every change up to it'}}"
+
 static json_t *params_of(const struct row *row) {
     const struct op *op = row->op;
     json_t *params = json_array();
@@ -119,6 +140,8 @@ static json_t *params_of(const struct row *row) {
     if (op->reply == REPLY_NUMBER && row->is_post)
         doc_push(params, doc_literal("{'name':'op','in':'query','required':true,'schema':{'type':"
                                      "'string','enum':['incr']},'example':'incr'}"));
+    if (is_watchable(row))
+        doc_extend(params, doc_literal(WATCH_PARAMS));
     add_conditions(row, params);
     return params;
 }
@@ -191,6 +214,23 @@ static json_t *json_content(const struct op *op) {
     ",'X-Content-Type-Options':{'required':true,'schema':{'const':'nosniff'}},"                    \
     "'Content-Security-Policy':{'required':true,'schema':{'const':'sandbox'}}"
 
+static void add_listing(const struct row *row, json_t *responses) {
+    json_t *content =
+        content_of("application/json", doc_literal("@Listing"),
+                   doc_literal("{'namespace':'default','keys':['greeting'],'count':1}"));
+    if (is_watchable(row))
+        doc_merge(
+            content,
+            content_of("text/event-stream", doc_literal("{'type':'string'}"),
+                       json_string("id: 7\ndata: {\"kind\":\"set\",\"revision\":7,\"key\":"
+                                   "\"greeting\",\"etag\":\"5d41402abc4b2a76b9719d911017c592\","
+                                   "\"size\":5}\n\n")));
+    add_answer(responses, "200",
+               is_watchable(row) ? "keys in byte order, or changes as they come"
+                                 : "keys in byte order",
+               WATCH_HEADERS, content);
+}
+
 static void add_storage_answers(const struct row *row, json_t *responses) {
     switch (row->op->reply) {
     case REPLY_TRUE:
@@ -215,10 +255,7 @@ static void add_storage_answers(const struct row *row, json_t *responses) {
                               json_string("2")));
         break;
     case REPLY_KEYS:
-        add_answer(
-            responses, "200", "keys in byte order", NULL,
-            content_of("application/json", doc_literal("@Listing"),
-                       doc_literal("{'namespace':'default','keys':['greeting'],'count':1}")));
+        add_listing(row, responses);
         break;
     case REPLY_BOOL:
         add_answer(responses, "204", "removed", NULL, NULL);
@@ -263,6 +300,8 @@ static uint64_t errors_of(const struct row *row, bool has_body) {
         errors |= op->flags & OP_BROKER ? OP_ERR(QUEUE_NOT_EXIST) : OP_ERR(KEY_NOT_EXIST);
     if (op->reply == REPLY_ENTRY)
         errors |= OP_ERR(PRECONDITION_FAILED);
+    if (op->reply == REPLY_KEYS)
+        errors |= OP_ERR(KEY_INVALID);
     return errors;
 }
 

@@ -52,6 +52,8 @@ struct config {
     uint64_t read_cache_bytes;   /* hdd entries kept in memory for reading */
     uint64_t memory_limit_bytes;
     enum kv_eviction memory_eviction;
+    unsigned max_watchers;
+    uint64_t watch_log_bytes;
     uint64_t payload_limit_bytes;
     uint64_t line_limit_bytes;                    /* a line, framed bytes not counted */
     unsigned connection_limit;                    /* per door */

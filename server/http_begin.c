@@ -83,6 +83,8 @@ static bool takes_json(const struct http_request *request) {
 
 static enum err judge(struct http_request *request, struct slice path) {
     enum err err = http_route_find(path, request->method, &request->match);
+    if (!err && rest_watch_is_wanted(request))
+        request->match.target = TARGET_WATCH;
     if (slice_equal(path, SLICE("/")) && (request->method & (HTTP_GET | HTTP_HEAD))) {
         bool to_console = http_pages_wants_console(request);
         request->match.target = to_console ? TARGET_ROOT : TARGET_RPC;

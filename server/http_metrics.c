@@ -20,6 +20,10 @@ static enum metrics_other other_of(const struct http_request *request) {
     switch (request->match.target) {
     case TARGET_STREAM:
         return METRICS_STREAM;
+    case TARGET_WATCH:
+        return METRICS_WATCH;
+    case TARGET_TICKETS:
+        return METRICS_TICKETS;
     case TARGET_KVSTORE:
         return METRICS_KVSTORE;
     case TARGET_SNAPSHOT:

@@ -10,6 +10,8 @@
 static void release_memory(struct http_request *request) {
     if (request->stream)
         rest_stream_free(request);
+    if (request->watch)
+        rest_watch_free(request);
     if (request->has_call)
         call_release(&request->call, request->carries && request->was_sent);
     request->has_call = false;
@@ -91,10 +93,13 @@ void http_request_close(struct http_request *request, bool was_sent) {
     if (request->is_parked)
         http_count_parked(request, false);
     http_count_bytes(request);
-    if (request->is_parked || request->list || request->stream) /* its caller hung up, perhaps */
+    if (request->is_parked || request->list || request->stream ||
+        request->watch) /* its caller hung up, perhaps */
         http_park_leave(&server->lot, &request->parked);
     if (request->stream)
         rest_stream_close(request);
+    if (request->watch)
+        rest_watch_close(request);
     atomic_fetch_add_explicit(&door->requests, 1, memory_order_relaxed);
     if (request->failed)
         atomic_fetch_add_explicit(&door->failures, 1, memory_order_relaxed);

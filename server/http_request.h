@@ -28,6 +28,7 @@ struct kvstore;
 struct rest_list;
 struct rest_messages;
 struct rest_stream;
+struct rest_watch;
 
 struct http_server {
     const struct config *config;
@@ -125,6 +126,7 @@ struct http_request {
     struct rest_messages *messages;
     struct rest_stream *stream;
     struct http_snapshot *snapshot;
+    struct rest_watch *watch;
     struct kvstore *kvstore;      /* of an answer that takes several calls */
     struct engine_report *report; /* of /metrics; in the arena */
     /* After http_unpark: answers with the result. */
@@ -250,5 +252,14 @@ enum MHD_Result rest_stream_run(struct http_request *request);
 void rest_stream_close(struct http_request *request);
 /* The request ended and nothing of it is pending: what was not sent is given back. Any thread. */
 void rest_stream_free(struct http_request *request);
+
+/* Serves a namespace's changes as a stream of events. (rest_watch.c) */
+enum MHD_Result rest_watch_run(struct http_request *request);
+/* True where the query of a listing asks for that. */
+bool rest_watch_is_wanted(const struct http_request *request);
+/* Its connection ended. The connection's thread. */
+void rest_watch_close(struct http_request *request);
+/* The request ended and nothing of it is pending. Any thread. */
+void rest_watch_free(struct http_request *request);
 
 #endif

@@ -26,6 +26,8 @@ enum http_target {
     TARGET_OP,      /* a row */
     TARGET_RPC,     /* JSON-RPC */
     TARGET_STREAM,  /* events of a queue, whose name is the part */
+    TARGET_WATCH,   /* events of a namespace: the row of its listing, asked with watch=1 */
+    TARGET_TICKETS, /* a ticket in place of a header */
     TARGET_KVSTORE, /* what stands below /kv-store */
     TARGET_METRICS,
     TARGET_SNAPSHOT, /* what stands at /snapshot and below */

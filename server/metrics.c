@@ -12,7 +12,8 @@ static const char *const other_names[METRICS_OTHERS] = {
     [METRICS_STREAM] = "stream",     [METRICS_KVSTORE] = "kv-store",
     [METRICS_POKE] = "poke",         [METRICS_DOCUMENT] = "document",
     [METRICS_PAGE] = "metrics",      [METRICS_CONSOLE] = "console",
-    [METRICS_SNAPSHOT] = "snapshot",
+    [METRICS_SNAPSHOT] = "snapshot", [METRICS_WATCH] = "watch",
+    [METRICS_TICKETS] = "tickets",
 };
 
 struct metrics *server_metrics_open(void) {

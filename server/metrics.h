@@ -17,6 +17,8 @@ enum metrics_other {
     METRICS_PROBE,     /* /status, /healthz, /readyz */
     METRICS_PREFLIGHT, /* OPTIONS */
     METRICS_STREAM,    /* a queue as a stream of events: its beginning */
+    METRICS_WATCH,     /* a namespace as a stream of events: its beginning */
+    METRICS_TICKETS,   /* POST /tickets */
     METRICS_KVSTORE,   /* /kv-store */
     METRICS_POKE,      /* another node of the engine */
     METRICS_DOCUMENT,  /* /openapi.json, /openrpc.json */

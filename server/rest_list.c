@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Listings, page by page: however many keys a namespace holds, one page of them is in memory. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@ struct rest_list {
     bool is_waiting; /* suspended until a page comes */
     bool ended;      /* all is rendered */
     struct arena page;
+    uint64_t revision; /* every change up to it is in the first page; 0: not known */
     size_t cursor_len; /* of the key behind which the next page begins */
     char cursor[KV_KEY_MAX];
 };
@@ -32,6 +34,7 @@ enum err rest_list_begin(struct http_request *request) {
     bool limited = limit >= 0 && (args->given & 1U << limit);
     buf_init(&list->out, CHUNK_BYTES + KEY_JSON_MAX + HEAD_BYTES_MAX);
     arena_init(&list->page, request->server->arena_max);
+    list->revision = kv_newest_revision(request->server->core->kv, args->storage);
     list->left = limited ? (uint64_t)args->limit : UINT64_MAX;
     if (args->limit > OP_LIST_LIMIT)
         args->limit = OP_LIST_LIMIT;
@@ -188,6 +191,21 @@ static bool is_small(const struct reply *reply, const struct rest_list *list) {
     return (!reply->more || list->left == 0) && bytes < CHUNK_BYTES / 6;
 }
 
+static bool add_headers(const struct rest_list *list, struct MHD_Response *response) {
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)list->revision);
+    return http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json") &&
+           (!list->revision || http_add_header(response, "Hati-Revision", text));
+}
+
+static enum MHD_Result reply(struct http_request *request, struct MHD_Response *response) {
+    if (response && !add_headers(request->list, response)) {
+        MHD_destroy_response(response);
+        response = NULL;
+    }
+    return http_reply(request, MHD_HTTP_OK, response);
+}
+
 enum MHD_Result rest_list_reply(struct http_request *request) {
     struct rest_list *list = request->list;
     adopt_page(request);
@@ -199,13 +217,10 @@ enum MHD_Result rest_list_reply(struct http_request *request) {
         render_tail(list, request->call.reply.more);
         if (list->out.failed)
             return http_reply_error(request, ERR_OUT_OF_MEMORY, NULL);
-        return http_reply_kept(request, MHD_HTTP_OK, "application/json", buf_slice(&list->out));
+        request->out_bytes += list->out.len;
+        return reply(request, MHD_create_response_from_buffer(list->out.len, list->out.ptr,
+                                                              MHD_RESPMEM_PERSISTENT));
     }
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK_BYTES, read_list, request, NULL);
-    if (response && !http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json")) {
-        MHD_destroy_response(response);
-        response = NULL;
-    }
-    return http_reply(request, MHD_HTTP_OK, response);
+    return reply(request, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK_BYTES,
+                                                            read_list, request, NULL));
 }

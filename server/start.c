@@ -117,6 +117,8 @@ static enum err open_kv(struct server *server, char *ret_why) {
         .memory_limit_bytes = config->memory_limit_bytes,
         .eviction = config->memory_eviction,
         .watch = server->core.own ? &server->watch : NULL,
+        .feed_bytes = config->watch_log_bytes,
+        .feed_readers_max = config->max_watchers,
         .hdd_shards = config->hdd_shards,
         .write_buffer_bytes = config->write_buffer_bytes,
         .read_cache_bytes = config->read_cache_bytes,

@@ -58,6 +58,7 @@ int fdatasync(int fd) {
 
 struct fixture {
     struct kv_hdd *hdd;
+    struct feeds *feeds;
     char dir[64];
     struct arena arena;
 };
@@ -65,12 +66,13 @@ struct fixture {
 static void open_store(struct fixture *f) {
     char why[300];
     struct kv_options options = {.data_dir = f->dir, .write_buffer_bytes = 64 << 20};
-    if (kv_hdd_open(&options, &f->hdd, why, sizeof why))
+    if (kv_hdd_open(&options, f->feeds, &f->hdd, why, sizeof why))
         fail_msg("%s", why);
 }
 
 static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
+    f->feeds = feeds_new(0, 0);
     room_bytes = 1ULL << 40;
     snprintf(f->dir, sizeof f->dir, "/tmp/hati-unit-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
@@ -85,6 +87,7 @@ static int teardown(void **state) {
     struct fixture *f = *state;
     char command[100];
     kv_hdd_close(f->hdd);
+    feeds_free(f->feeds);
     snprintf(command, sizeof command, "rm -rf %s", f->dir);
     assert_int_equal(system(command), 0);
     arena_done(&f->arena);

@@ -204,8 +204,10 @@ static void test_a_flush_may_come_while_an_index_is_built(void **state) {
     struct kv_options options = {0};
     struct kv_mem *mem;
     pthread_t thread;
+    struct feeds *feeds = feeds_new(0, 0);
     (void)state;
-    assert_int_equal(kv_mem_open(&options, &mem), OK);
+    assert_non_null(feeds);
+    assert_int_equal(kv_mem_open(&options, feeds, &mem), OK);
     assert_int_equal(pthread_create(&thread, NULL, forget_often, mem), 0);
     for (unsigned i = 0; i < 200000; i++) {
         enum err err = OK;
@@ -214,6 +216,7 @@ static void test_a_flush_may_come_while_an_index_is_built(void **state) {
     }
     pthread_join(thread, NULL);
     kv_mem_close(mem);
+    feeds_free(feeds);
 }
 
 int main(void) {

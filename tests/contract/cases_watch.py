@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""A namespace's changes as events: told in order, resumed without a gap or with a word about it."""
+import hashlib
+import http.client
+import json
+import random
+import socket
+import threading
+import time
+
+import harness
+from broker_doors import fresh
+from harness import PATIENCE, Answer, Server, check, connect, same, wait_until
+
+WORKSPACE = "11111111-2222-3333-4444-555555555555"
+
+
+class Watch:
+    """A stream of one namespace, event by event."""
+
+    def __init__(self, server, namespace, storage, last_id=None, token=None, port=None, **query):
+        path = "/api2/%s/%s" % (WORKSPACE, namespace)
+        query = dict({"watch": 1, "type": storage}, **query)
+        more = "Authorization: Bearer %s\r\n" % token if token else ""
+        more += "Last-Event-ID: %s\r\n" % last_id if last_id is not None else ""
+        self.sock = connect(("127.0.0.1", port or server.http), PATIENCE)
+        self.sock.sendall(("GET %s?%s HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n%s\r\n" % (
+            path, "&".join("%s=%s" % pair for pair in query.items()), more)).encode())
+        self.file = self.sock.makefile("rb")
+        self.status = int(self.file.readline().split(b" ")[1])
+        self.headers = http.client.parse_headers(self.file)
+        self.text, self.ended = b"", False
+        if self.status == 200 and harness.judge:
+            harness.judge.http("GET", path, None, Answer(200, self.headers, b""))
+        if self.status != 200:
+            body = self.file.read(int(self.headers["Content-Length"]))
+            if harness.judge:
+                harness.judge.http("GET", path, None, Answer(self.status, self.headers, body))
+
+    def read(self):
+        size = int(self.file.readline() or b"0", 16)
+        part = self.file.read(size) if size else b""
+        if size:
+            self.file.readline()
+        self.ended = not part
+        self.text += part
+
+    def event(self):
+        """(name, id, data) of the next event; None at the end of the stream."""
+        while True:
+            while b"\n\n" not in self.text and not self.ended:
+                self.read()
+            if b"\n\n" not in self.text:
+                return None
+            event, self.text = self.text.split(b"\n\n", 1)
+            fields = dict(line.split(": ", 1) for line in event.decode().split("\n")
+                          if not line.startswith(":"))
+            if "data" in fields:
+                return (fields.get("event", "message"), int(fields["id"]),
+                        json.loads(fields["data"]))
+
+    def begins(self, name="ready"):
+        found = self.event()
+        same(found[0], name, "the first event")
+        same(found[1], found[2]["revision"], "its id")
+        return found[1]
+
+    def change(self):
+        name, place, data = self.event()
+        same((name, place), ("message", data["revision"]), "a change")
+        return data
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+def path_of(namespace, storage, key="", **query):
+    words = "&".join("%s=%s" % pair for pair in dict({"type": storage}, **query).items())
+    return "/api2/%s/%s%s?%s" % (WORKSPACE, namespace, "/" + key if key else "", words)
+
+
+def put(server, namespace, storage, key, value, **query):
+    answer = server.request("PUT", path_of(namespace, storage, key, **query), value)
+    same(answer.status, 204, "PUT")
+    return int(answer.headers["Hati-Revision"])
+
+
+def told(change):
+    return change["kind"], change.get("key"), change["revision"]
+
+
+def changes_are_told_as_they_come(server, storage):
+    space = fresh("watch")
+    watch = Watch(server, space, storage, values=1)
+    place = watch.begins()
+    first = put(server, space, storage, "a", b"one")
+    check(first > place, "the first change is behind the beginning")
+    found = watch.change()
+    same(told(found), ("set", "a", first), "a SET")
+    same((found["etag"], found["size"], found["value"]),
+         (hashlib.md5(b"one").hexdigest(), 3, "one"), "what was set")
+    put(server, space, storage, "b", b"\xff\0", ttl=600000)
+    found = watch.change()
+    same((found["value"], found["encoding"]), ("/wA=", "base64"), "a value that is no text")
+    check(abs(found["expires_at"] - time.time() * 1000 - 600000) < 60000, "when it expires")
+    server.request("POST", path_of(space, storage, "n", op="incr", by=7))
+    found = watch.change()
+    same((found["kind"], found["value"]), ("set", "7"), "INCR")
+    server.rpc("Storage.Touch", {"type": storage, "namespace": space, "key": "n", "ttl": 500000})
+    found = watch.change()
+    same((found["kind"], found["value"], "expires_at" in found), ("set", "7", True), "TOUCH")
+    server.request("DELETE", path_of(space, storage, "a"))
+    same(told(watch.change())[:2], ("delete", "a"), "DELETE")
+    server.request("DELETE", path_of(space, storage, "a"))  # it is not there: nothing changes
+    put(server, space, storage, "c", b"x" * 70000)
+    found = watch.change()
+    same((found["key"], found["size"], "value" in found), ("c", 70000, False), "a large value")
+    same(server.rpc("Storage.FlushAll", {"type": storage})["result"], True, "FLUSHALL")
+    same(watch.change()["kind"], "flush", "FLUSHALL")
+    watch.close()
+
+
+def a_batch_is_told_once_it_stands(server, storage):
+    space = fresh("watch")
+    watch = Watch(server, space, storage)
+    watch.begins()
+    ops = [{"op": "set", "key": "k%d" % (i % 7), "value": str(i)} for i in range(20)]
+    ops += [{"op": "delete", "key": "k0"}]
+    if storage == "memory":  # it has no other batch
+        entries = {"k%d" % i: "v" for i in range(9)}
+        server.rpc("Storage.SetMany", {"type": storage, "namespace": space, "entries": entries})
+        found = [watch.change() for _ in entries]
+        same([c["key"] for c in found], list(entries), "many")
+        check(all(a["revision"] < b["revision"] for a, b in zip(found, found[1:])), "in order")
+        watch.close()
+        return
+    path = "/api2/%s/%s?type=%s" % (WORKSPACE, space, storage)
+    failing = ops + [{"op": "check", "key": "nosuch", "etag": "0" * 32}]
+    json_type = {"Content-Type": "application/json"}
+    same(server.request("POST", path, json.dumps({"ops": failing}), json_type).status, 412, "one")
+    same(server.request("POST", path, json.dumps({"ops": ops}), json_type).status, 200, "two")
+    found = [watch.change() for _ in ops]
+    same([(c["kind"], c["key"]) for c in found], [(op["op"], op["key"]) for op in ops], "a batch")
+    check(all(a["revision"] < b["revision"] for a, b in zip(found, found[1:])), "in order")
+    watch.close()
+
+
+def only_what_begins_so_is_told(server, storage):
+    space = fresh("watch")
+    watch = Watch(server, space, storage, prefix="a%25b")
+    watch.begins()
+    put(server, space, storage, "a%25", b"no")
+    put(server, fresh("other"), storage, "a%25b", b"no")
+    wanted = put(server, space, storage, "a%25bc", b"yes")
+    same(told(watch.change()), ("set", "a%bc", wanted), "with a prefix")
+    watch.close()
+
+
+def the_other_storage_is_another(server, storage):
+    space = fresh("watch")
+    watch = Watch(server, space, storage)
+    watch.begins()
+    put(server, space, "hdd" if storage == "memory" else "memory", "a", b"no")
+    wanted = put(server, space, storage, "b", b"yes")
+    same(told(watch.change()), ("set", "b", wanted), "one storage")
+    watch.close()
+
+
+def what_expires_is_told(server, storage):
+    space = fresh("watch")
+    put(server, space, storage, "before", b"1", ttl=1500)
+    watch = Watch(server, space, storage)
+    watch.begins()
+    put(server, space, storage, "after", b"1", ttl=300)
+    put(server, space, storage, "again", b"1", ttl=200)
+    put(server, space, storage, "again", b"1")
+    same([watch.change()["key"] for _ in range(3)], ["after", "again", "again"], "SETs")
+    same(told(watch.change())[:2], ("expired", "after"), "the first to expire")
+    same(told(watch.change())[:2], ("expired", "before"), "what was there before")
+    watch.close()
+
+
+def a_stream_goes_on_where_it_was(server, storage):
+    space = fresh("watch")
+    watch = Watch(server, space, storage)
+    watch.begins()
+    places = [put(server, space, storage, "k%d" % i, b"1") for i in range(10)]
+    same([watch.change()["revision"] for _ in places], places, "ten changes")
+    watch.close()
+    for place in (places[3], places[8]):
+        watch = Watch(server, space, storage, last_id=place)
+        same(watch.begins(), place, "the place")
+        rest = [p for p in places if p > place]
+        same([watch.change()["revision"] for _ in rest], rest, "behind %d" % place)
+        watch.close()
+    watch = Watch(server, space, storage, last_id=places[9])
+    same(watch.begins(), places[9], "nothing is missing")
+    watch.close()
+    for strange in (places[9] + 10 ** 9, "0", "nonsense", "-1", "9" * 40):
+        watch = Watch(server, space, storage, last_id=strange)
+        same(watch.begins("resync"), places[9], "after %r" % strange)
+        watch.close()
+
+
+def from_a_listing_on_nothing_is_missing(server, storage):
+    space = fresh("watch")
+    Watch(server, space, storage).close()
+    keys = set()
+    stop = threading.Event()
+
+    def write():
+        i = 0
+        while not stop.is_set():
+            put(server, space, storage, "k%d" % i, b"1")
+            keys.add("k%d" % i)
+            i += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(10):
+            answer = server.request("GET", path_of(space, storage))
+            watch = Watch(server, space, storage, since=answer.headers["Hati-Revision"])
+            watch.begins()
+            have, written = set(answer.json()["keys"]), set(keys)
+            while not written <= have:
+                have.add(watch.change()["key"])
+            watch.close()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def a_watch_has_its_refusals(server, storage):
+    space = fresh("watch")
+    for query in ("watch=2", "watch=", "watch=1&since=x", "watch=1&since=-1", "watch=1&values=2",
+                  "watch=1&type=disk", "watch=1&prefix=%00"):
+        answer = server.request("GET", "/api2/%s/%s?%s" % (WORKSPACE, space, query))
+        same(answer.status, 400, query)
+    same(server.request("GET", "/api2/nosuch/%s?watch=1" % space).status, 400, "a workspace")
+    same(server.request("GET", path_of(space, storage, watch=0)).json()["keys"], [], "watch=0")
+    same(server.request("HEAD", path_of(space, storage, watch=1)).status, 200, "HEAD")
+
+
+class Mirror:
+    """What the events of a stream come to; it judges their order."""
+
+    def __init__(self):
+        self.entries, self.last, self.seen = {}, 0, 0
+
+    def take(self, change):
+        check(change["revision"] > self.last, "%r comes after %d" % (change, self.last))
+        self.last = change["revision"]
+        self.seen += 1
+        if change["kind"] == "flush":
+            self.entries.clear()
+        elif change["kind"] == "set":
+            self.entries[change["key"]] = change["revision"]
+        else:
+            self.entries.pop(change["key"], None)
+
+
+def follow(server, space, storage, mirror, stop, place):
+    """Connects again and again, as a browser does, until told to stop and nothing more comes."""
+    while True:
+        try:
+            watch = Watch(server, space, storage, last_id=place[0])
+            watch.sock.settimeout(1)
+            while True:
+                name, found, data = watch.event() or ("end", 0, {})
+                if name == "end":
+                    break
+                if name == "resync":
+                    raise AssertionError("resync")
+                place[0] = found
+                if name == "message":
+                    mirror.take(data)
+                if place[1] and random.random() < 0.002:
+                    place[1] -= 1
+                    break
+            watch.close()
+        except socket.timeout:
+            if stop.is_set():
+                return
+        except (OSError, ValueError):  # the server is away
+            stop.wait(0.05)
+
+
+def many_writers_are_told_whole(server, storage):
+    space = fresh("watch")
+    watch = Watch(server, space, storage)
+    place = [watch.begins(), 20]
+    watch.close()
+    mirror, stop = Mirror(), threading.Event()
+
+    def write(number):
+        line = server.line()
+        line.ask("USE " + space)
+        dice = random.Random(number)
+        for _ in range(400):
+            key = "k%d" % dice.randrange(50)
+            line.send(dice.choice(["SET %s 0 %s x\n", "SET %s 40 %s y\n", "DELETE %s %s\n"]) % (
+                storage, key))
+            line.read_line()
+        line.close()
+
+    reader = threading.Thread(target=follow, args=(server, space, storage, mirror, stop, place))
+    reader.start()
+    writers = [threading.Thread(target=write, args=(i,)) for i in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    def listed():
+        return set(server.request("GET", path_of(space, storage)).json()["keys"])
+
+    wait_until(lambda: set(mirror.entries) == listed(), "the mirror is not the listing")
+    stop.set()
+    reader.join()
+    same(set(mirror.entries), listed(), "the end")
+
+
+CASES = [changes_are_told_as_they_come, a_batch_is_told_once_it_stands,
+         only_what_begins_so_is_told, the_other_storage_is_another, what_expires_is_told,
+         a_stream_goes_on_where_it_was, from_a_listing_on_nothing_is_missing,
+         a_watch_has_its_refusals, many_writers_are_told_whole]
+
+
+def run(runner, server):
+    for storage in ("memory", "hdd"):
+        for case in CASES:
+            runner.case("watch: %s, %s" % (case.__name__, storage),
+                        lambda c=case: c(server, storage))
