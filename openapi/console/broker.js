@@ -72,7 +72,7 @@ function whole(main) {
     h('section', { class: 'card', 'aria-label': 'Bindings' }, h('header', null, h('h2', null, 'Bindings'), h('p', { class: 'muted hint' }, 'What is published to ', h('span', { class: 'mono' }, 'default'), ' under a queue’s name reaches that queue, bound or not.')), graph.element),
     table('Queues', [head('Name'), head('Storage'), head('Ready', true), head('Leased', true), head('Delayed', true), head('Oldest', true), head('Published', true), head('Acked', true), head('Consumers', true)], queueBody),
     table('Routers', [head('Name'), head('Type'), head('Bindings', true), head('Published', true), head('Reached none', true)], routerBody));
-  const none = h('div', { class: 'card', hidden: true }, blank('queues', 'No queues yet', 'A queue holds messages until a consumer has dealt with them. Routers copy messages to the queues that are bound to them.', button('New queue', () => after(forms.createQueue([])), { class: 'primary' })));
+  const none = h('div', { class: 'card', hidden: true }, blank('queues', 'No queues yet', 'A queue holds messages until a consumer has dealt with them. Routers copy messages to the queues that are bound to them.', button('Make one', () => after(forms.createQueue([])), { class: 'primary' })));
   set(main, h('div', { class: 'head' }, h('h1', null, 'Queues'), h('div', { class: 'actions' },
     button('Publish', () => after(forms.publish(known.names.routers, 'default')), { class: 'primary' }),
     button('New router', () => after(forms.createRouter())),
@@ -126,7 +126,7 @@ function messageRow(message) {
 }
 
 function peeking(name) {
-  const place = h('section', { class: 'card', 'aria-label': 'Messages', hidden: true });
+  const place = h('div', { class: 'card', hidden: true });
   let cursor = [];
   const show = async () => {
     place.hidden = false;

@@ -93,6 +93,6 @@ export function field(label, control, hint) {
 
 /** Nothing is there, or something went wrong: said calmly, with what to do next. */
 export function blank(name, title, text, ...actions) {
-  return h('div', { class: `blank ${name === 'warn' ? 'is-bad' : ''}` }, icon(name), h('h3', null, title), text && h('p', null, text),
+  return h('div', { class: `blank ${name === 'warn' ? 'is-bad' : ''}` }, icon(name), h('h2', null, title), text && h('p', null, text),
     actions.length ? h('div', { class: 'actions' }, actions) : null);
 }

@@ -8,6 +8,7 @@ const ROW = 66;
 const BOX = 48;
 const PAD = 14;
 const RIM = 54; // for the arcs of dead letters
+const NARROW = 480; // below it there is no room for patterns
 
 const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
@@ -35,6 +36,25 @@ function node({ x, y, width, href, name, sub, hot, kind }) {
     s('text', { class: 'sub', x: x + (kind === 'router' ? 20 : 14), y: y + 37 }, sub));
 }
 
+/** Each as high as the middle of its queues, and none over another. */
+function placeRouters(routers, at, height) {
+  const wanted = routers.map((router, n) => {
+    const ys = router.bindings.map(({ queue }) => at.get(`q ${queue}`)).filter((y) => y !== undefined);
+    return { name: router.name, y: ys.length ? ys.reduce((a, b) => a + b, 0) / ys.length : PAD + n * ROW + BOX / 2 };
+  }).sort((a, b) => a.y - b.y);
+  let low = PAD + BOX / 2;
+  for (const one of wanted) {
+    one.y = Math.max(one.y, low);
+    low = one.y + ROW;
+  }
+  let high = height - PAD - BOX / 2;
+  for (const one of wanted.reverse()) {
+    one.y = Math.min(one.y, high);
+    high = one.y - ROW;
+    at.set(`r ${one.name}`, one.y);
+  }
+}
+
 function bindings(routers, at, sizes) {
   const lines = [];
   const labels = [];
@@ -55,10 +75,10 @@ function bindings(routers, at, sizes) {
   return [lines, labels];
 }
 
-function deadLetters(queues, at, edge) {
+function deadLetters(queues, at, edge, rim) {
   return queues.filter((queue) => queue['dead-letter'] && at.has(`q ${queue['dead-letter']}`)).map((queue) => {
     const [from, to] = [at.get(`q ${queue.name}`), at.get(`q ${queue['dead-letter']}`)];
-    const out = edge + Math.min(RIM - 8, 22 + Math.abs(to - from) / 8);
+    const out = edge + Math.min(rim - 4, 22 + Math.abs(to - from) / 8);
     return s('path', { class: 'dead', 'marker-end': 'url(#tip)', d: `M${edge} ${from + 8}C${out} ${from + 8} ${out} ${to - 8} ${edge + 3} ${to - 8}` }, s('title', null, `dead letters of ${queue.name} go to ${queue['dead-letter']}`));
   });
 }
@@ -69,7 +89,7 @@ export class Graph {
     this.svg = s('svg', { class: 'graph-svg', role: 'group', 'aria-label': 'Routers, their bindings, and queues' });
     this.element = h('div', { class: 'scroll graph-box', tabindex: -1 }, this.svg);
     this.watcher = new ResizeObserver(([entry]) => {
-      this.width = Math.max(520, Math.floor(entry.contentRect.width));
+      this.width = Math.max(280, Math.floor(entry.contentRect.width));
       this.draw();
     });
     this.watcher.observe(this.element);
@@ -87,24 +107,24 @@ export class Graph {
     if (!this.routers || !this.width) return;
     const focused = this.svg.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null;
     const queues = order(this.routers, this.queues);
-    const box = Math.min(230, Math.floor((this.width - RIM) * 0.32));
+    const narrow = this.width < NARROW;
+    const rim = narrow ? 30 : RIM;
+    const box = Math.min(230, Math.floor((this.width - rim) * (narrow ? 0.4 : 0.32)));
     const rows = Math.max(this.routers.length, queues.length, 1);
     const height = rows * ROW + PAD * 2 - (ROW - BOX);
-    const sizes = { left: PAD + box, right: this.width - RIM - box };
+    const sizes = { left: PAD + box, right: this.width - rim - box };
     const at = new Map();
-    const step = (list, n) => PAD + (height - PAD * 2 - BOX) * (list.length > 1 ? n / (list.length - 1) : 0.5) + BOX / 2;
-    const yOf = (list, n) => (list.length === rows ? PAD + n * ROW + BOX / 2 : step(list, n));
-    this.routers.forEach((router, n) => at.set(`r ${router.name}`, yOf(this.routers, n)));
-    queues.forEach((queue, n) => at.set(`q ${queue.name}`, yOf(queues, n)));
+    queues.forEach((queue, n) => at.set(`q ${queue.name}`, PAD + n * ROW + BOX / 2));
+    placeRouters(this.routers, at, height);
     const [lines, labels] = bindings(this.routers, at, sizes);
     this.svg.setAttribute('viewBox', `0 0 ${this.width} ${height}`);
     this.svg.setAttribute('width', this.width);
     this.svg.setAttribute('height', height);
     set(this.svg,
       s('defs', null, s('marker', { id: 'tip', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' }, s('path', { class: 'arrow', d: 'M0 0L8 4L0 8z' }))),
-      lines, deadLetters(queues, at, this.width - RIM), labels,
-      this.routers.map((router) => node({ kind: 'router', x: PAD, y: at.get(`r ${router.name}`) - BOX / 2, width: box, href: this.hrefs.router(router.name), name: router.name, sub: `${router.type} · ${count(router.published)} in` })),
-      queues.map((queue) => node({ kind: 'queue', x: sizes.right, y: at.get(`q ${queue.name}`) - BOX / 2, width: box, href: this.hrefs.queue(queue.name), name: queue.name, hot: queue.ready > 0, sub: `${queue.paused ? 'paused · ' : ''}${count(queue.ready)} ready · ${count(queue.leased)} leased` })));
+      lines, deadLetters(queues, at, this.width - rim, rim), !narrow && labels,
+      this.routers.map((router) => node({ kind: 'router', x: PAD, y: at.get(`r ${router.name}`) - BOX / 2, width: box, href: this.hrefs.router(router.name), name: router.name, sub: narrow ? router.type : `${router.type} · ${count(router.published)} in` })),
+      queues.map((queue) => node({ kind: 'queue', x: sizes.right, y: at.get(`q ${queue.name}`) - BOX / 2, width: box, href: this.hrefs.queue(queue.name), name: queue.name, hot: queue.ready > 0, sub: `${queue.paused ? 'paused · ' : ''}${count(queue.ready)} ready${narrow ? '' : ` · ${count(queue.leased)} leased`}` })));
     if (focused) [...this.svg.querySelectorAll('a')].find((link) => link.getAttribute('href') === focused)?.focus();
   }
 }

@@ -137,7 +137,7 @@ class Browser {
     if (keys.length === 0) {
       const first = this.cursors.length === 0;
       set(this.listCard, blank('empty', this.at.search ? 'No key has this in its name' : 'No keys here', this.at.prefix ? `None begins with “${this.at.prefix}”.` : first ? `This namespace of ${this.at.type} is empty.` : 'This page is empty by now.',
-        first ? h('button', { type: 'button', onclick: () => this.create() }, 'New key') : h('button', { type: 'button', onclick: () => { this.cursors.pop(); this.list(); } }, 'Back')));
+        first ? h('button', { type: 'button', onclick: () => this.create() }, 'Make one') : h('button', { type: 'button', onclick: () => { this.cursors.pop(); this.list(); } }, 'Back')));
       return;
     }
     set(this.rows, keys.map((key) => h('tr', { class: 'pick', 'data-key': key, 'aria-selected': String(key === this.key) },

@@ -58,7 +58,7 @@ function signIn(told) {
     try {
       const state = await probe();
       if (state === 'refused' || state === 'wanted') throw new Error('The server does not take this token. It may have expired, or be signed for another server.');
-      start(state);
+      start(state, true);
     } catch (failure) {
       setToken('');
       set(error, failure.message);
@@ -172,17 +172,17 @@ document.getElementById('skip').addEventListener('click', (event) => {
   document.getElementById('main')?.focus();
 });
 
-function start(state) {
+function start(state, moved) {
   isOpen = state === 'open';
   frame();
   figures.start();
-  show(true);
+  show(moved);
 }
 
 async function begin() {
   try {
     const state = await probe();
-    if (state === 'open') start(state);
+    if (state === 'open') start(state, false);
     else signIn();
   } catch (error) {
     set(app, h('main', { class: 'door', id: 'main', tabindex: -1 }, blank('warn', error.message, 'It may be starting, or away.', h('button', { type: 'button', class: 'primary', onclick: begin }, 'Try again'))));

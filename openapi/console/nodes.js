@@ -75,7 +75,7 @@ export function nodes(main) {
       if (error) set(own, h('div', { class: 'card' }, refused(error)));
       return;
     }
-    set(own, process(stats, metrics), ['hdd', 'memory'].filter((name) => stats.storage?.[name]?.shards?.length).map((name) => shardBars(name, stats.storage[name].shards)));
+    set(own, process(stats, metrics), h('div', { class: 'stack' }, ['hdd', 'memory'].filter((name) => stats.storage?.[name]?.shards?.length).map((name) => shardBars(name, stats.storage[name].shards))));
     set(more, others(stats));
   });
   const look = async () => {
