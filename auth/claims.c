@@ -5,6 +5,7 @@
 
 #include "auth/scope.h"
 #include "base/hash.h"
+#include "base/json_load.h"
 
 static struct slice slice_of_string(const json_t *string) {
     return slice_make(json_string_value(string), json_string_length(string));
@@ -14,7 +15,7 @@ static struct slice slice_of_string(const json_t *string) {
 static json_t *parse_object(struct slice text) {
     if (text.len == 0 || !text_json_depth_ok(text, CLAIMS_DEPTH_MAX))
         return NULL;
-    json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = json_load_slice(text, JSON_REJECT_DUPLICATES, NULL);
     if (json_is_object(root))
         return root;
     json_decref(root);

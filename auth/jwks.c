@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/jwks.h"
+#include "base/json_load.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -168,7 +169,7 @@ enum err jwks_read(struct slice document, struct keys *keys, char *ret_why, size
     if (document.len > JWKS_BYTES_MAX)
         fault = "the key set is over 1 MiB";
     else if (document.len && text_json_depth_ok(document, JWKS_DEPTH_MAX))
-        root = json_loadb(document.ptr, document.len, JSON_REJECT_DUPLICATES, NULL);
+        root = json_load_slice(document, JSON_REJECT_DUPLICATES, NULL);
     if (!fault)
         fault = document_fault(root);
     enum err err = ERR_SYNTAX;

@@ -11,6 +11,17 @@
 #define STEPS_MAX 512U    /* messages of a queue before others get its lock */
 #define SLEEP_MAX_MS 1000 /* the wall clock may be set */
 #define BUSY_RETRY_MS 1000
+#define JUMP_MS 100 /* between the clocks: less is drift */
+
+int64_t clock_steady_of(const struct broker *broker, int64_t now_ms) {
+    return broker->options.manual_clock ? now_ms : clock_steady_ms();
+}
+
+/* The wall clock's time of a steady one, as it stands now. */
+static int64_t wall_of(const struct broker *broker, int64_t steady_ms) {
+    return broker->options.manual_clock ? steady_ms
+                                        : steady_ms - clock_steady_ms() + clock_wall_ms();
+}
 
 /* Registers a queue's earliest time where the clock would come too late. */
 void clock_schedule_locked(struct queue *queue) {
@@ -22,8 +33,11 @@ void clock_schedule_locked(struct queue *queue) {
         due_ms = lease->due_ms;
     if (wait && wait->due_ms < due_ms)
         due_ms = wait->due_ms;
-    if (waiter && waiter->due_ms < due_ms)
-        due_ms = waiter->due_ms;
+    if (waiter) {
+        int64_t ends_ms = wall_of(queue->broker, waiter->due_ms);
+        if (ends_ms < due_ms)
+            due_ms = ends_ms;
+    }
     if (due_ms >= queue->scheduled_ms)
         return;
     struct clock *clock = &queue->broker->clock;
@@ -103,7 +117,8 @@ static void tick(struct queue *queue, int64_t now_ms) {
     if (queue_is_hdd(queue) && !queue->deleted)
         disk_read_fronts_locked(queue, true); /* the list may have expired as a whole */
     struct broker_receive *receive;
-    while ((receive = heap_top(&queue->waiters_due)) && receive->due_ms <= now_ms)
+    int64_t steady_ms = clock_steady_of(queue->broker, now_ms);
+    while ((receive = heap_top(&queue->waiters_due)) && receive->due_ms <= steady_ms)
         waiter_end_locked(queue, receive, OK, &effects);
     clock_schedule_locked(queue);
     pthread_mutex_unlock(&queue->lock);
@@ -252,13 +267,38 @@ static void sleep_locked(struct clock *clock) {
     clock->sleeps_until_ms = INT64_MIN;
 }
 
+static void schedule_again(void *context, struct slice name, void *value) {
+    (void)context, (void)name;
+    struct queue *queue = value;
+    queue_lock(queue);
+    clock_schedule_locked(queue);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+/* Where the wall clock was set back, waits are over earlier by it than they were put in for. */
+static void follow_wall(struct broker *broker) {
+    struct clock *clock = &broker->clock;
+    int64_t ahead_ms = clock_wall_ms() - clock_steady_ms();
+    int64_t jump_ms = ahead_ms - clock->wall_ahead_ms;
+    if (jump_ms > -JUMP_MS && jump_ms < JUMP_MS)
+        return;
+    clock->wall_ahead_ms = ahead_ms;
+    if (jump_ms > 0)
+        return;
+    pthread_rwlock_rdlock(&broker->topology);
+    names_each(&broker->queues, schedule_again, NULL);
+    pthread_rwlock_unlock(&broker->topology);
+}
+
 static void *run(void *context) {
     struct broker *broker = context;
     struct clock *clock = &broker->clock;
+    clock->wall_ahead_ms = clock_wall_ms() - clock_steady_ms();
     pthread_mutex_lock(&clock->lock);
     while (!clock->stopping) {
         sleep_locked(clock);
         pthread_mutex_unlock(&clock->lock);
+        follow_wall(broker);
         broker_tick(broker, clock_wall_ms());
         pthread_mutex_lock(&clock->lock);
     }

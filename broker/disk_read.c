@@ -40,6 +40,7 @@ struct scan {
     unsigned lane;
     uint64_t seq; /* of the message at hand */
     bool begun;
+    uint64_t damaged; /* messages that were passed over */
 };
 
 static enum err scan_begin(struct scan *scan, struct queue *queue, unsigned lane, uint64_t after) {
@@ -56,6 +57,13 @@ static enum err scan_begin(struct scan *scan, struct queue *queue, unsigned lane
 static void scan_end(struct scan *scan) {
     env_cursor_close(scan->cursor);
     env_read_end(scan->read);
+}
+
+/* One message that rotted does not hold up those behind it. */
+static void pass_over(struct scan *scan) {
+    log_error("queue %.*s: message %llu is damaged, and passed over", (int)scan->queue->name_len,
+              scan->queue->name, (unsigned long long)scan->seq);
+    scan->damaged++;
 }
 
 /* ERR_KEY_NOT_EXIST behind the last. */
@@ -80,6 +88,10 @@ static enum err scan_next(struct scan *scan, struct message **ret_message) {
         if (known_find(scan->queue, scan->seq))
             continue;
         struct message *message = disk_message_of(scan->queue->broker->disk, key, value, &err);
+        if (!message && err == ERR_CORRUPT) {
+            pass_over(scan);
+            continue;
+        }
         if (!message)
             return err;
         if (message->flags & MESSAGE_DISK_PLAIN) {
@@ -139,6 +151,9 @@ static enum err read_list(struct queue *queue, struct lane *lane, unsigned at, u
         if (!err)
             count++;
     }
+    uint64_t damaged = scan.damaged < lane->disk_count ? scan.damaged : lane->disk_count;
+    lane->disk_count -= damaged;
+    queue->ready -= damaged;
     scan_end(&scan);
     clock_schedule_locked(queue);
     return err;

@@ -106,6 +106,7 @@ struct clock {
     struct garbage *garbage;
     int64_t sleeps_until_ms;
     _Atomic int64_t manual_ms; /* tests: when the last tick was */
+    int64_t wall_ahead_ms;     /* of the steady clock, as the thread saw it last */
     bool stopping, runs;
     pthread_t thread;
 };
@@ -244,6 +245,8 @@ enum err clock_start(struct broker *broker) MUST_USE;
 void clock_stop(struct broker *broker);
 /* Wall clock; with a manual clock the time of the last tick, once there was one. */
 int64_t clock_now_ms(const struct broker *broker);
+/* What waits of receives are measured by: the steady clock, or now_ms where tests move the time. */
+int64_t clock_steady_of(const struct broker *broker, int64_t now_ms);
 void clock_close(struct broker *broker);
 /* Makes sure the clock comes by when something is due. */
 void clock_schedule_locked(struct queue *queue);

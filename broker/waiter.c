@@ -54,7 +54,7 @@ void waiter_add_locked(struct queue *queue, struct broker_receive *receive, int6
         receive->state = WAITER_HELD;
     if (receive->wait_ms < 0)
         return;
-    receive->due_ms = now_ms + receive->wait_ms;
+    receive->due_ms = clock_steady_of(queue->broker, now_ms) + receive->wait_ms;
     heap_push(&queue->waiters_due, receive);
     clock_schedule_locked(queue);
 }

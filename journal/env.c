@@ -8,9 +8,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "journal/env_fault.h"
 
 #define MAP_FIRST_BYTES (1ULL << 30)
 #define MAP_SPARE_BYTES (256ULL << 20) /* beyond what a transaction says it writes */
@@ -27,6 +30,7 @@ struct env_read {
 
 struct env {
     MDB_env *lmdb;
+    char *dir;
     MDB_dbi dbis[ENV_DBS];
     uint64_t map_bytes;    /* the writer's */
     pthread_rwlock_t gate; /* held for reading while a read is active */
@@ -83,10 +87,20 @@ static int open_dbs(struct env *env) {
     return mdb_txn_commit(txn);
 }
 
+/* What LMDB held for sure is not so. */
+static void asserted(MDB_env *lmdb, const char *text) {
+    const char *dir = "?";
+    (void)text;
+    mdb_env_get_path(lmdb, &dir);
+    env_fault_end(dir);
+}
+
 static int open_lmdb(struct env *env, const char *dir, unsigned flags) {
     MDB_envinfo info;
     int dead;
     int code = mdb_env_create(&env->lmdb);
+    if (!code)
+        code = mdb_env_set_assert(env->lmdb, asserted);
     if (!code)
         code = mdb_env_set_maxdbs(env->lmdb, ENV_DBS);
     if (!code)
@@ -161,13 +175,18 @@ static enum err open_env(const char *dir, unsigned flags, struct env **ret_env, 
     struct env *env = calloc(1, sizeof *env);
     if (!env)
         return ERR_OUT_OF_MEMORY;
+    env_fault_watch();
+    env_fault_enter(dir);
     int code = has_data(dir) ? 0 : make_lmdb(dir, flags);
+    env->dir = strdup(dir);
     if (!code)
-        code = open_lmdb(env, dir, flags);
+        code = env->dir ? open_lmdb(env, dir, flags) : ENOMEM;
+    env_fault_leave();
     if (code) {
         snprintf(ret_why, why_bytes, "cannot open %s: %s", dir, mdb_strerror(code));
         if (env->lmdb)
             mdb_env_close(env->lmdb);
+        free(env->dir);
         free(env);
         return err_of(code);
     }
@@ -199,6 +218,7 @@ void env_close(struct env *env) {
     mdb_env_close(env->lmdb);
     pthread_rwlock_destroy(&env->gate);
     pthread_mutex_destroy(&env->lock);
+    free(env->dir);
     free(env);
 }
 
@@ -223,6 +243,7 @@ enum err env_read_begin(struct env *env, struct env_read **ret_read) {
     struct env_read *read = take_spare(env);
     int code;
     pthread_rwlock_rdlock(&env->gate);
+    env_fault_enter(env->dir);
     if (read) {
         code = mdb_txn_renew(read->txn);
         if (code)
@@ -232,6 +253,7 @@ enum err env_read_begin(struct env *env, struct env_read **ret_read) {
         code = read ? mdb_txn_begin(env->lmdb, NULL, MDB_RDONLY, &read->txn) : ENOMEM;
     }
     if (code) {
+        env_fault_leave();
         pthread_rwlock_unlock(&env->gate);
         free(read);
         return err_of(code);
@@ -244,15 +266,18 @@ enum err env_read_begin(struct env *env, struct env_read **ret_read) {
 /* A transaction without cursors points nowhere into the map: it has numbers of pages, and LMDB (to
  * 0.9.x) asks the environment where the map is each time it looks at one. */
 void env_read_pause(struct env_read *read) {
+    env_fault_leave();
     pthread_rwlock_unlock(&read->env->gate);
 }
 
 void env_read_resume(struct env_read *read) {
     pthread_rwlock_rdlock(&read->env->gate);
+    env_fault_enter(read->env->dir);
 }
 
 void env_read_end(struct env_read *read) {
     mdb_txn_reset(read->txn);
+    env_fault_leave();
     pthread_rwlock_unlock(&read->env->gate);
     give_spare(read);
 }
@@ -376,9 +401,11 @@ static int grow(struct env *env, uint64_t more_bytes) {
 enum err env_write_begin(struct env *env, uint64_t more_bytes, struct env_write **ret_write) {
     struct env_write *write = calloc(1, sizeof *write);
     int code = write ? grow(env, more_bytes) : ENOMEM;
+    env_fault_enter(env->dir);
     if (!code)
         code = mdb_txn_begin(env->lmdb, NULL, 0, &write->txn);
     if (code) {
+        env_fault_leave();
         free(write);
         return err_of(code);
     }
@@ -445,12 +472,14 @@ static bool is_disk_full(struct env *env) {
 enum err env_write_commit(struct env_write *write) {
     struct env *env = write->env;
     int code = mdb_txn_commit(write->txn);
+    env_fault_leave();
     free(write);
     return code == EIO && is_disk_full(env) ? ERR_STORAGE_FULL : err_of(code);
 }
 
 void env_write_abort(struct env_write *write) {
     mdb_txn_abort(write->txn);
+    env_fault_leave();
     free(write);
 }
 

@@ -38,12 +38,15 @@ static enum err start(void *context) {
     hdd_reserve_make(hdd);
     hdd_feed_open(hdd);
     enum err err = hdd_applier_start(hdd);
-    return err ? err : hdd_lister_start(hdd);
+    if (!err)
+        err = hdd_lister_start(hdd);
+    return err ? err : hdd_verifier_start(hdd);
 }
 
 static void end_submitting(void *context) {
     struct kv_hdd *hdd = context;
     hdd_lister_stop(hdd);
+    hdd_verifier_stop(hdd);
     pthread_mutex_lock(&hdd->lock);
     hdd->closing = true;
     pthread_mutex_unlock(&hdd->lock);

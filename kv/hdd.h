@@ -94,9 +94,10 @@ struct kv_hdd {
 
     _Atomic uint64_t free_bytes; /* of LMDB's files, to be used again */
     _Atomic uint64_t expired;    /* entries swept so far */
-    bool tight;        /* what waits for LMDB needs all the room there is; the committer's */
-    _Atomic bool full; /* the disk is: writes that grow fail */
-    _Atomic bool dead; /* the store can no longer be believed */
+    bool tight;           /* what waits for LMDB needs all the room there is; the committer's */
+    _Atomic bool full;    /* the disk is: writes that grow fail */
+    _Atomic bool damaged; /* what LMDB does not find may be there */
+    _Atomic bool dead;    /* the store can no longer be believed */
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t changed;
@@ -110,8 +111,8 @@ struct kv_hdd {
     struct new_space *new_spaces, *last_new_space;
     struct kv_list *lists, *last_list;
     struct kv_count *counts, *last_count;
-    bool applier_runs, lister_runs;
-    pthread_t applier, lister;
+    bool applier_runs, lister_runs, verifier_runs;
+    pthread_t applier, lister, verifier;
 };
 
 /* Never 0: tables of recent writes know by it which slots were never used. */
@@ -213,6 +214,11 @@ enum err hdd_count_expired(struct env_read *read, int64_t now_ms, uint64_t *ret_
 /* hdd_list.c */
 enum err hdd_lister_start(struct kv_hdd *hdd) MUST_USE;
 void hdd_lister_stop(struct kv_hdd *hdd);
+
+/* hdd_verify.c: a thread that looks at every record once, and sets `damaged`. */
+enum err hdd_verifier_start(struct kv_hdd *hdd) MUST_USE;
+/* After hdd_lister_stop. */
+void hdd_verifier_stop(struct kv_hdd *hdd);
 
 /* hdd_reserve.c: whether what was taken fits, and a file that gives its room to LMDB when the disk
  * is full. */

@@ -132,6 +132,8 @@ static enum err find_stored(struct kv_hdd *hdd, const struct search *search,
     if (!err && (stored.revision < search->sought->flush ||
                  !slice_equal(stored.key, search->sought->ref->key)))
         err = ERR_KEY_NOT_EXIST;
+    if (err == ERR_KEY_NOT_EXIST && atomic_load_explicit(&hdd->damaged, memory_order_relaxed))
+        err = ERR_CORRUPT;
     if (!err)
         err = copy_entry(&stored, search, ret_found);
     if (!err && hdd->cache)

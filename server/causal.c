@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/json_load.h"
 #include "handlers/position.h"
 
 #define CONTEXT_BYTES_MAX (POSITION_MAX + 16)
@@ -28,8 +29,7 @@ static bool read_text(struct http_request *request, struct slice text) {
     struct slice word;
     if (!text_json_depth_ok(text, RPC_DEPTH_MAX))
         return false;
-    json_t *context =
-        json_loadb(text.len ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
+    json_t *context = json_load_slice(text, JSON_REJECT_DUPLICATES, &error);
     bool good = context && causal_of_json(context, &word);
     if (good && word.len) {
         request->causal = arena_copy(&request->arena, word);

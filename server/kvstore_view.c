@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/json_load.h"
 #include "base/text.h"
 
 #define HOST_MAX 255U
@@ -103,7 +104,7 @@ const char *kvstore_view_of_entry(struct slice text, struct arena *arena,
     json_error_t error;
     if (!text_json_depth_ok(text, DEPTH_MAX))
         return "a view is an object";
-    json_t *object = json_loadb(text.len ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, &error);
+    json_t *object = json_load_slice(text, JSON_REJECT_DUPLICATES, &error);
     const char *why = kvstore_view_of_json(object, arena, ret_view);
     json_decref(object);
     return why;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Bodies that are a JSON object whose members are parameters. What they may not make the parser
  * take on is judged as for JSON-RPC. */
+#include "base/json_load.h"
 #include "handlers/bind.h"
 #include "server/rest.h"
 #include "server/rpc_internal.h"
@@ -19,7 +20,7 @@ json_t *rest_load_object(struct call *call, struct slice text, const char *what)
         (void)call_fail(call, ERR_SYNTAX, "%s has too many members and elements", what);
         return NULL;
     }
-    json_t *object = json_loadb(text.len ? text.ptr : "", text.len, LOAD_FLAGS, &error);
+    json_t *object = json_load_slice(text, LOAD_FLAGS, &error);
     if (!object && json_error_code(&error) == json_error_out_of_memory)
         (void)call_fail(call, ERR_OUT_OF_MEMORY, "no memory for %s", what);
     else if (!object && json_error_code(&error) == json_error_duplicate_key)

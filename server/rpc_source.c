@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads a body message by message: objects and batches, one after another. */
+#include "base/json_load.h"
 #include "server/rpc_internal.h"
 
 /* What jansson takes for them beside the bytes of strings, as measured and a little over. */
@@ -90,9 +91,9 @@ static void begin_message(struct rpc_source *source) {
 /* An id may be a whole number over 64 bits with sign: only then are numbers read as doubles, and
  * ids answered by their text. */
 static json_t *load(struct slice text, json_error_t *ret_error) {
-    json_t *doc = json_loadb(text.ptr, text.len, LOAD_FLAGS, ret_error);
+    json_t *doc = json_load_slice(text, LOAD_FLAGS, ret_error);
     if (!doc && json_error_code(ret_error) == json_error_numeric_overflow)
-        doc = json_loadb(text.ptr, text.len, LOAD_FLAGS | JSON_DECODE_INT_AS_REAL, ret_error);
+        doc = json_load_slice(text, LOAD_FLAGS | JSON_DECODE_INT_AS_REAL, ret_error);
     return doc;
 }
 

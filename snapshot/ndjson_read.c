@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/json_load.h"
 #include "snapshot/ndjson.h"
 #include "snapshot/reader.h"
 #include "snapshot/writer.h"
@@ -201,10 +202,9 @@ static json_t *parse(struct pack *pack, struct slice line) {
         fault(pack, "the file ends here: it is cut off");
         return NULL;
     }
-    json_t *object =
-        text_json_depth_ok(line, 8)
-            ? json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error)
-            : NULL;
+    json_t *object = text_json_depth_ok(line, 8)
+                         ? json_load_slice(line, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error)
+                         : NULL;
     if (json_is_object(object) && json_object_size(object) <= MEMBERS_MAX)
         return object;
     json_decref(object);

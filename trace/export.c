@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/json_load.h"
 #include "base/log.h"
 
 #define ANSWER_BYTES_MAX 65536U
@@ -25,7 +26,7 @@ void trace_set_wall_offset(struct tracer *tracer) {
 
 uint64_t trace_rejected(struct slice answer) {
     json_error_t error;
-    json_t *root = answer.len ? json_loadb(answer.ptr, answer.len, 0, &error) : NULL;
+    json_t *root = answer.len ? json_load_slice(answer, 0, &error) : NULL;
     const json_t *count = json_object_get(json_object_get(root, "partialSuccess"), "rejectedSpans");
     int64_t rejected = json_integer_value(count);
     if (json_is_string(count) &&

@@ -61,7 +61,7 @@ static void check_refs(const json_t *document, json_t *value) {
 
 static void whatever_is_referred_to_is_there(void **state) {
     (void)state;
-    json_t *rest = parse(openapi_document(http_doors, http_door_count, false));
+    json_t *rest = parse(openapi_document(http_doors, http_door_count, NULL, false));
     json_t *rpc = parse(openrpc_document(true));
     check_refs(rest, rest);
     check_refs(rpc, rpc);
@@ -71,7 +71,7 @@ static void whatever_is_referred_to_is_there(void **state) {
 
 static void no_two_operations_have_one_id(void **state) {
     (void)state;
-    json_t *document = parse(openapi_document(http_doors, http_door_count, false));
+    json_t *document = parse(openapi_document(http_doors, http_door_count, NULL, false));
     json_t *seen = json_object();
     const char *path;
     const char *method;
