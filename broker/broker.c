@@ -123,7 +123,16 @@ static enum err run_at_once(struct broker *broker, struct broker_op *op, int64_t
     return err;
 }
 
+static bool restores(const struct broker_write *write) {
+    for (unsigned i = 0; i < write->op_count; i++)
+        if (write->ops[i].action == BROKER_RESTORE)
+            return true;
+    return false;
+}
+
 enum err broker_submit(struct broker *broker, struct broker_write *write) {
+    if (broker->remote && restores(write))
+        return write->err = write->ops[0].err = ERR_UNAVAILABLE;
     if (broker->remote)
         return broker->remote->submit(broker->remote->context, write);
     write->err = OK;

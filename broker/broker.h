@@ -68,7 +68,7 @@ enum broker_action {
     BROKER_REDRIVE, /* queue: its dead-lettered ready messages go back to where they came from */
     BROKER_RESTORE /* restore: a message of a snapshot goes into its queue, whatever its limits; its
                       id is remembered for what is left of the queue's dedup-window, and not
-                      looked up. queues: 1 */
+                      looked up. queues: 1. Not with a remote broker: ERR_UNAVAILABLE */
 };
 
 struct broker_stage; /* what the committer did for an op */
