@@ -17,10 +17,8 @@
 #include "server/systemd.h"
 #include "server/tls.h"
 
-#define POOL_BYTES                                                                                 \
-    24576U            /* of a connection, wiped for each request: a key all in %xx and a token */
-#define LINGER_MS 500 /* for the last request of connections that are kept alive */
-#define FLUSH_MS 500  /* after the drain's end, for answers on their way */
+#define LINGER_MS 500          /* for the last request of connections that are kept alive */
+#define FLUSH_MS 500           /* after the drain's end, for answers on their way */
 #define RPC_EXTRA_BYTES 65536U /* of a body, beside a value in base64 */
 #define WORK_BYTES 16777216U   /* of a request's arena, beside values */
 #define JSON_GROWTH 6U         /* a byte may become \u0000 */
@@ -209,7 +207,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *server) {
         (shown ? MHD_USE_POLL_INTERNAL_THREAD : MHD_USE_EPOLL_INTERNAL_THREAD) | MHD_USE_ITC |
             MHD_ALLOW_SUSPEND_RESUME | (shown ? MHD_USE_TLS : 0U),
         0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
         config->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
         MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED,

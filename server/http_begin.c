@@ -37,6 +37,8 @@ static const char *judge_headers(struct http_request *request, const char *url, 
     if (!why && request->server->raw_checks &&
         !http_raw_end(&pass.raw, url, info->header_size - url_at))
         why = "a line is folded, ends in a bare LF, has no name, or holds a NUL";
+    if (!why && request->headers.transfer_encodings && request->server->raw_checks)
+        request->chunks = url - url_at + info->header_size;
     return why;
 }
 
@@ -172,6 +174,9 @@ enum MHD_Result http_begin(struct http_request *request, const char *url, const 
     http_trace_begin(request);
     if (request->method != HTTP_OPTIONS && !is_open(request))
         judge_context(request);
+    /* the library takes bare LFs around chunks, so where the body ends may be told in another way
+     * by who stands in front: nothing behind it is believed */
+    request->close = request->close || headers->transfer_encodings > 0;
     enum err limited = http_limit_begin(request);
     if (limited)
         request->refusal = limited;

@@ -2,6 +2,7 @@
 #include "server/http_raw.h"
 
 #include <microhttpd.h>
+#include <stdint.h>
 #include <string.h>
 
 #define VALUE_GAP_MAX 256 /* the colon and spaces between name and value */
@@ -32,4 +33,11 @@ void http_raw_header(struct http_raw *raw, const char *name, size_t name_len, co
 
 bool http_raw_end(const struct http_raw *raw, const char *url, size_t bytes_from_url) {
     return raw->plain && raw->next + 2 == url + bytes_from_url;
+}
+
+bool http_raw_chunk_is_plain(const char *body, size_t max_bytes, const char *data) {
+    uintptr_t start = (uintptr_t)body, at = (uintptr_t)data; /* perhaps of another buffer */
+    if (at <= start || at - start > max_bytes)
+        return true;
+    return at - start >= 2 && data[-2] == '\r' && data[-1] == '\n';
 }

@@ -21,6 +21,10 @@ void http_raw_begin(struct http_raw *raw, const char *url, size_t uri_len, const
 /* Judges the next header line, in the order of the request. */
 void http_raw_header(struct http_raw *raw, const char *name, size_t name_len, const char *value,
                      size_t value_len);
+/* Judges what stands before bytes of a chunked body, in the buffer that begins at body and has
+ * max_bytes at most: where they do not stand at its front, the line of their chunk does stand
+ * there, and has to end in CRLF. */
+bool http_raw_chunk_is_plain(const char *body, size_t max_bytes, const char *data);
 /* After the last line: true where all of it is plain, and an empty line of CRLF ends the bytes of
  * the request's head, of which there are bytes_from_url from url on. */
 bool http_raw_end(const struct http_raw *raw, const char *url, size_t bytes_from_url);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "server/http_raw.h"
 
 /* What was received and not sent goes back to its queue. */
 static void release_memory(struct http_request *request) {
@@ -131,6 +132,10 @@ static void refuse_body(struct http_request *request, enum err err) {
 
 bool http_request_take(struct http_request *request, const char *data, size_t len) {
     uint64_t min_rate = request->server->config->min_rate;
+    if (request->chunks && !http_raw_chunk_is_plain(request->chunks, HTTP_POOL_BYTES, data)) {
+        refuse_body(request, ERR_SYNTAX);
+        request->refusal_why = "the line of a chunk does not end in CRLF";
+    }
     request->in_bytes += len;
     request->body_bytes += len;
     if (min_rate) { /* whole ms of all of it: small pieces are not rounded away */

@@ -15,6 +15,8 @@
 #include "server/limits.h"
 #include "server/rpc.h"
 
+#define HTTP_POOL_BYTES                                                                            \
+    24576U /* of a connection, wiped for each request: a key all in %xx and a token */
 #define HTTP_ARENA_BYTES 2048U /* memory of a request before anything is allocated */
 #define HTTP_SWALLOW_MAX                                                                           \
     (16U << 20)                     /* of a refused body: many clients send all before they read   \
@@ -97,6 +99,7 @@ struct http_request {
     const char *refusal_why;
     size_t uri_len; /* of the request line, its query included */
     size_t body_max;
+    const char *chunks; /* where the library keeps a chunked body; NULL: none, or not known */
     uint64_t swallowed_bytes;
     uint64_t body_bytes, body_worth_ms; /* what came of it, and how long that may have taken */
     uint64_t in_bytes, out_bytes;       /* headers and body; body */
