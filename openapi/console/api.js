@@ -72,7 +72,14 @@ export async function rpc(calls, signal) {
 
 /** Path parts: a key may hold slashes and anything else. */
 export const part = encodeURIComponent;
-export const keyPath = (at, key) => `api2/${part(at.workspace)}/${part(at.namespace)}/${part(key)}`;
+
+// A key that is no UTF-8 comes as base64. Here it is a string that no key can be: it begins with NUL.
+const RAW = '\0';
+export const keyOf = (told) => (typeof told === 'string' ? told : RAW + told.key);
+export const isRaw = (key) => key.startsWith(RAW);
+export const keyName = (key) => (isRaw(key) ? `base64 ${key.slice(1)}` : key);
+const keyPart = (key) => (isRaw(key) ? Array.from(atob(key.slice(1)), (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`).join('') : part(key));
+export const keyPath = (at, key) => `api2/${part(at.workspace)}/${part(at.namespace)}/${keyPart(key)}`;
 export const listPath = (at) => `api2/${part(at.workspace)}/${part(at.namespace)}`;
 
 /** Does the server want a token, and is this one good? 'open', 'in', 'wanted' or 'refused'; throws where it cannot be reached. */

@@ -2,7 +2,7 @@
 // One entry: what it is, and its editor. A save says which version it was made from (If-Match), so
 // that nobody's change is written over unseen.
 import { blank, field, h, icon, newId, say, set, toast } from './dom.js';
-import { call, keyPath, Refusal } from './api.js';
+import { call, keyName, keyPath, Refusal } from './api.js';
 import { confirm } from './dialog.js';
 import { settle } from './conflict.js';
 import { modeFor, modes, same } from './bytes.js';
@@ -80,7 +80,7 @@ class Editor {
   header(more) {
     return h('header', { class: 'entry-head' },
       h('button', { class: 'quiet only-icon back', type: 'button', 'aria-label': 'Back to the list', onclick: this.back }, icon('back')),
-      h('h2', { class: 'mono', tabindex: -1, id: 'entry-title' }, this.key), more);
+      h('h2', { class: 'mono', tabindex: -1, id: 'entry-title' }, keyName(this.key)), more);
   }
 
   show(entry) {
@@ -213,7 +213,7 @@ class Editor {
       let answer = await this.put(bytes, ttl, { 'If-Match': this.entry.etag });
       while (answer.status === 412) {
         const theirs = await read(this.at, this.key, { whole: true });
-        const choice = await settle(this.key, bytes, theirs);
+        const choice = await settle(keyName(this.key), bytes, theirs);
         if (choice === 'theirs') {
           if (theirs) this.show(theirs);
           else this.gone();
@@ -235,9 +235,10 @@ class Editor {
   }
 
   async remove() {
-    if (!(await confirm('Delete this key?', ['“', h('span', { class: 'mono' }, this.key), '” and its value go at once. There is no way back.'], 'Delete'))) return;
+    const { etag, path } = this.entry; // of what is seen while one thinks about it
+    if (!(await confirm('Delete this key?', ['“', h('span', { class: 'mono' }, keyName(this.key)), '” and its value go at once. There is no way back.'], 'Delete'))) return;
     try {
-      const answer = await call('DELETE', this.entry.path, { query: { type: this.at.type }, headers: { 'If-Match': this.entry.etag }, expect: [404, 412] });
+      const answer = await call('DELETE', path, { query: { type: this.at.type }, headers: { 'If-Match': etag }, expect: [404, 412] });
       if (answer.status === 412) {
         toast('It has changed since it was read, and was not deleted. This is what it is now.', 'bad');
         await this.open();

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Keys of a namespace: a page at a time by prefix, searched, and one of them opened.
 import { blank, field, h, icon, newId, say, set, toast } from './dom.js';
-import { call, claims, json, keyPath, listPath, part, rpc } from './api.js';
+import { call, claims, isRaw, json, keyName, keyOf, keyPath, listPath, part, rpc } from './api.js';
+import { watch } from './watch.js';
 import { open } from './dialog.js';
 import { expiry, openEntry } from './entry.js';
 import { count, span } from './format.js';
 
 const PAGE = 50;
 const SCAN = 1000; // keys asked for at once by a search
-const POLL_MS = 3000;
+const POLL_MS = 3000; // where there is no stream of changes
+const PAUSE_MS = 400; // between two looks at a list that changes all the time
 const DEFAULT = '11111111-2222-3333-4444-555555555555';
 
 let kept = null; // where somebody was last
@@ -24,13 +26,16 @@ class Browser {
     this.build(main);
     this.list();
     if (this.key) this.pick(this.key);
-    this.timers = [setInterval(() => this.tick(), 1000), setInterval(() => this.poll(), POLL_MS)];
+    this.timers = [setInterval(() => this.tick(), 1000), setInterval(() => { if (!this.live) this.poll(); }, POLL_MS)];
+    this.follow();
   }
 
   close() {
     this.closed = true;
     this.timers.forEach(clearInterval);
     this.scan?.abort();
+    this.unwatch?.();
+    clearTimeout(this.soon);
     this.entry?.close();
   }
 
@@ -51,7 +56,8 @@ class Browser {
     this.listCard = h('section', { class: 'card', 'aria-label': 'Keys' });
     this.side = h('section', { class: 'card entry', 'aria-label': 'Entry' });
     this.area = h('div', { class: 'split' }, this.listCard, this.side);
-    set(main, h('div', { class: 'head' }, h('h1', null, 'Keys'), h('div', { class: 'actions' },
+    this.state = h('span', { class: 'state' });
+    set(main, h('div', { class: 'head' }, h('h1', null, 'Keys'), h('div', { class: 'actions' }, this.state,
       h('button', { type: 'button', 'data-create': true, 'aria-keyshortcuts': 'c', onclick: () => this.create() }, icon('plus'), 'New key'))), bar, this.area);
     this.rest();
     this.rows.addEventListener('click', (event) => {
@@ -96,12 +102,14 @@ class Browser {
     this.rest();
     this.remember();
     this.list();
+    this.follow();
   }
 
   // ---- the list
 
   async fetch(cursor, limit, signal) {
-    return json('GET', listPath(this.at), { query: { type: this.at.type, prefix: this.at.prefix, limit, cursor }, signal });
+    const page = await json('GET', listPath(this.at), { query: { type: this.at.type, prefix: this.at.prefix, limit, cursor }, signal });
+    return { ...page, keys: page.keys.map(keyOf) };
   }
 
   async list(quiet = false) {
@@ -150,7 +158,7 @@ class Browser {
 
   mark(key) {
     const at = this.at.search ? key.indexOf(this.at.search) : -1;
-    return at < 0 ? key : [key.slice(0, at), h('mark', null, this.at.search), key.slice(at + this.at.search.length)];
+    return at < 0 ? keyName(key) : [key.slice(0, at), h('mark', null, this.at.search), key.slice(at + this.at.search.length)];
   }
 
   pager(keys) {
@@ -200,7 +208,7 @@ class Browser {
   // ---- expiry
 
   async times() {
-    const keys = (this.shown ?? []).slice(0, 100);
+    const keys = (this.shown ?? []).filter((key) => !isRaw(key)).slice(0, 100);
     const { workspace, namespace, type } = this.at;
     try {
       const answers = await rpc(keys.map((key) => ['Storage.Ttl', { type, key, workspace, namespace }]));
@@ -229,6 +237,42 @@ class Browser {
     this.polling = true;
     await Promise.all([this.list(true), this.entry?.check()]);
     this.polling = false;
+  }
+
+  // ---- what happens meanwhile
+
+  follow() {
+    this.unwatch?.();
+    this.setLive(false);
+    this.unwatch = watch({ ...this.at }, { told: (change) => this.changed(change), live: (on) => this.setLive(on) });
+  }
+
+  setLive(on) {
+    if (this.live !== on) set(this.state, h('span', { class: `dot ${on ? '' : 'idle'}` }), on ? 'live' : `every ${POLL_MS / 1000} s`);
+    this.live = on;
+  }
+
+  changed(change) {
+    if (this.closed) return;
+    const key = change?.key === undefined ? null : keyOf(change.key);
+    if (key === null || key === this.key) this.entry?.check();
+    const shown = this.shown?.includes(key);
+    const beyond = this.next && this.shown?.length && key !== null && !shown && key > this.shown.at(-1);
+    if (beyond) return;
+    if (shown && change.kind === 'set') this.fresh = (this.fresh ?? new Set()).add(key);
+    this.soon ??= setTimeout(async () => {
+      this.soon = null;
+      const fresh = this.fresh ?? new Set();
+      this.fresh = null;
+      await this.list(true);
+      for (const row of this.rows.rows) if (fresh.has(row.dataset.key)) this.flash(row);
+    }, PAUSE_MS);
+  }
+
+  flash(row) {
+    row.classList.remove('fresh');
+    void row.offsetWidth; // so that it begins anew
+    row.classList.add('fresh');
   }
 
   // ---- one entry

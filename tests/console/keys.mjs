@@ -200,6 +200,11 @@ async function seenElsewhere() {
   await put('w/one', 'first');
   const page = await open('/w%2Fone?prefix=w/');
   await until(async () => (await area(page, 'Text').inputValue()) === 'first', 'first');
+  await page.getByText('live', { exact: true }).waitFor();
+  let lists = 0;
+  page.on('request', (request) => { if (request.url().includes('limit=')) lists += 1; });
+  await new Promise((done) => { setTimeout(done, 3500); });
+  assert.equal(lists, 0, 'while nothing changes, nothing is asked');
   await put('w/one', 'second');
   await put('w/two', 'new');
   await until(async () => (await area(page, 'Text').inputValue()) === 'second', 'the change is shown');
@@ -208,6 +213,18 @@ async function seenElsewhere() {
   await put('w/one', 'third');
   await page.getByText('It has been changed on the server while you edit it').waitFor();
   assert.equal(await area(page, 'Text').inputValue(), 'mine', 'what is edited stays');
+  await page.context().close();
+}
+
+async function names() {
+  const raw = await fetch(base(port, '/api2/11111111-2222-3333-4444-555555555555/default/raw%FF%FE'), { method: 'PUT', body: 'odd name' });
+  assert.ok(raw.ok, 'a key that is no UTF-8');
+  const page = await open('?prefix=raw');
+  await page.getByRole('link', { name: /^base64 / }).click();
+  await until(async () => (await area(page, 'Text').inputValue()) === 'odd name', 'it is read');
+  await area(page, 'Text').fill('still odd');
+  await save(page);
+  assert.equal(await (await fetch(base(port, '/api2/11111111-2222-3333-4444-555555555555/default/raw%FF%FE'))).text(), 'still odd');
   await page.context().close();
 }
 
@@ -333,6 +350,7 @@ export async function keys() {
   await check('keys: a large value is read in part', large);
   await check('keys: two who write at once see both versions', conflicts);
   await check('keys: what others change is shown', seenElsewhere);
+  await check('keys: a name that is no text', names);
   await check('keys: deleted when confirmed, and not when changed', deletes);
   await check('keys: a new one, and not over an old one', makes);
   await check('keys: what they hold is never run', hostile);

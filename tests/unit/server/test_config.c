@@ -126,6 +126,12 @@ static void test_what_is_wrong_is_named(void **state) {
     expect_refusal(FLAGS("--hdd-shards", "0"), "1 to 64");
     expect_refusal(FLAGS("--default-workspace", "x"), "UUID");
     expect_refusal(FLAGS("--cors-origin", "evil\r\nX: y"), "origin");
+    expect_refusal(FLAGS("--base-path", "hati"), "base-path");
+    expect_refusal(FLAGS("--base-path", "/"), "base-path");
+    expect_refusal(FLAGS("--base-path", "/hati/"), "base-path");
+    expect_refusal(FLAGS("--base-path", "/a//b"), "base-path");
+    expect_refusal(FLAGS("--base-path", "/a/../b"), "base-path");
+    expect_refusal(FLAGS("--base-path", "/a\r\nX: y"), "base-path");
     expect_refusal(FLAGS("--jwt-secret-file", "/none/such"), "/none/such");
     expect_refusal(FLAGS("--tls-cert", "a.pem"), "tls-key");
     expect_refusal(FLAGS("--config", "/none/such"), "/none/such");
