@@ -27,6 +27,7 @@ struct datadir {
     struct committer *committer; /* while it runs */
     struct datadir_store *stores, *last_store;
     uint64_t left_seq;    /* the least that a store which left had applied */
+    uint64_t replayed;    /* records, at start */
     pthread_mutex_t lock; /* applied_seq of the stores; trimming */
 };
 
@@ -162,9 +163,10 @@ void datadir_add(struct datadir *datadir, struct datadir_store *store) {
 }
 
 static enum err replay(void *context, uint64_t seq, struct slice record) {
-    const struct datadir *datadir = context;
+    struct datadir *datadir = context;
     if (record.len == 0 || record.ptr[0] == 0)
         return ERR_CORRUPT;
+    datadir->replayed++;
     for (const struct datadir_store *store = datadir->stores; store; store = store->next) {
         if (!strchr(store->kinds, record.ptr[0]))
             continue;
@@ -232,8 +234,8 @@ static enum err open_journal(struct datadir *datadir, char *ret_why, size_t why_
                  dir, last_seq, most, least);
         return ERR_CORRUPT;
     }
-    if (last_seq > least)
-        log_info("replayed %" PRIu64 " records of the journal", last_seq - least);
+    if (datadir->replayed)
+        log_info("replayed %" PRIu64 " records of the journal", datadir->replayed);
     return OK;
 }
 
@@ -356,6 +358,9 @@ void datadir_figures(struct datadir *datadir, struct datadir_figures *ret_figure
     journal_figures(datadir->journal, &ret_figures->journal);
     uint64_t last_seq = ret_figures->journal.last_seq;
     ret_figures->lag_records = last_seq > least ? last_seq - least : 0;
+    uint64_t from = ret_figures->journal.skipped_from, to = ret_figures->journal.skipped_to;
+    if (least + 1 < to && to <= last_seq) /* what was skipped is nothing to wait for */
+        ret_figures->lag_records -= to - (from > least ? from : least + 1);
 }
 
 bool datadir_is_applied(struct datadir *datadir) {

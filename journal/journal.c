@@ -345,6 +345,8 @@ enum err journal_skip(struct journal *journal, uint64_t seq, struct slice record
     err = append_first(journal, record);
     if (err)
         journal->broken = true;
+    atomic_store(&journal->skipped_from, from);
+    atomic_store(&journal->skipped_to, seq);
     return err;
 }
 
@@ -378,6 +380,8 @@ void journal_figures(struct journal *journal, struct journal_figures *ret_figure
         .last_seq = atomic_load_explicit(&journal->written_seq, memory_order_relaxed),
         .written_bytes = atomic_load_explicit(&journal->written_bytes, memory_order_relaxed),
         .segments = 1,
+        .skipped_from = atomic_load(&journal->skipped_from),
+        .skipped_to = atomic_load(&journal->skipped_to),
         .segment_bytes = atomic_load_explicit(&journal->current_bytes, memory_order_relaxed),
     };
     pthread_mutex_lock(&journal->lock);

@@ -104,6 +104,8 @@ struct journal_figures {
     uint64_t written_bytes; /* blocks, since the start */
     uint64_t segments;      /* that hold records still needed, the one written to among them */
     uint64_t segment_bytes; /* of all of them */
+    uint64_t skipped_from,
+        skipped_to; /* numbers left out last: from the first to before the other */
 };
 /* Any thread. */
 void journal_figures(struct journal *journal, struct journal_figures *ret_figures);

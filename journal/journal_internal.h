@@ -31,6 +31,7 @@ struct journal {
     struct segment current;
     int dir_fd;
     _Atomic uint64_t written_seq, written_bytes, current_bytes; /* for whoever asks */
+    _Atomic uint64_t skipped_from, skipped_to;
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;

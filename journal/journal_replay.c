@@ -176,6 +176,10 @@ static enum err replay_file(struct replay *replay, uint64_t number) {
             *replay = before;
     } else {
         remember(replay->journal, &segment);
+        if (segment.skipped_from) {
+            replay->journal->skipped_from = segment.skipped_from;
+            replay->journal->skipped_to = segment.first_seq;
+        }
         replay->journal->newest->last_seq = replay->expected_seq - 1;
     }
     return OK;
