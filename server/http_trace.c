@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The trace that a request came with (traceparent, tracestate), and its span. A key's name does not
  * leave the server: paths are told as their patterns. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -53,19 +51,13 @@ void http_trace_parked(struct http_request *request, bool is_parked) {
     }
 }
 
-static void add_peer(struct trace_record *record, struct http_request *request) {
-    char text[INET6_ADDRSTRLEN] = "";
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    if (address && address->sa_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, text,
-                  sizeof text);
-    else if (address && address->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, text,
-                  sizeof text);
-    if (text[0])
-        trace_record_text(record, "network.peer.address", slice_of_cstr(text));
+/* Who connected, and for whom: another where that is a trusted proxy. */
+static void add_addresses(struct trace_record *record, const struct http_request *request) {
+    char text[ADDRESS_TEXT_BYTES];
+    address_format(&request->owner->peer, text);
+    trace_record_text(record, "network.peer.address", slice_of_cstr(text));
+    address_format(&request->client, text);
+    trace_record_text(record, "client.address", slice_of_cstr(text));
 }
 
 static struct slice method_of(const struct http_request *request, char text[HTTP_ALLOW_BYTES]) {
@@ -115,7 +107,7 @@ void http_trace_end(struct http_request *request) {
     trace_record_text(record, "network.protocol.version",
                       request->is_1_1 ? SLICE("1.1") : SLICE("1.0"));
     trace_record_number(record, "server.port", (int64_t)request->server->port);
-    add_peer(record, request);
+    add_addresses(record, request);
     spans_add_error(record, request->outcome);
     trace_put(tracer, record);
 }

@@ -175,7 +175,8 @@ def a_request_is_a_span_below_its_callers():
                   "url.path": "/api/{namespace}/{key}", "http.response.status_code": 204,
                   "url.scheme": "https" if harness.tls else "http",
                   "network.protocol.name": "http", "network.protocol.version": "1.1",
-                  "network.peer.address": "127.0.0.1", "server.port": server.http}
+                  "network.peer.address": "127.0.0.1", "client.address": "127.0.0.1",
+                  "server.port": server.http}
         same(span.attributes, wanted, "its attributes")
         same(span.resource["service.name"], "shop", "the service")
         same((span.resource["team"], span.resource["process.pid"]), ("a b", server.process.pid),
