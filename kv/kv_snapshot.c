@@ -5,6 +5,8 @@
 
 #include "kv/store.h"
 
+#define WRITES_BEHIND (1ULL << 32)
+
 struct kv_snapshot {
     struct mem_snapshot *mem;
     struct kv_hdd *hdd;        /* NULL: there is none */
@@ -50,8 +52,8 @@ uint64_t kv_snapshot_count(const struct kv_snapshot *snapshot) {
 
 uint64_t kv_snapshot_revision(const struct kv_snapshot *snapshot, enum kv_storage storage) {
     if (storage == KV_MEMORY)
-        return mem_snapshot_revision(snapshot->mem);
-    return snapshot->disk ? hdd_snapshot_revision(snapshot->disk) : 0;
+        return mem_snapshot_revision(snapshot->mem) + WRITES_BEHIND;
+    return snapshot->disk ? hdd_snapshot_revision(snapshot->disk) + WRITES_BEHIND : 0;
 }
 
 void kv_snapshot_end(struct kv_snapshot *snapshot) {

@@ -44,7 +44,9 @@ enum err kv_snapshot_each(struct kv_snapshot *snapshot, enum kv_storage storage,
                           void *context) MUST_USE;
 /* About how many entries there are of both storages, for progress. */
 uint64_t kv_snapshot_count(const struct kv_snapshot *snapshot);
-/* The newest revision that was given at the cut, of a storage. */
+/* No revision of the storage that was given until the cut is greater, nor one of the 2^32 writes
+ * behind it: who answered those is to be followed by a store that knows nothing of them. 0: there
+ * is no such storage. */
 uint64_t kv_snapshot_revision(const struct kv_snapshot *snapshot, enum kv_storage storage);
 /* Frees it, read or not. Before kv_close. NULL does nothing. */
 void kv_snapshot_end(struct kv_snapshot *snapshot);

@@ -239,6 +239,23 @@ static void test_revisions_raised_right_before_a_crash_stay_raised(void **state)
     close_and_remove(&copy);
 }
 
+static void test_revisions_given_behind_the_cut_are_not_given_again(void **state) {
+    struct fixture *f = *state;
+    struct fixture other;
+    open_new(&other, true);
+    struct cut cut = take(f);
+    for (int storage = KV_MEMORY; storage < KV_STORAGES; storage++) {
+        uint64_t revision = kv_snapshot_revision(cut.keys, (enum kv_storage)storage);
+        assert_int_equal(kv_raise_revision(other.kv, (enum kv_storage)storage, revision), OK);
+        uint64_t old = 0;
+        for (unsigned i = 0; i < 100; i++)
+            old = revision_of(f, (enum kv_storage)storage, "a");
+        assert_true(revision_of(&other, (enum kv_storage)storage, "a") > old);
+    }
+    end(&cut);
+    close_and_remove(&other);
+}
+
 static void test_a_revision_beyond_all_is_refused(void **state) {
     struct fixture *f = *state;
     for (int storage = KV_MEMORY; storage < KV_STORAGES; storage++)
@@ -263,6 +280,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_revisions_go_on_from_where_they_are_raised_to, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_revisions_raised_right_before_a_crash_stay_raised,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_revisions_given_behind_the_cut_are_not_given_again,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_revision_beyond_all_is_refused, set_up, tear_down),
     };
