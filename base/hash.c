@@ -54,6 +54,24 @@ void hash_md5(struct slice bytes, uint8_t ret_digest[HASH_MD5_BYTES]) {
     md5_digest(&state, HASH_MD5_BYTES, ret_digest);
 }
 
+_Static_assert(sizeof(struct md5_ctx) <= sizeof(struct hash_md5_state), "its room is too small");
+
+static struct md5_ctx *md5_of(struct hash_md5_state *state) {
+    return (struct md5_ctx *)(void *)state->room;
+}
+
+void hash_md5_begin(struct hash_md5_state *state) {
+    md5_init(md5_of(state));
+}
+
+void hash_md5_add(struct hash_md5_state *state, struct slice bytes) {
+    md5_update(md5_of(state), bytes.len, (const uint8_t *)bytes.ptr);
+}
+
+void hash_md5_end(struct hash_md5_state *state, uint8_t ret_digest[HASH_MD5_BYTES]) {
+    md5_digest(md5_of(state), HASH_MD5_BYTES, ret_digest);
+}
+
 void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]) {
     struct sha256_ctx state;
     sha256_init(&state);

@@ -17,6 +17,13 @@ uint64_t hash_seeded(struct slice bytes, uint64_t seed);
 uint64_t hash_seeded_parts(const struct slice *parts, unsigned count, uint64_t seed);
 /* MD5 (RFC 1321): an ETag, not a defence. */
 void hash_md5(struct slice bytes, uint8_t ret_digest[HASH_MD5_BYTES]);
+/* MD5 of what comes piece by piece. */
+struct hash_md5_state {
+    _Alignas(8) char room[128];
+};
+void hash_md5_begin(struct hash_md5_state *state);
+void hash_md5_add(struct hash_md5_state *state, struct slice bytes);
+void hash_md5_end(struct hash_md5_state *state, uint8_t ret_digest[HASH_MD5_BYTES]);
 void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]);
 /* XXH3 128 bit over both, one behind the other, big-endian: finds damage, stops nobody who means
  * it. */

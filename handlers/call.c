@@ -35,6 +35,7 @@ void call_init(struct call *call, struct core *core, const struct auth_grant *gr
     call->args.workspace = core->default_workspace;
     call->args.workspace_named = false;
     call->args.ns = SLICE("default");
+    call->args.value_etag = NULL;
 }
 
 void call_set_op(struct call *call, const struct op *op) {

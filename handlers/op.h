@@ -108,6 +108,7 @@ struct args {
     struct slice ns;
     struct slice key;
     struct slice value;
+    const uint8_t *value_etag; /* of value, where the door has it; else NULL */
     struct slice content_type;
     struct slice prefix;
     struct slice cursor;

@@ -14,7 +14,11 @@ static void finish_write(struct call *call) {
     reply->created = !op->existed;
     reply->revision = op->revision;
     reply->number = op->action == KV_INCREMENT ? op->number : (int64_t)write->op_count;
-    if (call->want_etag && op->action == KV_SET)
+    if (!call->want_etag || op->action != KV_SET)
+        return;
+    if (op->value_etag)
+        memcpy(reply->etag, op->value_etag, sizeof reply->etag);
+    else
         hash_md5(op->value, reply->etag);
 }
 
@@ -70,6 +74,7 @@ static struct kv_op *one_op(struct call *call, enum kv_action action) {
 enum err op_storage_set(struct call *call) {
     struct kv_op *op = one_op(call, KV_SET);
     op->value = call->args.value;
+    op->value_etag = call->args.value_etag;
     op->content_type = call->args.content_type;
     op->want_existed = call->want_existed;
     if (call->args.revision_given) {

@@ -68,8 +68,9 @@ struct kv_op {
     uint64_t if_revision;
     const uint8_t (*etags)[HASH_MD5_BYTES];
     unsigned etag_count;
-    bool want_existed; /* KV_SET: existed is wanted, which hdd has to look for */
-    bool is_expiry;    /* KV_DELETE, a store's own: the entry's time is over */
+    const uint8_t *value_etag; /* KV_SET: the value's MD5 where the caller has it; else NULL */
+    bool want_existed;         /* KV_SET: existed is wanted, which hdd has to look for */
+    bool is_expiry;            /* KV_DELETE, a store's own: the entry's time is over */
     /* outcome */
     enum err err;
     bool existed;      /* there was a live entry before (a KV_SET on hdd with neither condition nor

@@ -21,8 +21,14 @@ static enum err aim(struct kv_mem *mem, const struct kv_op *op, struct mem_targe
     return OK;
 }
 
-static bool wants_etag(const struct kv_op *op) {
-    return op->action == KV_SET && op->value.len > MEM_ETAG_FROM;
+/* The ETag that is kept with a longer value. */
+static void make_etag(const struct kv_op *op, uint8_t etag[HASH_MD5_BYTES]) {
+    if (op->action != KV_SET || op->value.len <= MEM_ETAG_FROM)
+        return;
+    if (op->value_etag)
+        memcpy(etag, op->value_etag, HASH_MD5_BYTES);
+    else
+        hash_md5(op->value, etag);
 }
 
 /* A space may be followed since it was looked at. */
@@ -42,8 +48,7 @@ static enum err apply_one(struct kv_mem *mem, struct kv_op *op, int64_t now_ms) 
     enum err err = aim(mem, op, &target);
     if (err)
         return err;
-    if (wants_etag(op))
-        hash_md5(op->value, etag);
+    make_etag(op, etag);
     bool gated = feeds_follow(mem->feeds, KV_MEMORY, target.space);
     if (gated)
         pthread_rwlock_rdlock(&mem->flushing);
@@ -139,8 +144,7 @@ static enum err prepare_many(struct kv_mem *mem, struct kv_write *write, struct 
             write->failed_index = i;
             return op->err = err;
         }
-        if (wants_etag(op))
-            hash_md5(op->value, many->etags[i]);
+        make_etag(op, many->etags[i]);
         bytes += mem_entry_size(op->ref.key.len, op->content_type.len, op->value.len);
         many->locked[many->targets[i].shard - mem->shards] = true;
     }

@@ -84,7 +84,9 @@ static const char *headers_of(unsigned status, unsigned flags) {
                    ? NULL
                    : "{'Hati-Outcome':{'required':true,'schema':{'type':'string','enum':"
                      "['not-applied','unknown']},'description':'unknown: it may have been done all "
-                     "the same'}}";
+                     "the same'},'Retry-After':{'schema':{'type':'integer'},'description':'where "
+                     "too many bytes of others were under way: seconds after which it may be worth "
+                     "another try'}}";
     default:
         return NULL;
     }

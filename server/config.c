@@ -106,6 +106,8 @@ static const struct option options[] = {
     {"memory-eviction", "HOW", KIND_EVICTION, AT(memory_eviction), 0, 0,
      "at that bound: noeviction or lru (noeviction)"},
     {"payload-limit", "SIZE", KIND_BYTES, AT(payload_limit_bytes), 0, 0, "largest value (2m)"},
+    {"inflight-limit", "SIZE", KIND_BYTES, AT(inflight_limit_bytes), 0, 0,
+     "bodies and values over 64k that HTTP holds in memory together (4 payloads, at least 1g)"},
     {"line-limit", "SIZE", KIND_BYTES, AT(line_limit_bytes), 0, 0,
      "longest line (3/2 of the payload limit + 64k)"},
     {"connection-limit", "N", KIND_COUNT, AT(connection_limit), 1, 1000000,
@@ -630,6 +632,16 @@ static enum err check_view(const struct reader *reader) {
     return why ? fail(reader, "view: %s", why) : OK;
 }
 
+/* What follows from the largest value, where it is not said. */
+static void set_sizes(struct config *config) {
+    uint64_t line = config->payload_limit_bytes / 2 * 3 + 65536;
+    uint64_t inflight = config->payload_limit_bytes * 4;
+    if (config->line_limit_bytes == 0)
+        config->line_limit_bytes = line < 1U << 30 ? line : 1U << 30;
+    if (config->inflight_limit_bytes == 0)
+        config->inflight_limit_bytes = inflight > 1U << 30 ? inflight : 1U << 30;
+}
+
 static enum err check_whole(const struct reader *reader) {
     struct config *config = reader->config;
     if (!config->tcp && !config->rpc)
@@ -642,8 +654,9 @@ static enum err check_whole(const struct reader *reader) {
         return fail(reader, "payload-limit: from 1k to 1g");
     if (config->write_buffer_bytes < 1U << 20)
         return fail(reader, "write-buffer: 1m at least");
-    if (config->line_limit_bytes == 0)
-        config->line_limit_bytes = config->payload_limit_bytes / 2 * 3 + 65536;
+    set_sizes(config);
+    if (config->inflight_limit_bytes < config->payload_limit_bytes)
+        return fail(reader, "inflight-limit: as much as payload-limit at least");
     if (config->line_limit_bytes < 8192 || config->line_limit_bytes > 1U << 30)
         return fail(reader, "line-limit: from 8k to 1g");
     if (config->request_timeout_ms < 100)

@@ -55,6 +55,7 @@ struct config {
     unsigned max_watchers;
     uint64_t watch_log_bytes;
     uint64_t payload_limit_bytes;
+    uint64_t inflight_limit_bytes;
     uint64_t line_limit_bytes;                    /* a line, framed bytes not counted */
     unsigned connection_limit;                    /* per door */
     struct config_rate rate_limit;                /* of each client: requests */

@@ -172,7 +172,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, con
         return http_begin(request, url, method, version);
     }
     if (*data_bytes) {
-        bool taken = http_request_take(request, data, *data_bytes);
+        bool taken = http_body_take(request, data, *data_bytes);
         *data_bytes = 0;
         return taken ? MHD_YES : MHD_NO;
     }
@@ -275,6 +275,7 @@ static struct http_server *new_server(const struct config *config, struct core *
     server->raw_checks = http_raw_is_known();
     server->rpc_body_max = value_max * JSON_GROWTH + RPC_EXTRA_BYTES;
     server->arena_max = value_max + WORK_BYTES;
+    server->inflight_max = config->inflight_limit_bytes;
     server->answer_max = value_max * JSON_GROWTH + WORK_BYTES;
     hash_random(&server->id_seed, sizeof server->id_seed);
     if (limits_meter(core->limits))

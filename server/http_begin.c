@@ -138,15 +138,8 @@ static void expect_body(struct http_request *request, uint64_t announced_bytes) 
     request->body_max = is_json       ? server->rpc_body_max
                         : is_snapshot ? http_snapshot_body_max(server->core)
                                       : server->core->payload_limit_bytes;
-    request->body.max_bytes = request->body_max;
-    if (!request->keeps_body || announced_bytes == 0)
-        return;
-    if (announced_bytes != UINT64_MAX && announced_bytes > request->body_max) {
-        request->refusal = ERR_VALUE_TOO_LARGE;
-        request->keeps_body = false;
-    } else if (announced_bytes <= HTTP_SMALL_BODY_MAX) {
-        (void)buf_reserve(&request->body, (size_t)announced_bytes);
-    }
+    if (request->keeps_body && announced_bytes)
+        http_body_expect(request, announced_bytes);
 }
 
 enum MHD_Result http_begin(struct http_request *request, const char *url, const char *method,

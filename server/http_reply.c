@@ -122,7 +122,7 @@ static bool add_error_headers(const struct http_request *request, enum err err,
         return http_add_header(response, MHD_HTTP_HEADER_ALLOW, allow);
     case ERR_TIMEOUT:
     case ERR_UNAVAILABLE: /* a probe is no operation */
-        if (request->match.target == TARGET_SNAPSHOT &&
+        if ((request->crowded || request->match.target == TARGET_SNAPSHOT) &&
             !http_add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1"))
             return false;
         return request->match.target >= TARGET_STATUS ||

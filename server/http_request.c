@@ -17,8 +17,7 @@ static void release_memory(struct http_request *request) {
         call_release(&request->call, request->carries && request->was_sent);
     request->has_call = false;
     arena_done(&request->arena);
-    if (request->body.cap > HTTP_KEPT_BODY_BYTES)
-        buf_done(&request->body);
+    http_body_release(request);
     if (request->rpc_used) {
         rpc_release(&request->rpc, request->carries && request->was_sent);
         rpc_free(&request->rpc);
@@ -122,37 +121,6 @@ void http_server_count_down(struct http_server *server, _Atomic unsigned *count)
     pthread_mutex_lock(&server->idle_lock);
     pthread_cond_signal(&server->idle);
     pthread_mutex_unlock(&server->idle_lock);
-}
-
-static void refuse_body(struct http_request *request, enum err err) {
-    request->keeps_body = false;
-    request->refusal = err;
-    buf_done(&request->body);
-}
-
-bool http_request_take(struct http_request *request, const char *data, size_t len) {
-    uint64_t min_rate = request->server->config->min_rate;
-    if (request->chunks && !http_raw_chunk_is_plain(request->chunks, HTTP_POOL_BYTES, data)) {
-        refuse_body(request, ERR_SYNTAX);
-        request->refusal_why = "the line of a chunk does not end in CRLF";
-    }
-    request->in_bytes += len;
-    request->body_bytes += len;
-    if (min_rate) { /* whole ms of all of it: small pieces are not rounded away */
-        uint64_t worth_ms = request->body_bytes * 1000 / min_rate;
-        http_watch_extend(&request->owner->watched, (int64_t)(worth_ms - request->body_worth_ms));
-        request->body_worth_ms = worth_ms;
-    }
-    if (request->keeps_body) {
-        if (len > request->body_max - request->body.len)
-            refuse_body(request, ERR_VALUE_TOO_LARGE);
-        else if (!buf_append(&request->body, slice_make(data, len)))
-            refuse_body(request, ERR_OUT_OF_MEMORY);
-        else
-            return true;
-    }
-    request->swallowed_bytes += len;
-    return request->swallowed_bytes <= HTTP_SWALLOW_MAX;
 }
 
 void http_request_begin_work(struct http_request *request) {

@@ -44,6 +44,8 @@ struct http_server {
     size_t rpc_body_max;
     size_t arena_max;
     size_t answer_max; /* of JSON-RPC */
+    uint64_t inflight_max;
+    _Atomic uint64_t inflight_bytes; /* of large bodies and answers that are in memory */
     uint64_t id_seed;
     _Atomic uint64_t id_next;
     _Atomic bool stopping;      /* answers end their connections */
@@ -120,6 +122,9 @@ struct http_request {
     int64_t retry_after_s; /* of a refusal; 0: none */
     char limited_why[LIMITS_WHY_BYTES];
     struct buf body;
+    uint64_t charged_bytes; /* of the server's inflight_bytes */
+    size_t hashed_bytes;    /* of body, in md5 */
+    bool crowded;           /* refused since too many bodies are under way */
     struct arena arena;
     struct json_t *json; /* a body that is a JSON object: arguments point into it */
     struct buf answer;   /* rendered JSON */
@@ -134,6 +139,8 @@ struct http_request {
     struct engine_report *report; /* of /metrics; in the arena */
     /* After http_unpark: answers with the result. */
     enum MHD_Result (*finish)(struct http_request *request);
+    struct hash_md5_state md5; /* of a large value */
+    uint8_t etag[HASH_MD5_BYTES];
     struct auth_grant own_grant;
     struct call call;
     _Alignas(16) char memory[HTTP_ARENA_BYTES];
@@ -149,8 +156,17 @@ void http_request_free(struct http_request *request);
 /* Takes one off a count of the server's, and tells a stop that waits for it. */
 void http_server_count_down(struct http_server *server, _Atomic unsigned *count);
 
-/* Takes bytes of the body. False where the connection has to be cut off. */
-bool http_request_take(struct http_request *request, const char *data, size_t len);
+/* The body is wanted: announced_bytes long, UINT64_MAX where it does not tell. Refuses what is too
+ * long, or too much beside the others', before memory is taken for it. (http_body.c) */
+void http_body_expect(struct http_request *request, uint64_t announced_bytes);
+/* Takes bytes of it. False where the connection has to be cut off. */
+bool http_body_take(struct http_request *request, const char *data, size_t len);
+/* The MD5 of a body that was large enough to be hashed as it came; else NULL. Once. */
+const uint8_t *http_body_etag(struct http_request *request);
+/* Counts bytes that the request holds among those under way; false where they are too many. */
+bool http_body_charge(struct http_request *request, uint64_t bytes);
+/* The memory of the body is gone, or kept where it is small. */
+void http_body_release(struct http_request *request);
 
 /* Work that may pend is begun: a reference is held until http_request_wake, or _settle where it did
  * not pend. */

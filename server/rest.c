@@ -136,6 +136,10 @@ static enum MHD_Result reply_entry(struct http_request *request) {
         return reply_nowhere(request);
     if (range == RANGE_PART)
         status = MHD_HTTP_PARTIAL_CONTENT;
+    if (has_body && value.len > HTTP_SMALL_BODY_MAX && !http_body_charge(request, value.len)) {
+        request->crowded = true;
+        return http_reply_error(request, ERR_UNAVAILABLE, "too many bytes of others are under way");
+    }
     struct MHD_Response *response =
         has_body ? MHD_create_response_from_buffer(part.len, (void *)(uintptr_t)part.ptr,
                                                    MHD_RESPMEM_PERSISTENT)

@@ -133,6 +133,7 @@ static enum err bind_conditions(struct http_request *request) {
 static enum err bind_payload(struct http_request *request) {
     struct call *call = &request->call;
     int index = request->match.payload;
+    call->args.value_etag = http_body_etag(request);
     enum err err = index < 0 ? OK : bind_text(call, (unsigned)index, buf_slice(&request->body));
     if (!err && index >= 0 && !(call->op->flags & OP_BROKER))
         err = bind_content_type(call, request->headers.content_type);
