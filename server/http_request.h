@@ -139,9 +139,9 @@ struct http_request {
     struct engine_report *report; /* of /metrics; in the arena */
     /* After http_unpark: answers with the result. */
     enum MHD_Result (*finish)(struct http_request *request);
+    struct auth_grant own_grant;
     struct hash_md5_state md5; /* of a large value */
     uint8_t etag[HASH_MD5_BYTES];
-    struct auth_grant own_grant;
     struct call call;
     _Alignas(16) char memory[HTTP_ARENA_BYTES];
 };

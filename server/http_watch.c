@@ -13,6 +13,18 @@ static const enum limits_reason reasons[] = {
     [HTTP_PHASE_STREAM] = LIMITS_SLOW_READER,
 };
 
+/* Whether the sender of a body hung up and all that came was read. The library is told of that by
+ * an edge, which it misses where it was there before it had read the last of the body: it would
+ * hold what it has until the deadline. The second tick makes sure that it did not just read the
+ * rest. */
+static bool has_hung_up(struct http_watched *at, unsigned phase) {
+    char byte;
+    bool ended = phase == HTTP_PHASE_BODY && recv(at->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    bool again = ended && at->has_ended;
+    at->has_ended = ended;
+    return again;
+}
+
 /* A socket that is shut down may be watched a little longer: it is not found overdue again. */
 static void shut_overdue_locked(struct http_watch *watch, int64_t now_ms) {
     for (struct http_watched *at = watch->first; at; at = at->next) {
@@ -23,6 +35,8 @@ static void shut_overdue_locked(struct http_watch *watch, int64_t now_ms) {
             overdue = slow_reader_check(&at->reader, &watch->rule, at->fd, now_ms);
         else
             slow_reader_forget(&at->reader);
+        if (has_hung_up(at, phase))
+            shutdown(at->fd, SHUT_RDWR);
         if (!overdue)
             continue;
         atomic_store_explicit(&at->due_ms, 0, memory_order_relaxed);

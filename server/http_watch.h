@@ -29,6 +29,7 @@ struct http_watched {
     _Atomic unsigned phase; /* enum http_phase */
     _Atomic int64_t due_ms; /* on the watch's clock; 0: none */
     struct slow_reader reader;
+    bool has_ended; /* at the last tick its sender had, in the middle of a body */
     struct http_watched *next, *prev;
 };
 

@@ -167,6 +167,8 @@ static enum MHD_Result finish(struct http_request *request) {
     struct call *call = &request->call;
     if (request->has_causal)
         causal_reach(request);
+    if (request->match.payload >= 0) /* before the answer: its caller may send the next at once */
+        http_body_release(request);
     if (call->err)
         return http_reply_error(request, call->err, call_detail(call));
     if (call->op->flags & OP_BROKER)
