@@ -122,7 +122,7 @@ static const struct option options[] = {
      "so many of them at once; 0: as many as the limit says (0)"},
     {"rate-limit-bytes", "SIZE", KIND_BYTES, AT(rate_bytes), 0, 0,
      "bytes of one client a second, in and out, ten seconds' at once; 0: no limit (0)"},
-    {"trusted-proxies", "NETWORKS", KIND_NETWORKS, AT(trusted_proxies), 0, 0,
+    {"trusted-proxies", "LIST", KIND_NETWORKS, AT(trusted_proxies), 0, 0,
      "believe these when they say who the client is: 10.0.0.0/8,fd00::/8,..."},
     {"tcp-proxy-protocol", "", KIND_BOOL, AT(tcp_proxy_protocol), 0, 0,
      "trusted proxies begin connections of lines with a PROXY header (v1 or v2)"},

@@ -109,7 +109,8 @@ def the_haproxy_of_deploy_lets_no_request_fail_while_nodes_drain(runner):
     nodes, proxy, callers = [], None, None
     try:
         schema = fresh_schema()
-        nodes = [Node(db.url(), schema, "--drain-delay", "5s") for _ in range(3)]
+        nodes = [Node(db.url(), schema, "--drain-delay", "5s", "--trusted-proxies",
+                      "127.0.0.0/8", "--tcp-proxy-protocol") for _ in range(3)]
         proxy = Deployed(nodes).start()
         proxy.wait_for({0, 1, 2})
         same(nodes[0].request("PUT", "/broker/queues/q").status, 201)
