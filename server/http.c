@@ -118,9 +118,10 @@ static enum MHD_Result reply_ready(struct http_request *request) {
 }
 
 static enum MHD_Result run(struct http_request *request) {
+    enum http_target target = request->match.target;
+    bool streams = target == TARGET_STREAM || target == TARGET_WATCH;
     http_watch_set(&request->server->watch, &request->owner->watched,
-                   request->match.target == TARGET_STREAM ? HTTP_PHASE_STREAM : HTTP_PHASE_ANSWER,
-                   0);
+                   streams ? HTTP_PHASE_STREAM : HTTP_PHASE_ANSWER, 0);
     if (request->refusal)
         return http_reply_error(request, request->refusal, request->refusal_why);
     if (request->method == HTTP_OPTIONS)
