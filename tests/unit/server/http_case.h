@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "server/http.h"
 #include "tests/unit/server/rpc_fake.h"
+#include "tests/unit/server/snapshot_fake.h"
 
 #define ANSWER_BYTES 65536
 #define HOST "Host: a\r\n"

@@ -3,6 +3,7 @@
 #ifndef HATI_TESTS_STAGE_FAKE_H
 #define HATI_TESTS_STAGE_FAKE_H
 
+#include "kv/feed.h"
 #include "kv/kv.h"
 
 /* How far the store has come. */
@@ -21,6 +22,27 @@ enum err kv_read(struct kv *kv, struct kv_read *read) {
 uint64_t kv_revision(struct kv *kv) {
     (void)kv;
     return fake_revision;
+}
+
+enum err feed_open(struct kv *kv, const struct kv_ref *ref, enum feed_from from, uint64_t revision,
+                   struct feed_reader *reader) {
+    (void)kv, (void)ref, (void)from, (void)revision, (void)reader;
+    return ERR_UNAVAILABLE;
+}
+
+void feed_figures(struct kv *kv, struct feed_figures *ret_figures) {
+    (void)kv;
+    *ret_figures = (struct feed_figures){0};
+}
+
+uint64_t kv_newest_revision(struct kv *kv, enum kv_storage storage) {
+    (void)kv, (void)storage;
+    return fake_revision;
+}
+
+enum err kv_raise_revision(struct kv *kv, enum kv_storage storage, uint64_t revision) {
+    (void)kv, (void)storage, (void)revision;
+    return ERR_INTERNAL;
 }
 
 bool kv_watch_scan(struct kv *kv, uint32_t *at, void (*each)(void *context, struct slice key),
