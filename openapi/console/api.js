@@ -70,8 +70,12 @@ export async function rpc(calls, signal) {
   return calls.map((_, id) => byId.get(id) ?? { error: { message: 'no answer' } });
 }
 
-/** Path parts: a key may hold slashes and anything else. */
-export const part = encodeURIComponent;
+/** Path parts: a key may hold slashes and anything else. But a browser resolves dots, however they
+ * are written, and would ask for something else. */
+export function part(text) {
+  if (text === '.' || text === '..') throw new Refusal(0, 'KEY_INVALID', `A browser cannot ask for the name “${text}”: it stands for a folder in addresses`);
+  return encodeURIComponent(text);
+}
 
 // A key that is no UTF-8 comes as base64. Here it is a string that no key can be: it begins with NUL.
 const RAW = '\0';

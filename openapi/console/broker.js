@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Queues and routers: the picture, the tables, and one of them close up.
 import { blank, h, icon, set } from './dom.js';
-import { json, part, rpc } from './api.js';
+import { json, rpc } from './api.js';
 import { chartCard } from './chart.js';
 import { Graph } from './graph.js';
 import * as forms from './brokerforms.js';
@@ -10,7 +10,7 @@ import { count, span } from './format.js';
 const EVERY_MS = 2000;
 const MOST = 200; // queues and routers shown
 const PEEK = 20;
-const href = { queue: (name) => `#/queues/queue/${part(name)}`, router: (name) => `#/queues/router/${part(name)}` };
+const href = { queue: (name) => `#/queues/queue/${encodeURIComponent(name)}`, router: (name) => `#/queues/router/${encodeURIComponent(name)}` };
 
 /** Everything about queues and routers that this token may see. */
 async function fetchAll() {
@@ -166,7 +166,7 @@ function oneQueue(main, name) {
     act('Purge…', () => after(forms.purge(queue)), { class: 'danger' }), act('Delete…', async () => { if (await forms.deleteQueue(queue)) location.hash = '#/queues'; }, { class: 'danger' })),
   h('div', { class: 'graphs' }, chart.element, h('section', { class: 'card pad', 'aria-label': 'Figures' }, h('div', { class: 'two' }, left, right))), peek.place);
   set(main, crumb(), h('div', { class: 'head' }, h('h1', { class: 'mono' }, name), tags), trouble, whole_);
-  const feed = follow(() => json('GET', forms.queuePath(name)), (got, error) => {
+  const feed = follow(async () => json('GET', forms.queuePath(name)), (got, error) => {
     trouble.hidden = !error;
     whole_.hidden = error?.status === 404 || (error && !queue);
     if (error) {
@@ -208,7 +208,7 @@ function oneRouter(main, name) {
     name !== 'default' && act('Delete…', async () => { if (await forms.deleteRouter(router)) location.hash = '#/queues'; }, { class: 'danger' })), figures, none, bindings);
   set(main, crumb(), h('div', { class: 'head' }, h('h1', { class: 'mono' }, name), tags), trouble, all);
   let shown = '';
-  const feed = follow(() => json('GET', forms.routerPath(name)), (got, error) => {
+  const feed = follow(async () => json('GET', forms.routerPath(name)), (got, error) => {
     trouble.hidden = !error;
     all.hidden = Boolean(error) && (error.status === 404 || !router);
     if (error) {

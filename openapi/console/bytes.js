@@ -42,7 +42,7 @@ export function glyphsOf(bytes) {
 
 // ---- JSON: laid out by its signs alone, so that numbers and strings stay as they were written
 
-const TOKEN = /\s+|"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/gy;
+const TOKEN = /\s+|"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/gy;
 
 function tokens(text) {
   return (text.match(TOKEN) ?? []).filter((token) => token.trim() !== '');

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Keys of a namespace: a page at a time by prefix, searched, and one of them opened.
 import { blank, field, h, icon, newId, say, set, toast } from './dom.js';
-import { call, claims, isRaw, json, keyName, keyOf, keyPath, listPath, part, rpc } from './api.js';
+import { call, claims, isRaw, json, keyName, keyOf, keyPath, listPath, rpc } from './api.js';
 import { watch } from './watch.js';
 import { open } from './dialog.js';
 import { expiry, openEntry } from './entry.js';
@@ -84,7 +84,7 @@ class Browser {
 
   hash(key) {
     const query = new URLSearchParams({ workspace: this.at.workspace, namespace: this.at.namespace, type: this.at.type, prefix: this.at.prefix, search: this.at.search });
-    return `#/keys${key === null ? '' : `/${part(key)}`}?${query}`;
+    return `#/keys${key === null ? '' : `/${encodeURIComponent(key)}`}?${query}`;
   }
 
   remember() {

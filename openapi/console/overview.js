@@ -62,7 +62,7 @@ export function overview(main) {
   const table = h('section', { class: 'card' }, h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Busiest operations' }, h('table', null, h('caption', null, 'Busiest operations'),
     h('thead', null, h('tr', null, heads.map((text, n) => h('th', { scope: 'col', class: n ? 'num' : '' }, text)))), body)));
   const whole = h('div', { class: 'stack' }, dl, h('div', { class: 'graphs' }, cards.map((card) => card.element)), table);
-  const trouble = h('div', { hidden: true });
+  const trouble = h('div', { class: 'trouble', hidden: true });
   set(main, h('div', { class: 'head' }, h('h1', null, 'Overview'), state), trouble, whole);
   const end = figures.listen(({ stats, samples, operations, error, ready }) => {
     whole.hidden = !stats;

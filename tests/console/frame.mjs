@@ -85,6 +85,8 @@ async function proxy(to, path, strips) {
       answer.writeHead(got.statusCode, got.headers);
       got.pipe(answer);
     });
+    answer.on('close', () => on.destroy()); // a stream that nobody reads any more
+    on.on('error', () => answer.destroy());
     ask.pipe(on);
   });
   await new Promise((done) => { door.listen(0, '127.0.0.1', done); });
@@ -101,6 +103,7 @@ async function behind(to, path, strips, entry) {
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
     assert.equal(page.url().split('#')[0], `${root}/console`);
     await page.locator('.strip dd').first().waitFor();
+    if (!entry) return;
     await page.goto(`${root}/console#/keys`);
     await page.getByRole('button', { name: 'New key' }).click();
     await page.getByLabel('Key', { exact: true }).fill(name);
@@ -120,11 +123,11 @@ async function behind(to, path, strips, entry) {
 async function phone() {
   for (const dark of [false, true]) {
     const page = await newPage({ width: 360, height: 740, dark });
-    for (const [name, hash] of [['overview', ''], ['keys', '#/keys'], ['queues', '#/queues'], ['nodes', '#/nodes']]) {
+    for (const [name, hash] of [['Overview', ''], ['Keys', '#/keys'], ['Queues', '#/queues'], ['Nodes', '#/nodes']]) {
       await page.goto(base(port, `/console${hash}`));
-      await page.locator('h1').waitFor();
+      await page.getByRole('heading', { name: new RegExp(`^${name}`), level: 1 }).waitFor();
       await page.locator('.card:visible').first().waitFor();
-      await shot(page, `phone-${name}${dark ? '-dark' : ''}`);
+      await shot(page, `phone-${name.toLowerCase()}${dark ? '-dark' : ''}`);
     }
     await accessible(page, 'phone');
     await page.context().close();

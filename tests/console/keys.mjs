@@ -271,6 +271,19 @@ async function makes() {
   await page.context().close();
 }
 
+async function dots() {
+  const rpc = await fetch(base(port, '/rpc'), { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'Storage.SetMany', params: { type: 'hdd', entries: { '..': 'up', '../up': 'x', 'a//b': 'y' }, namespace: 'dots' } }) });
+  assert.equal((await rpc.json()).result, 3);
+  const page = await open('?namespace=dots');
+  await page.getByRole('link', { name: '..', exact: true }).click();
+  await page.getByText('it stands for a folder').waitFor();
+  for (const [key, value] of [['../up', 'x'], ['a//b', 'y']]) {
+    await page.getByRole('link', { name: key, exact: true }).click();
+    await until(async () => (await area(page, 'Text').inputValue().catch(() => '')) === value, key);
+  }
+  await page.context().close();
+}
+
 async function hostile() {
   const evil = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
   await put(`h/${evil}`, evil, { 'Content-Type': 'text/html' });
@@ -353,6 +366,7 @@ export async function keys() {
   await check('keys: a name that is no text', names);
   await check('keys: deleted when confirmed, and not when changed', deletes);
   await check('keys: a new one, and not over an old one', makes);
+  await check('keys: dots and slashes', dots);
   await check('keys: what they hold is never run', hostile);
   await check('keys: by keyboard alone', byKeyboard);
   await check('keys: their looks', looks);
