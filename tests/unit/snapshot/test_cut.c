@@ -2,6 +2,8 @@
 /* A cut of keys and queues, memory and hdd: what is in it, and what is not, while others write. */
 #include "cut_case.h"
 
+#include <sched.h>
+
 static void change_everything(struct fixture *f) {
     char text[40];
     for (int storage = KV_MEMORY; storage < KV_STORAGES; storage++) {
@@ -220,8 +222,18 @@ struct writer {
     struct fixture *f;
     _Atomic bool *stop;
     pthread_t thread;
-    uint64_t writes;
+    _Atomic uint64_t writes;
+    _Atomic bool over;
 };
+
+/* What is told is what was there, however much is written before it is read. */
+static void let_write(struct writer *writers, unsigned count, unsigned writes) {
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t until = atomic_load(&writers[i].writes) + writes;
+        while (atomic_load(&writers[i].writes) < until && !atomic_load(&writers[i].over))
+            sched_yield();
+    }
+}
 
 static void *move_between_keys(void *context) {
     struct writer *writer = context;
@@ -234,6 +246,7 @@ static void *move_between_keys(void *context) {
         assert_int_equal(write_keys(writer->f, ops, 2), OK);
         writer->writes++;
     }
+    atomic_store(&writer->over, true);
     return NULL;
 }
 
@@ -243,6 +256,7 @@ static void *write_batches(void *context) {
         assert_int_equal(run_batch(writer->f, add_op(KV_HDD, "batches", 1),
                                    publish_op("default", "of-batches", "b")),
                          OK);
+    atomic_store(&writer->over, true);
     return NULL;
 }
 
@@ -252,6 +266,7 @@ static void *publish_to_both(void *context) {
         struct broker_op op = publish_op("fan", "", "f");
         assert_int_equal(do_broker(writer->f, &op), OK);
     }
+    atomic_store(&writer->over, true);
     return NULL;
 }
 
@@ -268,6 +283,7 @@ static void *write_one_after_another(void *context) {
         assert_int_equal(write_keys(writer->f, &fourth, 1), OK);
         publish(writer->f, "chain-5", "c");
     }
+    atomic_store(&writer->over, true);
     return NULL;
 }
 
@@ -310,8 +326,13 @@ static void test_every_cut_has_a_transaction_whole_or_not_at_all(void **state) {
         writers[i] = (struct writer){.f = f, .stop = &stop};
         pthread_create(&writers[i].thread, NULL, kinds[i], &writers[i]);
     }
-    for (unsigned i = 0; i < 25; i++) {
-        struct told told = tell_all(f);
+    for (unsigned i = 0; i < 12; i++) {
+        struct told told;
+        struct cut cut = take(f);
+        begin_told(&told);
+        let_write(writers, 5, 3);
+        read_cut(cut.keys, cut.queues, &told);
+        end(&cut);
         check_invariants(&told);
         free(told.lines);
     }
@@ -324,6 +345,151 @@ static void test_every_cut_has_a_transaction_whole_or_not_at_all(void **state) {
     check_invariants(&last);
     assert_int_equal(number_of(&last, "hdd ns/batches [] "), writers[2].writes);
     free(last.lines);
+}
+
+/* ---- the same on memory, where a write is a microsecond ---- */
+
+static void *move_on_memory(void *context) {
+    struct writer *writer = context;
+    char from[16], to[16];
+    for (unsigned i = 0; !atomic_load(writer->stop); i++) {
+        snprintf(from, sizeof from, "sum-%u", i % 13);
+        snprintf(to, sizeof to, "sum-%u", (i + 5) % 13);
+        struct kv_op ops[2] = {add_op(KV_MEMORY, from, -3), add_op(KV_MEMORY, to, 3)};
+        assert_int_equal(write_keys(writer->f, ops, 2), OK);
+        atomic_fetch_add(&writer->writes, 1);
+    }
+    return NULL;
+}
+
+static void *number_on_memory(void *context) {
+    struct writer *writer = context;
+    char text[32];
+    while (!atomic_load(writer->stop)) {
+        snprintf(text, sizeof text, "%llu",
+                 (unsigned long long)atomic_fetch_add(&writer->writes, 1) + 1);
+        set(writer->f, KV_MEMORY, "number", text);
+        struct broker_op op = publish_op("fan", "", text);
+        assert_int_equal(do_broker(writer->f, &op), OK);
+    }
+    return NULL;
+}
+
+static void *flush_and_set(void *context) {
+    struct writer *writer = context;
+    while (!atomic_load(writer->stop)) {
+        struct kv_op flush = {.action = KV_FLUSH_ALL, .ref = {.storage = KV_MEMORY}};
+        assert_int_equal(write_keys(writer->f, &flush, 1), OK);
+        for (unsigned i = 0; i < 40; i++) {
+            struct kv_op ops[13];
+            char keys[13][16];
+            for (unsigned k = 0; k < 13; k++) {
+                snprintf(keys[k], sizeof keys[k], "row-%u", k);
+                ops[k] = add_op(KV_MEMORY, keys[k], 1);
+            }
+            assert_int_equal(write_keys(writer->f, ops, 13), OK);
+        }
+        atomic_fetch_add(&writer->writes, 1);
+    }
+    return NULL;
+}
+
+struct seen {
+    long sum;
+    unsigned rows, row_values;
+    long row, number;
+    char last[2][32]; /* of each queue */
+};
+
+static long number_in(struct slice value) {
+    int64_t number = 0;
+    assert_true(slice_parse_i64(value, &number));
+    return (long)number;
+}
+
+static enum err see_key(void *context, const struct kv_snapshot_entry *entry) {
+    struct seen *seen = context;
+    long number = number_in(entry->value);
+    if (memcmp(entry->key.ptr, "sum", 3) == 0)
+        seen->sum += number;
+    else if (memcmp(entry->key.ptr, "num", 3) == 0)
+        seen->number = number;
+    else {
+        seen->row_values += seen->rows++ == 0 || number != seen->row;
+        seen->row = number;
+    }
+    return OK;
+}
+
+static enum err see_message(void *context, const struct broker_snapshot_message *message) {
+    struct seen *seen = context;
+    snprintf(seen->last[message->queue.ptr[4] - 'a'], sizeof seen->last[0], "%.*s",
+             (int)message->payload.len, message->payload.ptr);
+    return OK;
+}
+
+static struct seen see(struct fixture *f, struct writer *writers, unsigned count) {
+    struct seen seen = {0};
+    struct cut cut = take(f);
+    struct broker_snapshot_sink sink = {.context = &seen, .message = see_message};
+    let_write(writers, count, 5);
+    assert_int_equal(kv_snapshot_each(cut.keys, KV_MEMORY, see_key, &seen), OK);
+    assert_int_equal(broker_snapshot_each(cut.queues, &sink), OK);
+    end(&cut);
+    return seen;
+}
+
+static void run_on_memory(unsigned cuts, void *(*const kinds[])(void *), unsigned count,
+                          void (*check)(const struct seen *seen)) {
+    struct fixture f;
+    struct writer writers[3];
+    _Atomic bool stop = false;
+    struct broker_queue_options options;
+    open_new(&f, false);
+    broker_queue_options_init(&options);
+    options.max_length = 5;
+    options.overflow = OVERFLOW_DROP_HEAD;
+    make_queue(&f, "fan-a", BROKER_MEMORY, &options);
+    make_queue(&f, "fan-b", BROKER_MEMORY, &options);
+    make_fanout(&f, "fan", "fan-a", "fan-b");
+    for (unsigned i = 0; i < count; i++) {
+        writers[i] = (struct writer){.f = &f, .stop = &stop};
+        pthread_create(&writers[i].thread, NULL, kinds[i], &writers[i]);
+    }
+    for (unsigned i = 0; i < cuts; i++) {
+        struct seen seen = see(&f, writers, count);
+        check(&seen);
+    }
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(writers[i].thread, NULL);
+    close_and_remove(&f);
+}
+
+/* The number is set before it is published, to both queues. */
+static void check_sum_and_number(const struct seen *seen) {
+    assert_int_equal(seen->sum, 0);
+    assert_string_equal(seen->last[0], seen->last[1]);
+    long published = seen->last[0][0] ? strtol(seen->last[0], NULL, 10) : 0;
+    assert_in_range(seen->number - published, 0, 1);
+}
+
+static void test_on_memory_a_write_of_several_keys_and_a_publish_are_whole(void **state) {
+    void *(*const kinds[])(void *) = {move_on_memory, number_on_memory};
+    (void)state;
+    run_on_memory(150, kinds, 2, check_sum_and_number);
+}
+
+/* All rows or none, and all the same. */
+static void check_rows(const struct seen *seen) {
+    assert_true(seen->rows == 0 || seen->rows == 13);
+    assert_in_range(seen->row_values, 0, 1);
+}
+
+static void test_on_memory_a_flush_is_whole(void **state) {
+    void *(*const kinds[])(void *) = {flush_and_set};
+    (void)state;
+    run_on_memory(60, kinds, 1, check_rows);
 }
 
 int main(void) {
@@ -340,6 +506,8 @@ int main(void) {
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_long_memory_queue_is_told_whole_whatever_leaves_it,
                                         set_up, tear_down),
+        cmocka_unit_test(test_on_memory_a_write_of_several_keys_and_a_publish_are_whole),
+        cmocka_unit_test(test_on_memory_a_flush_is_whole),
         cmocka_unit_test_setup_teardown(test_every_cut_has_a_transaction_whole_or_not_at_all,
                                         set_up, tear_down),
     };
