@@ -15,6 +15,7 @@
 #define PATIENCE_MS 60000 /* with one batch */
 #define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS 10000
+#define STATUS_FINE 200
 
 void trace_set_wall_offset(struct tracer *tracer) {
     struct timespec wall;
@@ -96,17 +97,16 @@ static void count_sent(struct tracer *tracer, unsigned count, struct slice answe
         rejected = count;
     atomic_fetch_add_explicit(&tracer->refused, rejected, memory_order_relaxed);
     atomic_fetch_add_explicit(&tracer->exported, count - rejected, memory_order_relaxed);
-    if (tracer->last_why[0])
+    if (tracer->last_status != STATUS_FINE)
         log_info("otlp: the collector takes spans again");
-    tracer->last_why[0] = '\0';
+    tracer->last_status = STATUS_FINE;
 }
 
-/* A collector that stays away is one line, not one a try. */
-static void report(struct tracer *tracer, const char *why) {
-    if (strcmp(why, tracer->last_why) == 0)
-        return;
-    snprintf(tracer->last_why, sizeof tracer->last_why, "%s", why);
-    log_warn("otlp: %s; spans that it is too late for are dropped", why);
+/* A collector that stays away is one line, not one a try: words of libcurl tell times. */
+static void report(struct tracer *tracer, const struct trace_answer *answer) {
+    if (answer->status != tracer->last_status)
+        log_warn("otlp: %s; spans that it is too late for are dropped", answer->why);
+    tracer->last_status = answer->status;
 }
 
 /* ret_again_ms: when to try anew; 0: it is over with this batch. */
@@ -119,7 +119,7 @@ static void send_once(struct tracer *tracer, unsigned count, int64_t *ret_again_
     if (answer.status >= 200 && answer.status < 300) {
         count_sent(tracer, count, buf_slice(&answer.body));
     } else {
-        report(tracer, answer.why);
+        report(tracer, &answer);
         if (trace_may_retry(answer.status))
             *ret_again_ms = answer.retry_after_ms ? answer.retry_after_ms : backoff_ms;
         else
@@ -152,6 +152,7 @@ static void send_batch(struct tracer *tracer, unsigned count) {
 
 void *trace_export_run(void *context) {
     struct tracer *tracer = context;
+    tracer->last_status = STATUS_FINE;
     for (;;) {
         bool last = is_ending(tracer); /* read before the ring is found empty */
         trace_set_wall_offset(tracer);

@@ -25,7 +25,7 @@ struct tracer {
     _Atomic uint64_t taken;         /* spans off the ring */
     _Atomic uint64_t exported, refused, dropped_away;
     struct buf prologue, body;
-    char last_why[TRACE_WHY_BYTES]; /* of the thread alone */
+    long last_status; /* what the log knows; of the thread alone */
 };
 
 /* The thread. */

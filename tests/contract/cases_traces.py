@@ -3,12 +3,14 @@
 or away."""
 import json
 import os
+import shutil
 import ssl
+import subprocess
+import tempfile
 import time
 import urllib.parse
 
 import harness
-import tls_files
 from collector import Collector
 from harness import PATIENCE, Server, check, connect_http, same, wait_until
 
@@ -401,6 +403,20 @@ def what_a_collector_refuses_is_counted():
         check("answered 500" in server.log_text(), "nothing is said of it")
 
 
+def a_collector_that_stays_away_is_one_line_of_the_log():
+    collector = Collector()
+    server = Server("--otlp-endpoint", collector.url, env=SOON)
+    try:
+        collector.close()
+        server.request("GET", "/api/ns/k")
+        told = lambda: server.log_text().count("cannot be reached")
+        wait_until(lambda: told() == 1, "nothing is said of it")
+        same(server.stop(), 0, "the end")  # which tries once more
+        same(told(), 1, "lines of the log")
+    finally:
+        server.close()
+
+
 def a_collector_that_hangs_holds_nobody_up():
     with Traced("hang") as (server, collector):
         line = server.line()
@@ -431,20 +447,25 @@ def what_waits_is_sent_before_the_end():
 
 
 def a_collector_that_nobody_vouches_for_gets_nothing():
-    files = tls_files.Files()
+    folder = tempfile.mkdtemp(prefix="hati-traces-")
+    cert, key = os.path.join(folder, "cert"), os.path.join(folder, "key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-subj",
+                    "/CN=collector", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"],
+                   check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files.cert("one"), files.key("one"))
+    context.load_cert_chain(cert, key)
     try:
-        with Traced(flags=["--otlp-ca", files.cert("ca-b")], context=context) as (server, collector):
+        with Traced(context=context) as (server, collector):
             server.request("GET", "/api/ns/k")
             wait_until(lambda: "certificate" in server.log_text(), "nothing is said of it")
             same(server.stop(), 0, "the end")
             same(collector.requests, [], "what it got")
-            server.start("--otlp-ca", files.cert("ca-a"))
+            server.start("--otlp-ca", cert)
             server.request("GET", "/api/ns/k")
             collector.wait("Storage.GetEntry")
     finally:
-        files.close()
+        shutil.rmtree(folder)
 
 
 ALONE = [a_request_is_a_span_below_its_callers, calls_of_json_rpc_are_spans_below_that_of_their_request,
@@ -453,7 +474,8 @@ ALONE = [a_request_is_a_span_below_its_callers, calls_of_json_rpc_are_spans_belo
          strangers_do_not_choose_what_is_recorded,
          headers_go_to_the_collector_and_come_from_a_file_or_the_environment,
          settings_that_are_none_are_refused, a_collector_that_fails_for_a_while_gets_all,
-         what_a_collector_refuses_is_counted, a_collector_that_nobody_vouches_for_gets_nothing, a_collector_that_hangs_holds_nobody_up,
+         what_a_collector_refuses_is_counted,
+         a_collector_that_stays_away_is_one_line_of_the_log, a_collector_that_nobody_vouches_for_gets_nothing, a_collector_that_hangs_holds_nobody_up,
          what_waits_is_sent_before_the_end]
 SHARED = [a_message_carries_the_trace_of_its_publisher_without_a_collector,
           what_is_no_trace_is_not_handed_on,
