@@ -10,6 +10,9 @@ export const base = new URL('../../', import.meta.url);
 export const hasToken = () => token !== '';
 export function setToken(text) { token = text.trim().replace(/^Bearer\s+/i, ''); }
 
+/** The heading of a 403: a token that is too narrow, or a server that serves its own machine alone. */
+export const notAllowed = () => (token ? 'Not for this token' : 'Not from here');
+
 /** What the token says of itself. It is not checked here: that is the server's part. */
 export function claims() {
   try {

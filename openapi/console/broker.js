@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Queues and routers: the picture, the tables, and one of them close up.
 import { blank, h, icon, set } from './dom.js';
-import { json, rpc } from './api.js';
+import { json, notAllowed, rpc } from './api.js';
 import { chartCard } from './chart.js';
 import { Graph } from './graph.js';
 import * as forms from './brokerforms.js';
@@ -55,7 +55,7 @@ function table(label, heads, body) {
   return h('section', { class: 'card' }, h('div', { class: 'scroll', role: 'region', tabindex: 0, 'aria-label': label }, h('table', null, h('caption', null, label), h('thead', null, h('tr', null, heads)), body)));
 }
 
-const failure = (error, again) => blank('warn', error.status === 403 ? 'Not for this token' : error.status === 404 ? 'It is not there' : error.message, error.status === 403 ? error.message : error.status === 404 ? 'It was deleted, or never made.' : 'This page goes on trying.',
+const failure = (error, again) => blank('warn', error.status === 403 ? notAllowed() : error.status === 404 ? 'It is not there' : error.message, error.status === 403 ? error.message : error.status === 404 ? 'It was deleted, or never made.' : 'This page goes on trying.',
   again && h('button', { type: 'button', onclick: again }, 'Try again'));
 
 // ---- all of them

@@ -2,7 +2,7 @@
 // One entry: what it is, and its editor. A save says which version it was made from (If-Match), so
 // that nobody's change is written over unseen.
 import { blank, field, h, icon, newId, say, set, toast } from './dom.js';
-import { call, keyName, keyPath, Refusal } from './api.js';
+import { call, keyName, keyPath, notAllowed, Refusal } from './api.js';
 import { confirm } from './dialog.js';
 import { settle } from './conflict.js';
 import { modeFor, modes, same } from './bytes.js';
@@ -66,7 +66,7 @@ class Editor {
       if (entry) this.show(entry);
       else this.missing();
     } catch (error) {
-      if (!this.closed) set(this.place, this.header(), blank('warn', error.status === 403 ? 'Not for this token' : 'The value cannot be read', error.message, h('button', { type: 'button', onclick: () => this.open() }, 'Try again')));
+      if (!this.closed) set(this.place, this.header(), blank('warn', error.status === 403 ? notAllowed() : 'The value cannot be read', error.message, h('button', { type: 'button', onclick: () => this.open() }, 'Try again')));
     }
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Keys of a namespace: a page at a time by prefix, searched, and one of them opened.
 import { blank, field, h, icon, newId, say, set, toast } from './dom.js';
-import { call, claims, isRaw, json, keyName, keyOf, keyPath, listPath, rpc } from './api.js';
+import { call, claims, isRaw, json, keyName, keyOf, keyPath, listPath, notAllowed, rpc } from './api.js';
 import { watch } from './watch.js';
 import { open } from './dialog.js';
 import { expiry, openEntry } from './entry.js';
@@ -134,7 +134,7 @@ class Browser {
 
   fail(error) {
     this.shown = null;
-    set(this.listCard, blank('warn', error.status === 403 ? 'Not for this token' : error.status === 400 ? 'That is no place for keys' : 'The keys cannot be listed', error.message,
+    set(this.listCard, blank('warn', error.status === 403 ? notAllowed() : error.status === 400 ? 'That is no place for keys' : 'The keys cannot be listed', error.message,
       h('button', { type: 'button', onclick: () => this.list() }, 'Try again')));
   }
 

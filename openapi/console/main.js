@@ -140,7 +140,7 @@ async function show(moved) {
       say(pages[at.name].title);
     }
   } catch (error) {
-    set(main, blank('warn', 'This page did not load', error.message, h('button', { type: 'button', onclick: () => show(false) }, 'Try again')));
+    set(main, blank('warn', 'This page did not load', 'The server is away, or was renewed while the console was open. Loaded anew, it wants a token again where one is needed.', h('button', { type: 'button', onclick: () => location.reload() }, 'Load anew')));
   }
 }
 
@@ -190,6 +190,10 @@ async function begin() {
 }
 
 applyTheme();
+figures.listen(({ stats }) => {
+  const version = document.getElementById('version');
+  if (version && stats) version.textContent = stats.version;
+});
 whenSignedOut((refusal) => { if (!isOpen) signOut(hasToken() ? `Signed out: ${refusal.message}` : undefined); });
 addEventListener('hashchange', () => show(true));
 begin();

@@ -4,7 +4,7 @@ import { blank, h, set } from './dom.js';
 import { json } from './api.js';
 import * as figures from './figures.js';
 import { refused } from './overview.js';
-import { bytes, count, span } from './format.js';
+import { bytes, count, latency, span } from './format.js';
 
 const EVERY_MS = 5000;
 const SHARDS = 64; // of /kv-store asked for
@@ -33,24 +33,34 @@ function process(stats, rows) {
     ...Object.entries(stats.connections ?? {}).map(([door, open]) => [`Connections, ${door}`, count(open)]), ['Tokens cached', stats.tokens && count(stats.tokens.cached)]]));
 }
 
-/** What else the server tells of itself and those around it: peers, engine, and what is yet to come. */
+const words = (name) => name.replace(/_us$/, '').replaceAll('_', ' ').replace(/^rtt$/, 'round trip');
+const title = (name) => words(name).replace(/^./, (letter) => letter.toUpperCase());
+
+function cell(name, value) {
+  if (value === null || value === undefined) return '–';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'number') return /_us$/.test(name) ? latency(value / 1e6) : count(value);
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+const isList = (value) => Array.isArray(value) && value.length > 0 && typeof value[0] === 'object';
+
+function listOf(caption, list) {
+  const heads = [...new Set(list.flatMap((row) => Object.keys(row)))];
+  const number = (head) => list.every((row) => typeof row[head] === 'number');
+  return h('div', { class: 'scroll', role: 'region', tabindex: 0, 'aria-label': caption }, h('table', null, h('caption', null, caption), h('thead', null, h('tr', null, heads.map((head) => h('th', { scope: 'col', class: number(head) ? 'num' : '' }, title(head))))),
+    h('tbody', null, list.map((row) => h('tr', null, heads.map((head, at) => h(at ? 'td' : 'th', at ? { class: number(head) ? 'num' : '' } : { scope: 'row', class: 'mono' }, cell(head, row[head]))))))));
+}
+
+/** What else the server tells of itself and those around it: its peers, a database, and what is yet to come. */
 function others(stats) {
   const known = new Set(['version', 'uptime', 'storage', 'connections', 'requests', 'broker', 'tokens']);
   return Object.entries(stats).filter(([name, value]) => !known.has(name) && value && typeof value === 'object').map(([name, value]) => {
-    const list = Array.isArray(value) ? value : Array.isArray(value.each) ? value.each : null;
-    if (list?.length && typeof list[0] === 'object') {
-      const heads = [...new Set(list.flatMap((row) => Object.keys(row)))];
-      return h('section', { class: 'card' }, h('div', { class: 'scroll', role: 'region', tabindex: 0, 'aria-label': name }, h('table', null, h('caption', null, name), h('thead', null, h('tr', null, heads.map((one) => h('th', { scope: 'col' }, one.replaceAll('_', ' '))))),
-        h('tbody', null, list.map((row) => h('tr', null, heads.map((one) => h('td', null, text(row[one])))))))));
-    }
-    return h('section', { class: 'card pad stack', 'aria-label': name }, h('h2', null, name), facts(Object.entries(value).map(([key, one]) => [key.replaceAll('_', ' '), text(one)])));
+    const all = Object.entries(value);
+    const plain = all.filter(([, one]) => !isList(one));
+    return h('section', { class: 'card', 'aria-label': title(name) }, all.filter(([, one]) => isList(one)).map(([key, list]) => listOf(key === 'nodes' ? title(name) : `${title(name)}, ${words(key)}`, list)),
+      plain.length > 0 && h('div', { class: 'pad stack' }, plain.length === all.length && h('h2', null, title(name)), h('dl', { class: 'strip' }, plain.map(([key, one]) => h('div', null, h('dt', null, title(key)), h('dd', null, cell(key, one)))))));
   });
-}
-
-function text(value) {
-  if (typeof value === 'number') return count(value);
-  if (value === null || value === undefined) return '–';
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 async function view() {

@@ -4,6 +4,7 @@ import { blank, h, set } from './dom.js';
 import { chartCard } from './chart.js';
 import * as figures from './figures.js';
 import { bytes, count, latency, rate, span } from './format.js';
+import { hasToken, notAllowed } from './api.js';
 
 const doors = [['http_rest', 'REST', 's1'], ['line', 'lines', 's2'], ['http_rpc', 'JSON-RPC', 's3'], ['olivia', 'Olivia', 's4']];
 
@@ -49,6 +50,7 @@ function busy(operations) {
 }
 
 export function refused(error) {
+  if (error.status === 403 && !hasToken()) return blank('warn', notAllowed(), error.message);
   if (error.status === 403) return blank('warn', 'Figures are not for this token', 'They need the scope admin. Keys and queues are shown as far as the token allows.');
   return blank('warn', error.message, 'This page goes on trying.');
 }
@@ -70,8 +72,6 @@ export function overview(main) {
     if (error) set(trouble, stats ? h('p', { class: 'note bad', role: 'alert' }, `${error.message}. What is shown was so ${span(Date.now() - samples.at(-1).t)} ago.`) : h('div', { class: 'card' }, refused(error)));
     set(state, h('span', { class: `dot ${error || !ready ? 'off' : ''}` }), error ? 'no figures' : ready ? 'ready' : 'not ready');
     if (!stats) return;
-    const version = document.getElementById('version');
-    if (version) version.textContent = stats.version;
     set(dl, facts(stats));
     set(body, busy(operations));
     cards.forEach((card) => card.update(samples));

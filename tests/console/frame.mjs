@@ -53,6 +53,8 @@ async function nodes() {
   await page.getByRole('region', { name: 'Shards of hdd' }).getByText(/keys/).first().waitFor();
   await page.getByRole('region', { name: 'Shards of the view' }).getByText(`127.0.0.1:${port}`).waitFor();
   await accessible(page, 'nodes');
+  await page.goto(base(process.env.CONSOLE_BASED, '/hati/console#/nodes'));
+  await page.getByRole('region', { name: 'Peers' }).first().getByRole('row', { name: /^127\.0\.0\.1:1 / }).waitFor();
   await shot(page, 'nodes-dark');
   await page.context().close();
 }
@@ -152,6 +154,19 @@ async function away() {
   await page.context().close();
 }
 
+/** As a server without credentials answers other machines. */
+async function elsewhere() {
+  const page = await newPage();
+  const detail = 'without credentials configured only this machine is served';
+  await page.route(/:\d+\/(stats|metrics|rpc|api2|broker)/, (route) => route.fulfill({ status: 403, contentType: 'application/problem+json', body: JSON.stringify({ title: 'forbidden', status: 403, detail, code: 'FORBIDDEN' }) }));
+  for (const hash of ['', '#/keys', '#/queues', '#/nodes']) {
+    await page.goto(base(port, `/console${hash}`));
+    await page.getByRole('heading', { name: 'Not from here' }).first().waitFor();
+    await page.getByText(detail).first().waitFor();
+  }
+  await page.context().close();
+}
+
 export async function frame() {
   await check('frame: the first paint is light', weigh);
   await check('frame: a browser at / sees live figures', overview);
@@ -161,5 +176,6 @@ export async function frame() {
   await check('frame: behind a proxy that keeps the prefix, without the last slash', () => behind(process.env.CONSOLE_BASED, '/hati', false, ''));
   await check('frame: behind a proxy that takes the prefix off', () => behind(port, '/some/where', true, '/'));
   await check('frame: a server that is away is told, and tried again', away);
+  await check('frame: a server that serves its own machine alone', elsewhere);
   await check('frame: nothing is cut off on a phone', phone);
 }
