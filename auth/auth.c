@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/auth.h"
+#include "auth/ticket.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@ struct auth {
     struct keys *current;        /* both of them */
     _Atomic uint64_t generation; /* of current: what was verified by another is not believed */
     struct jwks_fetch *fetch;    /* NULL: no URL */
+    struct tickets *tickets;
     struct claims_wanted wanted; /* slices into words */
     char *words;
     struct cache *cache;
@@ -141,7 +143,8 @@ static struct auth *make_auth(const struct auth_options *options, struct keys *o
     pthread_mutex_init(&auth->lock, NULL);
     auth->own = own;
     auth->cache = cache_open();
-    if (auth->cache && copy_wanted(auth, options->audience, options->issuer) &&
+    auth->tickets = tickets_open(options->secret, options->old_secret);
+    if (auth->cache && auth->tickets && copy_wanted(auth, options->audience, options->issuer) &&
         combine_locked(auth, &changed))
         return auth;
     auth_close(auth);
@@ -186,6 +189,7 @@ void auth_close(struct auth *auth) {
     keys_drop(auth->fetched);
     keys_drop(auth->current);
     cache_close(auth->cache);
+    tickets_close(auth->tickets);
     pthread_mutex_destroy(&auth->lock);
     pthread_mutex_destroy(&auth->changing);
     free(auth->words);
@@ -206,8 +210,10 @@ enum err auth_reload(struct auth *auth, const struct auth_options *options, char
     enum err err = keys_of_options(options, &own, ret_why, why_bytes);
     if (err)
         return err;
-    if (replace_take(auth, &auth->own, own, &changed))
+    if (replace_take(auth, &auth->own, own, &changed)) {
+        tickets_rekey(auth->tickets, options->secret, options->old_secret);
         return OK;
+    }
     snprintf(ret_why, why_bytes, "%s", no_memory);
     return ERR_OUT_OF_MEMORY;
 }
@@ -240,4 +246,14 @@ enum err auth_check(struct auth *auth, struct slice token, int64_t now_ms,
 
 void auth_stats(struct auth *auth, uint64_t *ret_hits, uint64_t *ret_misses) {
     cache_count(auth->cache, ret_hits, ret_misses);
+}
+
+void auth_make_ticket(struct auth *auth, const struct auth_grant *grant, struct slice path,
+                      int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]) {
+    ticket_make(auth->tickets, grant, path, now_ms, ret_ticket);
+}
+
+enum err auth_take_ticket(struct auth *auth, struct slice ticket, struct slice path, int64_t now_ms,
+                          struct auth_grant *ret_grant) {
+    return ticket_take(auth->tickets, ticket, path, now_ms, ret_grant);
 }

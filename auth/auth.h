@@ -9,6 +9,8 @@
 
 #define AUTH_TOKEN_MAX 8192 /* bytes of a token */
 #define AUTH_SECRET_MIN 32  /* bytes of an HMAC secret that is not called weak */
+#define AUTH_TICKET_MS 30000
+#define AUTH_TICKET_MAX 2048 /* bytes of a ticket and its NUL */
 #define AUTH_SYSTEM_ACCOUNT "1749089e-22e6-48de-af4e-165e18fbd2f9"
 
 /* What an operation needs. */
@@ -80,6 +82,15 @@ void auth_close(struct auth *auth);
  * ERR_AUTH_REQUIRED for every kind of bad token: the reason is not told. */
 enum err auth_check(struct auth *auth, struct slice token, int64_t now_ms,
                     struct auth_grant *ret_grant) MUST_USE;
+
+/* A word that stands for the grant for AUTH_TICKET_MS, once, and where path is not empty only
+ * there. NUL-ended. Any thread. */
+void auth_make_ticket(struct auth *auth, const struct auth_grant *grant, struct slice path,
+                      int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]);
+/* Uses one up that this process made, or any with the same secret. ERR_AUTH_REQUIRED for every kind
+ * of bad ticket, ERR_UNAVAILABLE where too many were used of late. Any thread. */
+enum err auth_take_ticket(struct auth *auth, struct slice ticket, struct slice path, int64_t now_ms,
+                          struct auth_grant *ret_grant) MUST_USE;
 
 /* The grant of callers where nothing is configured. */
 extern const struct auth_grant auth_grant_everything;

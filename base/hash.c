@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/hash.h"
 
+#include <nettle/hmac.h>
 #include <nettle/md5.h>
 #include <nettle/sha2.h>
 #include <pthread.h>
@@ -70,6 +71,14 @@ void hash_md5_add(struct hash_md5_state *state, struct slice bytes) {
 
 void hash_md5_end(struct hash_md5_state *state, uint8_t ret_digest[HASH_MD5_BYTES]) {
     md5_digest(md5_of(state), HASH_MD5_BYTES, ret_digest);
+}
+
+void hash_hmac_sha256(struct slice key, struct slice bytes, uint8_t ret_mac[HASH_SHA256_BYTES]) {
+    struct hmac_sha256_ctx state;
+    hmac_sha256_set_key(&state, key.len, (const uint8_t *)key.ptr);
+    hmac_sha256_update(&state, bytes.len, (const uint8_t *)bytes.ptr);
+    hmac_sha256_digest(&state, HASH_SHA256_BYTES, ret_mac);
+    explicit_bzero(&state, sizeof state);
 }
 
 void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]) {

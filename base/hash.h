@@ -28,6 +28,8 @@ void hash_sha256(struct slice bytes, uint8_t ret_digest[HASH_SHA256_BYTES]);
 /* XXH3 128 bit over both, one behind the other, big-endian: finds damage, stops nobody who means
  * it. */
 void hash_check(struct slice first, struct slice second, uint8_t ret_check[HASH_CHECK_BYTES]);
+/* HMAC-SHA-256 (RFC 2104). */
+void hash_hmac_sha256(struct slice key, struct slice bytes, uint8_t ret_mac[HASH_SHA256_BYTES]);
 /* Fills with bytes of the system's random source; aborts the process where there is none. */
 void hash_random(void *to, size_t len);
 

@@ -36,6 +36,10 @@ static const struct {
     {"KeyPage", "{'type':'object','required':['keys'],'properties':{'keys':{'type':'array',"
                 "'items':@ShownKey},'cursor':{'type':'string','description':'of the next page; "
                 "none on the last'}}}"},
+    {"TicketRequest", "{'type':'object','properties':{'path':{'type':'string','description':'the "
+                      "only path where it is good; none: any'}},'additionalProperties':false}"},
+    {"Ticket", "{'type':'object','required':['ticket','expires_in'],'properties':{'ticket':{'type':"
+               "'string'},'expires_in':{'type':'integer','description':'seconds'}}}"},
     {"Listing", "{'type':'object','required':['namespace','keys','count'],'properties':{"
                 "'workspace':{'type':'string','format':'uuid'},'namespace':" TEXT
                 ",'keys':{'type':'array','items':@ShownKey},'count':" COUNT

@@ -135,6 +135,8 @@ static enum MHD_Result run(struct http_request *request) {
         return rest_stream_run(request);
     case TARGET_WATCH:
         return rest_watch_run(request);
+    case TARGET_TICKETS:
+        return http_tickets_run(request);
     case TARGET_KVSTORE:
         return kvstore_run(request);
     case TARGET_SNAPSHOT:
@@ -153,7 +155,6 @@ static enum MHD_Result run(struct http_request *request) {
         return http_reply_document(request, &request->server->core->openapi);
     case TARGET_OPENRPC:
         return http_reply_document(request, &request->server->core->openrpc);
-    case TARGET_TICKETS:
     case TARGET_STATUS:
     case TARGET_HEALTH:
         break;

@@ -53,7 +53,7 @@ static bool may_come_in(struct http_request *request) {
     return owner->has_shown;
 }
 
-static enum err check_caller(struct http_request *request) {
+static enum err check_caller(struct http_request *request, struct slice path) {
     struct http_server *server = request->server;
     struct core *core = server->core;
     if (server->loopback_only && !address_is_loopback(&request->client)) {
@@ -64,6 +64,15 @@ static enum err check_caller(struct http_request *request) {
         request->grant = &auth_grant_everything;
         return OK;
     }
+    struct slice ticket = http_tickets_find(request);
+    request->grant = &request->own_grant;
+    if (ticket.ptr) {
+        enum err bad =
+            auth_take_ticket(core->auth, ticket, path, request->now_ms, &request->own_grant);
+        request->has_grant = bad == OK;
+        return bad;
+    }
+    request->grant = &auth_grant_nothing;
     struct slice token = http_bearer_token(request->headers.authorization);
     if (token.len == 0 || token.len > AUTH_TOKEN_MAX)
         return ERR_AUTH_REQUIRED;
@@ -80,7 +89,7 @@ static bool is_open(const struct http_request *request) {
 static bool takes_json(const struct http_request *request) {
     const struct op *op = request->match.op;
     return request->match.target == TARGET_RPC || request->match.target == TARGET_KVSTORE ||
-           (op && (op->flags & OP_JSON_BODY));
+           request->match.target == TARGET_TICKETS || (op && (op->flags & OP_JSON_BODY));
 }
 
 static enum err judge(struct http_request *request, struct slice path) {
@@ -103,7 +112,7 @@ static enum err judge(struct http_request *request, struct slice path) {
         request->refusal_why = "a good client certificate is wanted";
         return ERR_FORBIDDEN;
     }
-    enum err caller = check_caller(request);
+    enum err caller = check_caller(request, path);
     if (caller || err) { /* who may not come in learns nothing of the paths */
         request->refusal_why = caller == ERR_AUTH_REQUIRED ? NULL : request->refusal_why;
         return caller ? caller : err;

@@ -103,7 +103,9 @@ const struct openapi_route http_doors[] = {
      .params = "[{'name':'queue','in':'path','required':true,'schema':{'type':'string',"
                "'minLength':1,'maxLength':255},'description':'name of the queue','example':'jobs'},"
                "{'name':'prefetch','in':'query','schema':{'type':'integer','minimum':1,'maximum':"
-               "65535,'default':16},'description':'un-acked messages at most'}]",
+               "65535,'default':16},'description':'un-acked messages at most'},"
+               "{'name':'ticket','in':'query','schema':{'type':'string'},'description':'in place "
+               "of Authorization'}]",
      .answers = {{200,
                   "per message `id:` its receipt, `event: message`, `data:` the message as JSON",
                   "text/event-stream", TEXT_SCHEMA,
@@ -111,6 +113,19 @@ const struct openapi_route http_doors[] = {
                   "'X-Accel-Buffering':{'required':true,'schema':{'const':'no'}}}",
                   NULL}},
      .errors = OP_ERR(QUEUE_NOT_EXIST)},
+    {.route = "POST /tickets",
+     .id = "ticketMake",
+     .tag = "server",
+     .doc = "A ticket for one stream of events within 30 s: `?ticket=` in place of Authorization, "
+            "which a browser's EventSource cannot send",
+     .scope = AUTH_ANY,
+     .flags = OPENAPI_CAUSAL,
+     .body = "{'required':false,'content':{'" JSON "':{'schema':@TicketRequest,'example':{'path':"
+             "'/api2/11111111-2222-3333-4444-555555555555/default'}}}}",
+     .answers = {{201, "good for the caller's rights, once", JSON, "@Ticket",
+                  "{'Cache-Control':{'required':true,'schema':{'const':'no-store'}}}",
+                  "{'ticket':'AQIAAA','expires_in':30}"}},
+     .errors = OP_ERR(SYNTAX)},
     {.route = "PUT /kv-store/keys/{key}",
      .id = "kvStorePut",
      .tag = "kv-store",

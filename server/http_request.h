@@ -272,6 +272,12 @@ void rest_stream_close(struct http_request *request);
 /* The request ended and nothing of it is pending: what was not sent is given back. Any thread. */
 void rest_stream_free(struct http_request *request);
 
+/* POST /tickets. (http_tickets.c) */
+enum MHD_Result http_tickets_run(struct http_request *request);
+/* The ticket that stands in the query of a stream of events, where no header says who asks; else a
+ * slice without a pointer. */
+struct slice http_tickets_find(const struct http_request *request);
+
 /* Serves a namespace's changes as a stream of events. (rest_watch.c) */
 enum MHD_Result rest_watch_run(struct http_request *request);
 /* True where the query of a listing asks for that. */

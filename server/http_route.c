@@ -35,6 +35,7 @@ static const struct {
 } own_routes[] = {
     {"/rpc", HTTP_POST, TARGET_RPC},
     {"/", HTTP_GET | HTTP_HEAD | HTTP_POST, TARGET_RPC},
+    {"/tickets", HTTP_POST, TARGET_TICKETS},
     {"/metrics", HTTP_GET | HTTP_HEAD, TARGET_METRICS},
     {"/status", HTTP_GET | HTTP_HEAD, TARGET_STATUS},
     {"/healthz", HTTP_GET | HTTP_HEAD, TARGET_HEALTH},

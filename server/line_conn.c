@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "server/line_count.h"
 #include "server/line_dialect.h"
+#include "server/line_follow.h"
 #include "server/line_held.h"
 #include "server/line_json.h"
 #include "server/line_linger.h"
@@ -91,6 +92,7 @@ void line_conn_close(struct line_conn *conn) {
     }
     conn->last = NULL;
     line_subscriptions_end(conn);
+    line_follows_end(conn);
     line_linger_end(conn);
     if (conn->prev)
         conn->prev->next = conn->next;
@@ -300,6 +302,8 @@ static void end_turn(struct line_conn *conn) {
     line_loop_count(conn->loop, conn->dialect->door);
     if (conn->subs)
         line_subscriptions_go_on(conn);
+    if (conn->follows)
+        line_follows_go_on(conn);
     line_conn_flush(conn);
     bool over = wants_close(conn);
     if (over && conn->tls && !conn->broken) {

@@ -46,6 +46,7 @@ struct line_conn {
     uint64_t visitor; /* its number among the peers (Olivia); 0: none */
     unsigned sub_count;
     struct line_sub *subs;       /* newest first */
+    struct line_follow *follows; /* newest first; counted among sub_count */
     struct line_held *undecided; /* messages sent to a peer that sends no more */
     struct line_conn *linger_next;
     int64_t linger_until_ms; /* steady clock */

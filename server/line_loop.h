@@ -24,6 +24,7 @@
 
 struct line_conn;
 struct line_dialect;
+struct line_follow;
 struct line_held;
 struct line_loop;
 struct line_server;

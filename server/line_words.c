@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/line_conn.h"
+#include "server/line_follow.h"
 #include "server/line_render.h"
 #include "server/line_subscribe.h"
 
@@ -121,6 +122,9 @@ static const struct line_word all_words[] = {
      "messages as they come, at most prefetch (16) not acknowledged", line_subscribe_run},
     {"UNSUBSCRIBE", "<queue>", "no more of them; what is not acknowledged stays leased",
      line_unsubscribe_run},
+    {"WATCH", "<type> [prefix] [since=<revision>] [values]",
+     "changes of the namespace as they come; * for an empty prefix", line_watch_run},
+    {"UNWATCH", "<type> [prefix]", "no more of them", line_unwatch_run},
     {"HELP", "", "this list", run_help},
     {"QUIT", "", "end the connection", run_quit},
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The commands of a line connection itself: USE, AUTH, SUBSCRIBE, UNSUBSCRIBE, HELP, QUIT. */
+/* The commands of a line connection itself: USE, AUTH, SUBSCRIBE, UNSUBSCRIBE, WATCH, UNWATCH,
+ * HELP, QUIT. */
 #ifndef HATI_SERVER_LINE_WORDS_H
 #define HATI_SERVER_LINE_WORDS_H
 

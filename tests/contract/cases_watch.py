@@ -322,10 +322,79 @@ def many_writers_are_told_whole(server, storage):
     same(set(mirror.entries), listed(), "the end")
 
 
+def pushed(line):
+    word, storage, data = line.read_line().decode().rstrip("\n").split(" ", 2)
+    return word, storage, json.loads(data)
+
+
+def lines_watch(server, storage):
+    space = fresh("watch")
+    line = server.line()
+    for words in ("WATCH", "WATCH %s a since=x" % storage, "WATCH %s a since=-1" % storage,
+                  "WATCH %s a nosuch" % storage, "UNWATCH %s a values" % storage, "UNWATCH"):
+        check(line.ask(words).startswith("+ERR SYNTAX"), words)
+    check(line.ask("WATCH disk").startswith("+ERR STORAGE_TYPE_INVALID"), "another storage")
+    line.ask("USE " + space)
+    line.send("WATCH %s k values\n" % storage)
+    same(line.read_line(), b"+OK\n", "WATCH")
+    word, named, data = pushed(line)
+    same((word, named), ("READY", storage), "the first line")
+    check(line.ask("WATCH %s k" % storage).startswith("+ERR CONFLICT"), "again")
+    other = server.line()
+    other.ask("USE " + space)
+    other.ask("SET %s 0 nothing x" % storage)
+    other.ask("SET %s 0 k1 one two" % storage)
+    word, named, change = pushed(line)
+    same((word, named, change["kind"], change["key"], change["value"]),
+         ("CHANGE", storage, "set", "k1", "one two"), "a SET")
+    other.ask("DELETE %s k1" % storage)
+    same(told(pushed(line)[2])[:2], ("delete", "k1"), "a DELETE")
+    same(line.ask("PING"), "+PONG", "commands go on")
+    same(line.ask("UNWATCH %s k" % storage), "+OK", "UNWATCH")
+    same(line.ask("UNWATCH %s k" % storage), "+OK", "again")
+    other.ask("SET %s 0 k2 x" % storage)
+    same(line.ask("PING"), "+PONG", "nothing is pushed any more")
+    line.send("WATCH %s * since=%d\n" % (storage, data["revision"]))
+    same(line.read_line(), b"+OK\n", "WATCH")
+    same(pushed(line)[0], "READY", "from a revision")
+    same([pushed(line)[2]["key"] for _ in range(4)], ["nothing", "k1", "k1", "k2"], "all of it")
+    line.send("WATCH %s k2 since=%d\n" % (storage, 1 << 62))
+    same(line.read_line(), b"+OK\n", "WATCH")
+    same(pushed(line)[0], "RESYNC", "from a revision that is none")
+    line.close()
+    other.close()
+
+
+def a_slow_watcher_holds_up_nobody(server, storage):
+    """It reads nothing while more is written than the log and its socket hold."""
+    space = fresh("watch")
+    slow = Watch(server, space, storage, values=1)
+    slow.begins()
+    line = server.line()
+    line.ask("USE " + space)
+    value, count = "v" * 60000, 400  # 24 MB; a share of the log is 8 MB
+    for start in range(0, count, 20):
+        line.send("".join("SET %s 0 k%d %s\n" % (storage, i % 50, value)
+                          for i in range(start, start + 20)))
+        for _ in range(20):
+            same(line.read_line(), b"+OK\n", "SET")
+    last = int(server.request("GET", path_of(space, storage)).headers["Hati-Revision"])
+    names, place = [], 0
+    while place < last and (not names or names[-1] != "resync"):
+        name, place, _ = slow.event()
+        names.append(name)
+    same(names[-1], "resync", "the slow one is told")
+    put(server, space, storage, "after", b"1")
+    same(slow.change()["key"], "after", "and goes on")
+    slow.close()
+    line.close()
+
+
 CASES = [changes_are_told_as_they_come, a_batch_is_told_once_it_stands,
          only_what_begins_so_is_told, the_other_storage_is_another, what_expires_is_told,
          a_stream_goes_on_where_it_was, from_a_listing_on_nothing_is_missing,
-         a_watch_has_its_refusals, many_writers_are_told_whole]
+         a_watch_has_its_refusals, many_writers_are_told_whole, lines_watch,
+         a_slow_watcher_holds_up_nobody]
 
 
 def run(runner, server):
@@ -333,3 +402,171 @@ def run(runner, server):
         for case in CASES:
             runner.case("watch: %s, %s" % (case.__name__, storage),
                         lambda c=case: c(server, storage))
+
+
+SECRET = "a secret of more than thirty-two bytes"
+OTHER = "22222222-2222-3333-4444-555555555555"
+
+
+def token_of(**claims):
+    claims.setdefault("workspace", WORKSPACE)
+    claims.setdefault("exp", int(time.time()) + 3600)
+    return harness.sign(claims, SECRET)
+
+
+def ticket_of(server, token, path=None):
+    body = json.dumps({"path": path}) if path else None
+    answer = server.request("POST", "/tickets", body, token=token)
+    same(answer.status, 201, "POST /tickets")
+    same((answer.json()["expires_in"], answer.headers["Cache-Control"]), (30, "no-store"), "told")
+    return answer.json()["ticket"]
+
+
+def status_with(server, ticket, space="default", storage="memory"):
+    watch = Watch(server, space, storage, ticket=ticket)
+    watch.close()
+    return watch.status
+
+
+def a_ticket_opens_one_stream(server):
+    token = token_of()
+    ticket = ticket_of(server, token)
+    same(status_with(server, ticket), 200, "a ticket")
+    same(status_with(server, ticket), 401, "used twice")
+    for at in (0, 3, 20, 40, 60, len(ticket) - 1):
+        forged = ticket_of(server, token)
+        forged = forged[:at] + ("A" if forged[at] != "A" else "B") + forged[at + 1:]
+        same(status_with(server, forged), 401, "forged at %d" % at)
+    for bad in ("", "x", "A" * 200, "A" * 3000, "%00"):
+        same(status_with(server, bad), 401, bad)
+    same(server.request("GET", path_of("default", "memory", ticket=ticket_of(server, token))).status,
+         401, "a ticket opens no listing")
+    same(server.request("POST", "/tickets").status, 401, "without a token")
+    for bad in ("[]", "{", '{"path":1}', '{"path":"x"}', '{"path":"/a?b"}', '{"more":1}'):
+        same(server.request("POST", "/tickets", bad, token=token).status, 400, bad)
+
+
+def a_ticket_is_good_where_it_says(server):
+    path = "/api2/%s/default" % WORKSPACE
+    same(status_with(server, ticket_of(server, token_of(), path)), 200, "its path")
+    same(status_with(server, ticket_of(server, token_of(), path), "other"), 401, "another")
+
+
+def a_ticket_has_its_makers_rights(server):
+    same(status_with(server, ticket_of(server, token_of(workspace=OTHER))), 403, "a workspace")
+    narrow = token_of(scope="kv:read:a*")
+    same(status_with(server, ticket_of(server, narrow), "abc"), 200, "a namespace")
+    same(status_with(server, ticket_of(server, narrow), "xyz"), 403, "another")
+    same(status_with(server, ticket_of(server, token_of(scope="kv:write"))), 403, "no reading")
+    answer = server.request("GET", path_of("default", "memory", watch=1), token=token_of(
+        scope="kv:write"))
+    same(answer.status, 403, "with the token itself")
+    line = server.line(token_of(scope="kv:write"))
+    check(line.ask("WATCH memory").startswith("+ERR FORBIDDEN"), "a line")
+    line.close()
+
+
+def another_node_takes_the_ticket(server):
+    other = Server(env={"HATI_JWT_SECRET": SECRET})
+    try:
+        same(status_with(other, ticket_of(server, token_of())), 200, "of a node with the secret")
+    finally:
+        other.close()
+    other = Server(env={"HATI_JWT_SECRET": SECRET + "x"})
+    try:
+        same(status_with(other, ticket_of(server, token_of())), 401, "with another")
+    finally:
+        other.close()
+
+
+def a_stream_ends_with_its_token(server):
+    """The leeway of 60 s is over but for a moment."""
+    watch = Watch(server, "default", "memory", token=token_of(exp=int(time.time()) - 57))
+    same(watch.status, 200, "still good")
+    watch.begins()
+    wait_until(lambda: put_with(server, token_of()) and watch.ended or not more(watch),
+               "the stream ends")
+    watch.close()
+
+
+def put_with(server, token):
+    return server.request("PUT", path_of("default", "memory", "a"), b"1", token=token).status == 204
+
+
+def more(watch):
+    """Reads what is there; False at the end."""
+    watch.sock.settimeout(0.3)
+    try:
+        return watch.event() is not None
+    except socket.timeout:
+        return True
+
+
+def what_was_killed_goes_on_or_says_so(storage="hdd"):
+    """Writers and a mirror; the server dies, and comes back; in the end the mirror has it all."""
+    server = Server()
+    try:
+        space, mirror, place = "killed", Mirror(), [0]
+        watch = Watch(server, space, storage)
+        place[0] = watch.begins()
+        for turn in range(3):
+            for i in range(200):
+                put(server, space, storage, "k%d" % ((turn * 50 + i) % 120), b"1")
+                if i % 3 == 0:
+                    server.request("DELETE", path_of(space, storage, "k%d" % (i % 120)))
+                if i % 20 == 19:  # it is behind what is written when the server dies
+                    for _ in range(10):
+                        change = watch.change()
+                        mirror.take(change)
+                        place[0] = change["revision"]
+            server.kill()
+            server.start()
+            watch.close()
+            watch = Watch(server, space, storage, last_id=place[0])
+            name, found, _ = watch.event()
+            check(name in ("ready", "resync"), name)
+            if name == "resync":
+                listing = server.request("GET", path_of(space, storage)).json()["keys"]
+                mirror.entries = {key: found for key in listing}
+                mirror.last = found
+        same(set(mirror.entries),
+             set(server.request("GET", path_of(space, storage)).json()["keys"]), "the mirror")
+        watch.close()
+        last = put(server, space, storage, "last", b"1")
+        server.stop()
+        server.start()
+        watch = Watch(server, space, storage, last_id=last)
+        same(watch.begins(), last, "nothing was missed: no resync")
+        watch.close()
+    finally:
+        server.close()
+
+
+def no_more_watch_than_may():
+    server = Server("--max-watchers", "3")
+    try:
+        watches = [Watch(server, "s%d" % i, "memory") for i in range(3)]
+        same(server.request("GET", path_of("s", "memory", watch=1)).status, 503, "the fourth")
+        line = server.line()
+        check(line.ask("WATCH memory").startswith("+ERR UNAVAILABLE"), "on a line")
+        watches[0].close()
+        wait_until(lambda: Watch(server, "s", "memory").status == 200, "one left")
+        same(server.stop(), 0, "a stop ends streams")
+    finally:
+        server.close()
+
+
+TICKETS = [a_ticket_opens_one_stream, a_ticket_is_good_where_it_says,
+           a_ticket_has_its_makers_rights, another_node_takes_the_ticket,
+           a_stream_ends_with_its_token]
+
+
+def run_alone(runner):
+    server = Server(env={"HATI_JWT_SECRET": SECRET})
+    try:
+        for case in TICKETS:
+            runner.case("watch: " + case.__name__, lambda c=case: c(server))
+    finally:
+        server.close()
+    for case in (what_was_killed_goes_on_or_says_so, no_more_watch_than_may):
+        runner.case("watch: " + case.__name__, case)
