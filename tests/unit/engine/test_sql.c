@@ -50,6 +50,7 @@ static void every_number_has_the_row_of_its_symbol(void **state) {
     static const char *const symbols[] = {
 #define X(symbol) #symbol,
         SQL_TXN(X) SQL_KEYS(X) SQL_MESSAGES(X) SQL_TOPOLOGY(X) SQL_QUEUES(X) SQL_MIGRATE(X)
+            SQL_TRANSFER(X)
 #undef X
     };
     assert_int_equal(sizeof symbols / sizeof *symbols, SQL_COUNT);

@@ -46,6 +46,7 @@ static inline int start(void **state) {
                              .rpc_host = host,
                              .cpu_num = 2,
                              .connection_limit = 100,
+                             .inflight_limit_bytes = 1 << 20,
                              .request_timeout_ms = 30000,
                              .drain_timeout_ms = 10000};
     core.payload_limit_bytes = 1000;

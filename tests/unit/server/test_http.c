@@ -255,6 +255,9 @@ static void test_a_body_over_the_limit_is_refused(void **state) {
     memcpy(text + head + 1001, "\r\n0\r\n\r\n", 7);
     say_bytes(fd, text, (size_t)head + 1008);
     assert_int_equal(hear(fd), 413);
+    assert_true(is_closed(fd));
+    close(fd);
+    fd = dial();
     assert_int_equal(
         status_of(fd, "PUT /api/n/k HTTP/1.1\r\n" HOST "Content-Length: 99999999\r\n\r\n"), 413);
     assert_true(is_closed(fd));
