@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -151,6 +152,7 @@ int command_reencrypt(int argc, char **argv) {
         return 1;
     }
     log_set_level(config.log_level);
+    prctl(PR_SET_DUMPABLE, 0); /* no core file: keys and values are in memory */
     enum err err = ERR_SYNTAX;
     if (config.encryption_key_file)
         err = reencrypt(&config, why);

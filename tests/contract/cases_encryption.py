@@ -142,7 +142,7 @@ def check_keys(server):
     same(listed["keys"], ["changed", "count", "empty", "large", "lasting", "text"], "keys")
 
 
-def fill_queues(server):
+def fill_queues(server, count):
     rpc = RpcBroker(server)
     rpc.create_queue("dead", type="hdd")
     rpc.create_queue("work", type="hdd", max_deliver=1, dead_letter="dead")
@@ -152,7 +152,7 @@ def fill_queues(server):
     same(message.payload, SECRET.encode())
     same(rpc.nack("work", message.receipt), None, "nack")
     wait_until(lambda: rpc.get_queue("dead")[0]["ready"] == 1, "no dead letter")
-    for first in range(0, LONG, 900):
+    for first in range(0, count, 900):
         calls = [{"jsonrpc": "2.0", "id": i, "method": "Broker.Publish",
                   "params": {"router": "default", "key": "long", "payload": "%s-%d" % (SECRET, i)}}
                  for i in range(first, first + 900)]
@@ -160,13 +160,13 @@ def fill_queues(server):
         check(all("result" in answer for answer in answers), repr(answers[:1]))
 
 
-def check_queues(server):
+def check_queues(server, count):
     rpc = RpcBroker(server)
     got = rpc.get_queue("long")[0]
-    same((got["ready"], rpc.get_queue("dead")[0]["ready"]), (LONG, 1), "messages")
+    same((got["ready"], rpc.get_queue("dead")[0]["ready"]), (count, 1), "messages")
     dead = rpc.peek("dead")[0]["messages"][0]
     same((dead["payload"], dead["headers"]["note"]), (SECRET, SECRET + "-header"), "a dead letter")
-    for at in range(0, LONG, 900):
+    for at in range(0, count, 900):
         messages = take(rpc, "long", 900)
         same([m.payload for m in messages],
              [b"%s-%d" % (SECRET.encode(), i) for i in range(at, at + 900)], "the long queue")
@@ -179,13 +179,13 @@ def an_encrypted_server_does_all_that_another_does_and_shows_nothing():
     with Case(make_key()) as case:
         server = case.start()
         fill_keys(server)
-        fill_queues(server)
+        fill_queues(server, LONG)
         check_keys(server)
         same(case.finds(SECRET), [], "in plain")
         server.kill()
         server = case.start()
         check_keys(server)
-        check_queues(server)
+        check_queues(server, LONG)
         server.stop()
         same(case.finds(SECRET), [], "in plain")
         check(case.finds("lasting"), "keys' names are to be found")
@@ -290,7 +290,7 @@ def a_plain_directory_is_sealed_later_and_nothing_plain_is_left():
     with Case(make_key()) as case:
         server = case.start(sealed=False)
         fill_keys(server)
-        fill_queues(server)
+        fill_queues(server, 900)
         same(server.stop(), 0)
         check(case.finds(SECRET), "it is not plain")
         server = case.start()
@@ -303,7 +303,7 @@ def a_plain_directory_is_sealed_later_and_nothing_plain_is_left():
         same(case.finds(SECRET), [], "in plain")
         server = case.start()
         check_keys(server)
-        check_queues(server)
+        check_queues(server, 900)
         same(server.stop(), 0)
 
 
