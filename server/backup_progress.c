@@ -27,7 +27,7 @@ static void write_amount(char *to, size_t room, double amount) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     size_t unit = 0;
     if (!bar.in_bytes) {
-        snprintf(to, room, "%.0f", amount);
+        snprintf(to, room, "%.0f items", amount);
         return;
     }
     for (; amount >= 1024 && unit < 4; unit++)

@@ -97,7 +97,7 @@ enum err snapshot_writer_open(int fd, enum snapshot_format format, const struct 
     writer->format = format;
     writer->head = *head;
     for (unsigned i = 0; i < KV_STORAGES; i++)
-        buf_init(&writer->open[i].raw, SNAPSHOT_RAW_MAX);
+        buf_init(&writer->open[i].raw, SNAPSHOT_BLOCK_BYTES);
     buf_init(&writer->item, SIZE_MAX / 4);
     buf_init(&writer->packed, SIZE_MAX / 4);
     enum err err = write_head(writer);
@@ -117,23 +117,37 @@ static enum err write_block(struct snapshot_writer *writer, struct snapshot_bloc
     return err ? err : put_bytes(writer, payload);
 }
 
+static enum err pack_block(struct snapshot_writer *writer, struct snapshot_block *block,
+                           struct slice raw) {
+    block->raw_bytes = raw.len;
+    buf_clear(&writer->packed);
+    if (!snapshot_pack(&writer->packed, raw))
+        return ERR_OUT_OF_MEMORY;
+    enum err err = write_block(writer, block, buf_slice(&writer->packed));
+    snapshot_totals_add(&writer->totals, block);
+    return err;
+}
+
 static enum err flush(struct snapshot_writer *writer, enum kv_storage storage) {
     struct open_block *open = &writer->open[storage];
-    struct snapshot_block block = {
-        .class = open->class, .storage = storage, .items = open->items, .raw_bytes = open->raw.len};
+    struct snapshot_block block = {.class = open->class, .storage = storage, .items = open->items};
     if (open->items == 0)
         return OK;
-    buf_clear(&writer->packed);
-    if (!snapshot_pack(&writer->packed, buf_slice(&open->raw)))
-        return ERR_OUT_OF_MEMORY;
-    enum err err = write_block(writer, &block, buf_slice(&writer->packed));
-    snapshot_totals_add(&writer->totals, &block);
+    enum err err = pack_block(writer, &block, buf_slice(&open->raw));
     open->items = 0;
-    if (open->raw.cap > 4 * SNAPSHOT_BLOCK_BYTES) { /* one large value costs no memory for ever */
-        buf_done(&open->raw);
-        buf_done(&writer->packed);
-    }
     buf_clear(&open->raw);
+    return err;
+}
+
+/* A large one is a block by itself, packed from where it lies; its memory is given back. */
+static enum err put_large(struct snapshot_writer *writer, const struct snapshot_item *item) {
+    struct snapshot_block block = {
+        .class = snapshot_class_of(item->kind), .storage = item->storage, .items = 1};
+    enum err err = flush(writer, item->storage);
+    if (!err)
+        err = pack_block(writer, &block, buf_slice(&writer->item));
+    buf_done(&writer->item);
+    buf_done(&writer->packed);
     return err;
 }
 
@@ -152,6 +166,8 @@ static enum err put_packed(struct snapshot_writer *writer, const struct snapshot
         return ERR_OUT_OF_MEMORY;
     if (writer->item.len > SNAPSHOT_RAW_MAX)
         return ERR_VALUE_TOO_LARGE;
+    if (writer->item.len > SNAPSHOT_BLOCK_BYTES)
+        return put_large(writer, item);
     bool is_full = open->items == SNAPSHOT_BLOCK_ITEMS ||
                    open->raw.len + writer->item.len > SNAPSHOT_BLOCK_BYTES;
     if (open->items && (is_full || open->class != class))
@@ -161,11 +177,7 @@ static enum err put_packed(struct snapshot_writer *writer, const struct snapshot
         return err;
     open->class = class;
     open->items++;
-    if (!buf_append(&open->raw, buf_slice(&writer->item)))
-        return ERR_OUT_OF_MEMORY;
-    if (writer->item.cap > 4 * SNAPSHOT_BLOCK_BYTES)
-        buf_done(&writer->item);
-    return OK;
+    return buf_append(&open->raw, buf_slice(&writer->item)) ? OK : ERR_OUT_OF_MEMORY;
 }
 
 /* Definitions are all there before anything else is written. */
