@@ -84,7 +84,8 @@ export function part(text) {
 const RAW = '\0';
 export const keyOf = (told) => (typeof told === 'string' ? told : RAW + told.key);
 export const isRaw = (key) => key.startsWith(RAW);
-export const keyName = (key) => (isRaw(key) ? `base64 ${key.slice(1)}` : key);
+/** As it is shown: signs that are not seen, or turn the text round, are told by their numbers. */
+export const keyName = (key) => (isRaw(key) ? `base64 ${key.slice(1)}` : key.replace(/[\0-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`));
 const keyPart = (key) => (isRaw(key) ? Array.from(atob(key.slice(1)), (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`).join('') : part(key));
 export const keyPath = (at, key) => `api2/${part(at.workspace)}/${part(at.namespace)}/${keyPart(key)}`;
 export const listPath = (at) => `api2/${part(at.workspace)}/${part(at.namespace)}`;

@@ -158,7 +158,7 @@ class Browser {
 
   mark(key) {
     const at = this.at.search ? key.indexOf(this.at.search) : -1;
-    return at < 0 ? keyName(key) : [key.slice(0, at), h('mark', null, this.at.search), key.slice(at + this.at.search.length)];
+    return at < 0 ? keyName(key) : [keyName(key.slice(0, at)), h('mark', null, keyName(this.at.search)), keyName(key.slice(at + this.at.search.length))];
   }
 
   pager(keys) {

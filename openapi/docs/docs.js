@@ -19,12 +19,22 @@ function apply(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
 }
 
+/** RapiDoc has a field for text, and none for bytes of any type. */
+function asText(content) {
+  if (!content?.['*/*']) return;
+  content['text/plain'] = { ...content['*/*'], schema: { type: 'string' } };
+  delete content['*/*'];
+}
+
 try {
   const answer = await fetch(new URL('openapi.json', base), { credentials: 'omit' });
   if (!answer.ok) throw new Error(`openapi.json: ${answer.status}`);
   const document_ = await answer.json();
   document_.servers = [{ url: base.href.replace(/\/$/, '') }]; // as this page is reached, proxies in front included
-  for (const item of Object.values(document_.paths)) delete item.head; // each GET has one
+  for (const item of Object.values(document_.paths)) {
+    delete item.head; // each GET has one
+    for (const { requestBody } of Object.values(item)) asText(requestBody?.content);
+  }
   await customElements.whenDefined('rapi-doc');
   const element = document.createElement('rapi-doc');
   apply(element, { ...fixed, ...looks() });

@@ -292,7 +292,7 @@ async function hostile() {
   await page.getByRole('link', { name: `h/${evil}` }).click();
   await until(async () => (await area(page, 'Text').inputValue()) === evil, 'text');
   assert.equal(await page.locator('main img, main script').count(), 0);
-  await page.getByRole('link', { name: '"quoted"' }).click();
+  await page.getByRole('link', { name: 'h/"quoted"\\u202ename' }).click();
   await area(page, 'JSON').waitFor();
   await page.context().close();
 }
