@@ -2,6 +2,7 @@
 #include "server/metrics_page.h"
 
 #include "journal/datadir.h"
+#include "kv/feed.h"
 #include "server/limits.h"
 #include "server/metrics.h"
 
@@ -187,6 +188,16 @@ static void write_storages(struct page *page, const struct metrics_source *sourc
     page_single(page, F_hati_evicted_keys, stats[KV_MEMORY].evicted);
 }
 
+static void write_watch(struct page *page, struct kv *kv) {
+    struct feed_figures figures;
+    feed_figures(kv, &figures);
+    page_single(page, F_hati_watchers, figures.readers);
+    page_single(page, F_hati_watched_namespaces, figures.feeds);
+    page_single(page, F_hati_watch_log_bytes, figures.log_bytes);
+    page_single(page, F_hati_watch_changes, figures.changes);
+    page_single(page, F_hati_watch_resyncs, figures.resyncs);
+}
+
 static void write_journal(struct page *page, struct datadir *datadir) {
     static const struct page_label no_labels[] = {{NULL, NULL}};
     struct datadir_figures figures;
@@ -275,6 +286,7 @@ void metrics_page_write(struct page *page, const struct metrics_source *source) 
     write_server(page, source);
     write_doors(page, source->core);
     write_storages(page, source);
+    write_watch(page, source->core->kv);
     metrics_page_broker(page, source);
     if (source->core->datadir)
         write_journal(page, source->core->datadir);

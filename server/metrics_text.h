@@ -58,6 +58,11 @@ enum family_type { FAMILY_COUNTER, FAMILY_GAUGE, FAMILY_HISTOGRAM, FAMILY_INFO }
     X(hati_journal_written_bytes, COUNTER, "bytes", "Bytes appended to the journal.")              \
     X(hati_journal_segments, GAUGE, "", "Segments that are still needed.")                         \
     X(hati_journal_segments_bytes, GAUGE, "bytes", "Size of those segments.")                      \
+    X(hati_watchers, GAUGE, "", "Who watches namespaces now, on all doors.")                       \
+    X(hati_watched_namespaces, GAUGE, "", "Namespaces that have a log of changes.")                \
+    X(hati_watch_log_bytes, GAUGE, "", "Bytes of these logs.")                                     \
+    X(hati_watch_changes, COUNTER, "", "Changes put into these logs.")                             \
+    X(hati_watch_resyncs, COUNTER, "", "Watchers that were told to look again.")                   \
     X(hati_journal_lag_records, GAUGE, "", "Records that are not in LMDB yet.")                    \
     X(hati_engine_connections, GAUGE, "", "Connections to the database.")                          \
     X(hati_engine_waiting_requests, GAUGE, "", "Requests that wait for a connection.")             \

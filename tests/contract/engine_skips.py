@@ -2,6 +2,7 @@
 """Cases that say nothing about a node on an engine, or about several, each with why."""
 
 REASONS = {
+    "watch": "an engine tells of no changes",
     "two_processes_do_not_share_a_directory": "nothing is kept in the data directory",
     "entries_on_disk_survive_and_memory_does_not": "memory is a table of the database and outlives "
                                                    "the node; tests/pg kills and restarts",
