@@ -27,6 +27,7 @@ struct line_conn {
     struct buf early;             /* of a PROXY header that is not whole yet */
     int64_t
         part_since_ms; /* steady clock: when what stands in the tail began to come; 0: nothing */
+    int64_t active_ms; /* steady clock: its last turn, where idle connections are closed */
     struct slow_reader reader;
     struct line_conn *next, *prev;
     struct line_conn *touched_next;

@@ -51,8 +51,9 @@ static void answer_refusal(struct line_conn *conn, const struct line_request *re
 bool line_limit_refuses(struct line_conn *conn, const struct line_request *request) {
     struct limits_left left;
     char why[LIMITS_WHY_BYTES];
-    if (!conn->limited.limited || conn->paid || request->kind == REQUEST_JSON ||
-        request->kind == REQUEST_HTTP)
+    bool counts = request->kind == REQUEST_CALL || request->kind == REQUEST_WORD ||
+                  request->kind == REQUEST_MANY || request->kind == REQUEST_FAILED;
+    if (!conn->limited.limited || conn->paid || !counts)
         return false;
     conn->paid = true;
     enum err err = limits_admit(limits_of(conn), &conn->limited, 1, &left);

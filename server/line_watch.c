@@ -43,7 +43,7 @@ static bool is_slow_reader(struct line_conn *conn, int64_t now_ms) {
 
 static bool is_idle(const struct line_conn *conn, int64_t now_ms) {
     return may_idle(conn) && !conn->first && !conn->backlog_bytes &&
-           now_ms - conn->read_ns / 1000000 >= conn->loop->config->line_idle_timeout_ms;
+           now_ms - conn->active_ms >= conn->loop->config->line_idle_timeout_ms;
 }
 
 static void look_at(struct line_conn *conn, int64_t now_ms) {
@@ -81,11 +81,13 @@ void line_watch_progress(struct line_conn *conn, size_t consumed) {
     if (consumed || !is_part(conn))
         conn->part_since_ms = 0;
     if (is_part(conn) && conn->part_since_ms == 0)
-        conn->part_since_ms = conn->read_ns / 1000000;
+        conn->part_since_ms = clock_steady_ms(); /* it may have come long ago, behind a call */
 }
 
 void line_watch_update(struct line_conn *conn) {
     struct line_loop *loop = conn->loop;
+    if (may_idle(conn))
+        conn->active_ms = clock_steady_ms();
     bool may_be_slow = is_part(conn) || is_behind(conn) || may_idle(conn);
     if (may_be_slow == conn->watched)
         return;

@@ -140,7 +140,7 @@ def lines_over_the_rate_are_answered_in_their_order_and_go_on(server):
     check(line.read_line().startswith(b"+ERR"), "a frame without its newline")
     line.close()
     line = server.line()
-    line.send("SETB memory 0 b 2\nxy\nHELP\nUSE there\n" + json.dumps(PING) + "\nQUIT\nPING\n")
+    line.send("\n\r\n\nSETB memory 0 b 2\nxy\nHELP\nUSE there\n" + json.dumps(PING) + "\nQUIT\nPING\n")
     for what in ("SETB", "HELP", "USE"):
         got = line.read_line()
         check(got.startswith(b"+ERR RATE_LIMITED "), "%s: %r" % (what, got))
@@ -479,6 +479,13 @@ def who_keeps_the_rate_may_take_its_time(server):
     line.send(b"\n")
     same(line.read_line(), b"+OK\n")
     http.close()
+    # what stands behind a call that waits begins when its turn comes
+    same(line.ask("CREATEQUEUE pace memory"), "+OK")
+    line.send("RECEIVE pace 1 1600\nHELP\nPIN")
+    same(line.read_line(), b"+OK 0\n")
+    while line.read_line() != b"+OK\n":
+        continue
+    same(line.ask("G"), "+PONG")
     line.close()
 
 
