@@ -3,6 +3,7 @@
 #include "server/line_conn.h"
 #include "server/line_count.h"
 #include "server/line_dialect.h"
+#include "server/line_words.h"
 
 static struct limits *limits_of(const struct line_conn *conn) {
     return conn->loop->core->limits;
@@ -47,11 +48,13 @@ static void answer_refusal(struct line_conn *conn, const struct line_request *re
     line_count(conn, metrics_op(NULL, METRICS_NONE), ERR_RATE_LIMITED);
 }
 
-/* JSON counts its calls itself; what is malformed is answered so, and counts. */
+/* Who wants to leave may. JSON counts its calls itself; what is malformed is answered so, and
+ * counts. */
 bool line_limit_refuses(struct line_conn *conn, const struct line_request *request) {
     struct limits_left left;
     char why[LIMITS_WHY_BYTES];
-    bool counts = request->kind == REQUEST_CALL || request->kind == REQUEST_WORD ||
+    bool leaves = request->kind == REQUEST_WORD && strcmp(request->word->name, "QUIT") == 0;
+    bool counts = request->kind == REQUEST_CALL || (request->kind == REQUEST_WORD && !leaves) ||
                   request->kind == REQUEST_MANY || request->kind == REQUEST_FAILED;
     if (!conn->limited.limited || conn->paid || !counts)
         return false;
