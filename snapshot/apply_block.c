@@ -10,8 +10,8 @@
 #include "snapshot/mark.h"
 
 static enum err refuse(struct apply_work *work, enum err err, const char *what) {
-    snprintf(work->why, APPLY_WHY_BYTES, "block %llu: %s", (unsigned long long)work->block.number,
-             what);
+    snprintf(work->why, APPLY_WHY_BYTES, "block %llu: %.*s", (unsigned long long)work->block.number,
+             (int)APPLY_WHY_BYTES - 40, what);
     return err;
 }
 
