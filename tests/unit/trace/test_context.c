@@ -65,7 +65,7 @@ static void test_what_is_malformed_is_none_and_leaves_the_context(void **state) 
         "00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "0x-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-001",
-        " " GOOD,
+        " 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     };
     struct trace_context context = {.sampled = true, .span_id = {7}};
     (void)state;
