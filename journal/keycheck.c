@@ -137,32 +137,30 @@ enum err keycheck_test(const char *dir, const struct seal_keys *keys, bool *ret_
     return err;
 }
 
-static bool write_lines(FILE *file, const struct known_keys *known) {
-    bool good = fputs(HEADER, file) >= 0;
+static size_t write_lines(const struct known_keys *known, char *to, size_t room) {
+    size_t len = (size_t)snprintf(to, room, "%s", HEADER);
     for (unsigned i = 0; i < known->count; i++) {
-        good &= fprintf(file, "key %08" PRIx32 " ", known->keys[i].id) > 0;
+        len += (size_t)snprintf(to + len, room - len, "key %08" PRIx32 " ", known->keys[i].id);
         for (unsigned at = 0; at < SEALED_BYTES; at++)
-            good &= fprintf(file, "%02x", (unsigned)(uint8_t)known->keys[i].sealed[at]) > 0;
-        good &= fputc('\n', file) >= 0;
+            len += (size_t)snprintf(to + len, room - len, "%02x",
+                                    (unsigned)(uint8_t)known->keys[i].sealed[at]);
+        len += (size_t)snprintf(to + len, room - len, "\n");
     }
-    return good && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    return len;
 }
 
 /* Whole, or as it was. */
 static bool write_known(const char *dir, const struct known_keys *known) {
     char path[PATH_BYTES], fresh[PATH_BYTES];
+    char text[sizeof HEADER + KNOWN_MAX * (2 * SEALED_BYTES + 16)];
+    size_t len = write_lines(known, text, sizeof text);
     path_of(dir, "encryption", path);
     path_of(dir, "encryption.new", fresh);
     (void)unlink(fresh);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!file) {
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    bool good = write_lines(file, known);
-    good &= fclose(file) == 0;
+    bool good = fd >= 0 && write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
     if (!good || rename(fresh, path) != 0)
         return false;
     int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
