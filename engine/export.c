@@ -7,7 +7,7 @@
 #include "engine/internal.h"
 #include "engine/transfer.h"
 
-#define STATEMENT_MS 120000
+#define STATEMENT_MS 30000
 #define GROUP_BYTES (8LL << 20) /* of values that are asked for at once, or one value */
 
 /* Behind which row a page goes on. */

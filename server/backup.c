@@ -228,6 +228,7 @@ struct sending {
     int fd;
     uint64_t size_bytes;
     bool has_begun;
+    uint64_t sent; /* blocks, so far */
     struct apply_state state;
     char *why;
 };
@@ -248,9 +249,11 @@ static enum backup_status send_blocks(struct sending *sending, struct snapshot_r
                      reader->why);
             return BACKUP_USAGE;
         }
-        if (is_wanted(sending, &reader->block))
+        if (is_wanted(sending, &reader->block)) {
             status = place->block(place->context, reader->head.id, reader->block.number,
                                   buf_slice(&reader->bytes), &sending->state, sending->why);
+            sending->sent += !status;
+        }
         backup_progress_show(reader->at, sending->size_bytes);
     }
     return status;
@@ -283,6 +286,7 @@ static void pause_ms(long ms) {
  * never there is told at once. */
 static enum backup_status send_until_done(struct sending *sending) {
     bool again = sending->options->again;
+    uint64_t sent = 0;
     int64_t lost_ms = 0;
     for (;;) {
         enum backup_status status = send_file(sending);
@@ -290,8 +294,9 @@ static enum backup_status send_until_done(struct sending *sending) {
             return status;
         sending->options->again = false; /* it did begin anew */
         int64_t now_ms = clock_steady_ms();
-        if (!lost_ms)
+        if (!lost_ms || sending->sent > sent)
             lost_ms = now_ms;
+        sent = sending->sent;
         if (now_ms - lost_ms > PATIENCE_MS)
             break;
         pause_ms(PAUSE_MS);

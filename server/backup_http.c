@@ -5,12 +5,15 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "server/backup.h"
 
 #define ANSWER_BYTES_MAX (1U << 20)
 #define CONNECT_TIMEOUT_MS 5000L
 #define URL_BYTES 512
+#define BUSY_MS 60000 /* so long a server may say that it has no time */
 
 struct away {
     const struct backup_options *options;
@@ -107,14 +110,32 @@ static enum backup_status perform(struct away *away, char *why) {
         return BACKUP_REFUSED;
     }
     if (code) {
-        snprintf(why, BACKUP_WHY_BYTES, "%.300s: %.250s", away->base,
-                 away->error[0] ? away->error : curl_easy_strerror(code));
+        snprintf(why, BACKUP_WHY_BYTES, "%.250s: %.250s%s", away->base,
+                 away->error[0] ? away->error : curl_easy_strerror(code),
+                 code == CURLE_COULDNT_CONNECT ? " (--data-dir DIR opens the files of no server)"
+                                               : "");
         return BACKUP_AWAY;
     }
     if (status == 200)
         return BACKUP_GOOD;
     tell_refusal(away, status, why);
-    return status == 503 ? BACKUP_AWAY : BACKUP_REFUSED;
+    return status == 503 || status == 429 ? BACKUP_AWAY : BACKUP_REFUSED;
+}
+
+/* A server that says when it is worth asking again is asked again then, for a while. */
+static enum backup_status perform_patiently(struct away *away, char *why) {
+    int64_t end_ms = clock_steady_ms() + BUSY_MS;
+    for (;;) {
+        curl_off_t wait_s = 0;
+        buf_clear(&away->answer);
+        enum backup_status status = perform(away, why);
+        curl_easy_getinfo(away->curl, CURLINFO_RETRY_AFTER, &wait_s);
+        if (status != BACKUP_AWAY || wait_s < 1 ||
+            clock_steady_ms() + (int64_t)wait_s * 1000 > end_ms)
+            return status;
+        struct timespec pause = {(time_t)wait_s, 0};
+        nanosleep(&pause, NULL);
+    }
 }
 
 static enum backup_status out_of_memory(char *why) {
@@ -171,7 +192,7 @@ static enum backup_status send_body(struct away *away, const char *method, const
     curl_easy_setopt(away->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
     curl_easy_setopt(away->curl, CURLOPT_POSTFIELDS, body.ptr);
     curl_easy_setopt(away->curl, CURLOPT_CUSTOMREQUEST, method);
-    enum backup_status status = perform(away, why);
+    enum backup_status status = perform_patiently(away, why);
     return status ? status : read_state(away, state, why);
 }
 

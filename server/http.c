@@ -119,7 +119,7 @@ static enum MHD_Result reply_ready(struct http_request *request) {
 
 static enum MHD_Result run(struct http_request *request) {
     enum http_target target = request->match.target;
-    bool streams = target == TARGET_STREAM || target == TARGET_WATCH;
+    bool streams = target == TARGET_STREAM || target == TARGET_WATCH || target == TARGET_SNAPSHOT;
     http_watch_set(&request->server->watch, &request->owner->watched,
                    streams ? HTTP_PHASE_STREAM : HTTP_PHASE_ANSWER, 0);
     if (request->refusal)

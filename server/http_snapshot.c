@@ -16,6 +16,7 @@
 #include "snapshot/take.h"
 
 #define KEEP_FREE_BYTES (64ULL << 20) /* for what is served from the same disk */
+#define READER_IDLE_S 3600U           /* what the file is piped to may be slow */
 #define NOTES_BYTES_MAX 65536U
 #define REPLY_BYTES_MAX (NOTES_BYTES_MAX + 4096U)
 
@@ -259,6 +260,8 @@ static enum MHD_Result reply_file(struct http_request *request, struct http_snap
         response = NULL;
     }
     request->out_bytes += snapshot->size_bytes;
+    request->close = true; /* nobody waits for it but who asked for it, and that may take long */
+    MHD_set_connection_option(request->connection, MHD_CONNECTION_OPTION_TIMEOUT, READER_IDLE_S);
     return http_reply(request, MHD_HTTP_OK, response);
 }
 

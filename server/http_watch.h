@@ -21,7 +21,7 @@ enum http_phase {
     HTTP_PHASE_BODY,   /* a body comes */
     HTTP_PHASE_ANSWER, /* the request is carried out and answered; it has no deadline here, but its
                           answer has to be taken */
-    HTTP_PHASE_STREAM  /* events of a queue: read at the pace of who works on them */
+    HTTP_PHASE_STREAM  /* events of a queue, a snapshot: read at the pace of who works on them */
 };
 
 struct http_watched {

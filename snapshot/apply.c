@@ -8,7 +8,7 @@
 #include "snapshot/apply_block.h"
 #include "snapshot/mark.h"
 
-#define REVISION_MAX (1ULL << 60)
+#define REVISION_MAX (1ULL << 53) /* what numbers of JSON hold */
 
 /* ---- looking ---- */
 
