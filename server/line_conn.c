@@ -83,7 +83,7 @@ void line_conn_close(struct line_conn *conn) {
     conn->closing = true;
     if (conn->shaking)
         loop->shaking--;
-    line_watch_end(conn);
+    line_slow_end(conn);
     line_limit_disconnect(conn);
     while (conn->first) {
         struct line_slot *slot = conn->first;
@@ -317,7 +317,7 @@ static void end_turn(struct line_conn *conn) {
         line_conn_close(conn);
         return;
     }
-    line_watch_update(conn);
+    line_slow_update(conn);
     bool want = wants_reading(conn);
     if (want == conn->reading)
         return;
@@ -339,7 +339,7 @@ static void take_bytes(struct line_conn *conn, const char *at, size_t got) {
     }
     size_t consumed = line_run(conn, data);
     keep_tail(conn, data, consumed);
-    line_watch_progress(conn, consumed);
+    line_slow_progress(conn, consumed);
 }
 
 static void end_shaking(struct line_conn *conn) {
@@ -412,7 +412,7 @@ void line_conn_go_on(struct line_conn *conn) {
         struct slice data = buf_slice(&conn->tail);
         size_t consumed = line_run(conn, data);
         keep_tail(conn, data, consumed);
-        line_watch_progress(conn, consumed);
+        line_slow_progress(conn, consumed);
         if (conn->tls && !conn->blocked)
             read_decrypted(conn);
     }

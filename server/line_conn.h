@@ -105,13 +105,13 @@ bool line_admit(struct line_conn *conn);
  * (conn->broken). */
 bool line_admit_proxy(struct line_conn *conn, char *at, size_t *len);
 
-/* Peers that take too long (line_watch.c). */
+/* Peers that take too long (line_slow.c). */
 
 /* consumed: bytes of requests that were served since the last time. */
-void line_watch_progress(struct line_conn *conn, size_t consumed);
+void line_slow_progress(struct line_conn *conn, size_t consumed);
 /* Its state has changed. */
-void line_watch_update(struct line_conn *conn);
-void line_watch_end(struct line_conn *conn);
+void line_slow_update(struct line_conn *conn);
+void line_slow_end(struct line_conn *conn);
 int line_conn_fd(const struct line_conn *conn);
 
 /* Limits (line_limit.c). */

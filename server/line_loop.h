@@ -92,7 +92,7 @@ struct line_loop {
     struct buf out;         /* replies of the connection at hand */
     struct buf sealed;      /* what its TLS has to send, before it is out */
     unsigned shaking;       /* connections whose TLS handshake or PROXY header is not over */
-    unsigned watched;       /* connections that may be slow (line_watch.c) */
+    unsigned watched;       /* connections that may be slow (line_slow.c) */
     char *encrypted_bytes;  /* LINE_READ_BYTES as they came; NULL: no listener has TLS */
     struct line_held *held; /* messages in out */
     struct arena parsed;    /* of the batch at hand */

@@ -77,14 +77,14 @@ static void on_look(uv_timer_t *timer) {
         uv_timer_stop(timer);
 }
 
-void line_watch_progress(struct line_conn *conn, size_t consumed) {
+void line_slow_progress(struct line_conn *conn, size_t consumed) {
     if (consumed || !is_part(conn))
         conn->part_since_ms = 0;
     if (is_part(conn) && conn->part_since_ms == 0)
         conn->part_since_ms = clock_steady_ms(); /* it may have come long ago, behind a call */
 }
 
-void line_watch_update(struct line_conn *conn) {
+void line_slow_update(struct line_conn *conn) {
     struct line_loop *loop = conn->loop;
     if (may_idle(conn))
         conn->active_ms = clock_steady_ms();
@@ -98,7 +98,7 @@ void line_watch_update(struct line_conn *conn) {
         (void)uv_timer_start(&loop->watch, on_look, LOOK_MS, LOOK_MS);
 }
 
-void line_watch_end(struct line_conn *conn) {
+void line_slow_end(struct line_conn *conn) {
     if (conn->watched)
         conn->loop->watched--;
     conn->watched = false;
