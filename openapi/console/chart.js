@@ -28,10 +28,11 @@ function line(points) {
   return path;
 }
 
-/** series: [{name, of(sample), class}]; format(value); whole: no fractions on the axis. */
+/** series: [{name, of(sample), class}]; format(value); whole: no fractions on the axis; log: powers of
+ * ten on it, for what is as interesting small as large. */
 export class Chart {
-  constructor({ title, series, format, whole = false }) {
-    Object.assign(this, { title, series, format, whole, span: SPANS[0], samples: [], width: 0 });
+  constructor({ title, series, format, whole = false, log = false }) {
+    Object.assign(this, { title, series, format, whole, log, low: 0, span: SPANS[0], samples: [], width: 0 });
     this.svg = s('svg', { role: 'img', class: 'plot', height: HEIGHT, 'aria-label': title });
     this.tip = h('div', { class: 'tip', hidden: true });
     this.element = h('div', { class: 'chart' }, this.svg, this.tip);
@@ -60,12 +61,31 @@ export class Chart {
 
   x(t) { return LEFT + (this.width - LEFT - RIGHT) * (1 - (this.now - t) / this.span); }
 
-  y(value) { return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / this.top); }
+  y(value) {
+    const part = this.log ? Math.log10(Math.max(value, this.low) / this.low) / Math.log10(this.top / this.low) : value / this.top;
+    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - part);
+  }
+
+  /** What the axis spans. */
+  scale(values) {
+    if (!this.log) {
+      this.top = roundUp(Math.max(0, ...values), this.whole);
+      return;
+    }
+    const above = values.filter((value) => value > 0);
+    this.low = 10 ** Math.floor(Math.log10(Math.min(2e-5, ...above)) + 1e-9);
+    this.top = 10 ** Math.ceil(Math.log10(Math.max(1e-2, ...above)) - 1e-9);
+  }
+
+  steps() {
+    if (!this.log) return this.whole && this.top < 4 ? [0, this.top] : [0, this.top / 2, this.top];
+    const powers = Math.round(Math.log10(this.top / this.low));
+    return Array.from({ length: powers + 1 }, (_, n) => this.low * 10 ** n);
+  }
 
   axis() {
-    const steps = this.whole && this.top < 4 ? [0, this.top] : [0, this.top / 2, this.top];
-    const rows = steps.map((value) => s('g', null,
-      s('line', { class: value ? 'grid' : 'zero', x1: LEFT, x2: this.width - RIGHT, y1: this.y(value), y2: this.y(value) }),
+    const rows = this.steps().map((value, n) => s('g', null,
+      s('line', { class: n ? 'grid' : 'zero', x1: LEFT, x2: this.width - RIGHT, y1: this.y(value), y2: this.y(value) }),
       s('text', { class: 'tick', x: LEFT - 8, y: this.y(value) + 4, 'text-anchor': 'end' }, this.format(value))));
     const ago = (ms) => (ms < 60000 ? `−${ms / 1000} s` : `−${ms / 60000} min`);
     return [rows, [0, 1, 2].map((n) => s('text', { class: 'tick', x: LEFT + ((this.width - LEFT - RIGHT) * n) / 2, y: HEIGHT - 4, 'text-anchor': ['start', 'middle', 'end'][n] },
@@ -101,7 +121,7 @@ export class Chart {
     this.span = SPANS.find((span) => span >= age) ?? SPANS.at(-1);
     const samples = this.samples.filter((sample) => sample.t >= this.now - this.span);
     const values = samples.flatMap((sample) => this.series.map((one) => one.of(sample))).filter(Number.isFinite);
-    this.top = roundUp(Math.max(0, ...values), this.whole);
+    this.scale(values);
     this.svg.setAttribute('viewBox', `0 0 ${this.width} ${HEIGHT}`);
     this.svg.setAttribute('width', this.width);
     const last = samples.at(-1);

@@ -31,9 +31,9 @@ export function bytes(number) {
 /** Seconds that a request took. */
 export function latency(seconds) {
   if (!Number.isFinite(seconds)) return '–';
-  if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${(seconds * 1e3).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
-  return `${seconds.toFixed(1)} s`;
+  const short = (number, unit) => `${number < 9.95 && Math.abs(number - Math.round(number)) > 0.05 ? number.toFixed(1) : Math.round(number)} ${unit}`;
+  if (seconds < 0.0009995) return `${Math.round(seconds * 1e6)} µs`;
+  return seconds < 0.9995 ? short(seconds * 1e3, 'ms') : short(seconds, 's');
 }
 
 /** Milliseconds as a span: `4 m 05 s`. */

@@ -16,7 +16,7 @@ function charts() {
       now: (sample) => [rate(sample.requests), Number.isNaN(sample.requests) ? '' : sample.failures > 0 ? ` per second · ${rate(sample.failures)} failed` : ' per second'],
     }),
     chartCard({
-      title: 'Latency', format: latency,
+      title: 'Latency', format: latency, log: true,
       series: [{ name: '99 %', class: 's1', of: (sample) => sample.p99 }, { name: 'half', class: 's2', of: (sample) => sample.p50 }],
       now: (sample) => (Number.isNaN(sample.p99) ? ['–', ' no requests'] : [latency(sample.p99), ' for 99 of 100']),
     }),
