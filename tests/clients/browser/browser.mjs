@@ -111,6 +111,31 @@ async function refusals(ask) {
   });
 }
 
+/** The example of docs/watch.md as it stands there, its first lines aside. */
+async function watch(ask, openAnother) {
+  const text = await readFile(new URL('../../../docs/watch.md', import.meta.url), 'utf8');
+  const example = /<script type="module">\n([^]*?)<\/script>/.exec(text)[1]
+    .replace(/^const base = .*$/m, `const base = ${JSON.stringify(server)}, token = ${JSON.stringify(token)}`)
+    .replace(/^const path = .*$/m, `const path = "/api2/${workspace}/watched"`);
+  const url = (name) => `${server}/api2/${workspace}/watched/${name}?type=hdd`;
+  const write = (method, name) => ask(url(name), { method, body: method === 'PUT' ? '1' : undefined, headers: authorized() });
+  await check('EventSource with a ticket: the example of docs/watch.md follows a namespace', async () => {
+    for (const name of ['a', 'b']) await write('PUT', name);
+    const page = await openAnother();
+    await page.addScriptTag({ type: 'module', content: `${example}\nglobalThis.watched = entries` });
+    const has = (names) => page.waitForFunction(
+      (wanted) => [...(globalThis.watched ?? new Map()).keys()].sort().join() === wanted, names, { timeout: 20000 });
+    await has('a,b');
+    await write('PUT', 'c');
+    await write('DELETE', 'a');
+    await has('b,c');
+    await page.context().setOffline(true);
+    await page.context().setOffline(false);
+    await write('PUT', 'd');
+    await has('b,c,d');
+  });
+}
+
 const pages = await servePage();
 const { browser, page } = await openPage(pages);
 const ask = (url, options) =>
@@ -119,6 +144,11 @@ try {
   for (const type of ['memory', 'hdd']) await keys(ask, type);
   await rpc(ask);
   await refusals(ask);
+  await watch(ask, async () => {
+    const another = await browser.newPage();
+    await another.goto(`http://127.0.0.1:${pages.address().port}/`);
+    return another;
+  });
   await check('a server that allows one other origin is closed to this page', async () => {
     const closed = `http://127.0.0.1:${process.env.CLIENT_CLOSED_PORT}/status`;
     assert.deepEqual(await ask(closed, {}), { refused: 'TypeError' });
