@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "server/backup.h"
 #include "server/commands.h"
+#include "snapshot/check.h"
 #include "snapshot/ndjson.h"
 #include "snapshot/reader.h"
 
@@ -43,19 +44,11 @@ static enum backup_status fail_errno(char *why, enum backup_status status, const
 
 /* The whole file as it stands on the disk is read again, before it takes its name. */
 static enum backup_status check_written(int fd, enum snapshot_format format, char *why) {
-    struct snapshot_reader reader;
-    enum snapshot_read read = SNAPSHOT_READ_BAD;
-    if (format == SNAPSHOT_NDJSON)
+    char fault[SNAPSHOT_WHY_BYTES] = "";
+    if (format == SNAPSHOT_NDJSON || snapshot_check(fd, NULL, NULL, fault))
         return BACKUP_GOOD;
-    if (lseek(fd, 0, SEEK_SET) == 0 && snapshot_reader_open(&reader, fd, NULL, NULL))
-        do
-            read = snapshot_reader_next(&reader);
-        while (read == SNAPSHOT_READ_BLOCK);
-    if (read == SNAPSHOT_READ_BAD)
-        snprintf(why, BACKUP_WHY_BYTES, "what was written is not what was sent: %.300s",
-                 reader.why);
-    snapshot_reader_done(&reader);
-    return read == SNAPSHOT_READ_BAD ? BACKUP_REFUSED : BACKUP_GOOD;
+    snprintf(why, BACKUP_WHY_BYTES, "what was written is not what was sent: %s", fault);
+    return BACKUP_REFUSED;
 }
 
 /* The name is on the disk as well as the bytes. */
@@ -203,21 +196,18 @@ static uint64_t size_of(int fd) {
     return fstat(fd, &stat) ? 0 : (uint64_t)stat.st_size;
 }
 
+static void show_check(uint64_t at_bytes, void *context) {
+    backup_progress_show(at_bytes, *(const uint64_t *)context);
+}
+
 /* Every byte is judged before anything is changed. */
 static bool check_file(int fd, char *why) {
-    struct snapshot_reader reader;
+    char fault[SNAPSHOT_WHY_BYTES] = "";
     uint64_t size_bytes = size_of(fd);
-    enum snapshot_read read = SNAPSHOT_READ_BAD;
-    lseek(fd, 0, SEEK_SET);
-    if (snapshot_reader_open(&reader, fd, NULL, NULL))
-        do {
-            read = snapshot_reader_next(&reader);
-            backup_progress_show(reader.at, size_bytes);
-        } while (read == SNAPSHOT_READ_BLOCK);
-    if (read == SNAPSHOT_READ_BAD)
-        snprintf(why, BACKUP_WHY_BYTES, "%.300s; nothing was changed", reader.why);
-    snapshot_reader_done(&reader);
-    return read == SNAPSHOT_READ_END;
+    if (snapshot_check(fd, show_check, &size_bytes, fault))
+        return true;
+    snprintf(why, BACKUP_WHY_BYTES, "%s; nothing was changed", fault);
+    return false;
 }
 
 /* ---- import: sending ---- */

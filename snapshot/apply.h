@@ -15,6 +15,7 @@
 
 #define APPLY_WHY_BYTES 400
 #define APPLY_KEPT_MS (30LL * 24 * 3600 * 1000) /* an import that is not ended is known so long */
+#define APPLY_DONE_KEPT_MS (24LL * 3600 * 1000) /* one that is */
 
 struct apply_state {
     bool is_known; /* it was begun, within APPLY_KEPT_MS */

@@ -275,6 +275,16 @@ static enum err write_mark(struct apply_work *work, const struct mark *mark) {
     return stores_write_keys(work->stores, &write);
 }
 
+/* Nobody asks for it any more. */
+static enum err drop_memory_mark(struct apply_work *work, const struct mark *mark) {
+    struct kv_op op;
+    struct mark_room room;
+    mark_fill(&op, KV_MEMORY, work->id, mark, &room);
+    op.action = KV_DELETE;
+    struct kv_write write = {.ops = &op, .op_count = 1, .now_ms = work->now_ms};
+    return stores_write_keys(work->stores, &write);
+}
+
 /* What memory took before it was full is noted, so that it is not taken twice. */
 static enum err do_messages_memory(struct apply_work *work, struct mark *mark,
                                    const struct broker_snapshot_message *messages) {
@@ -344,5 +354,6 @@ enum err apply_work_do(struct apply_work *work) {
     }
     work->block.storage = KV_HDD;
     mark.is_done = true;
-    return write_mark(work, &mark);
+    err = write_mark(work, &mark);
+    return err ? err : drop_memory_mark(work, &mark);
 }

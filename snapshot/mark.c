@@ -57,7 +57,7 @@ void mark_fill(struct kv_op *op, enum kv_storage storage, const uint8_t id[SNAPS
     *op = (struct kv_op){.action = KV_SET,
                          .ref = ref_of(storage, id, room->key),
                          .value = slice_make(room->value, (size_t)len),
-                         .ttl_ms = APPLY_KEPT_MS};
+                         .ttl_ms = mark->is_done ? APPLY_DONE_KEPT_MS : APPLY_KEPT_MS};
 }
 
 bool mark_is_namespace(struct slice ns) {

@@ -142,6 +142,10 @@ def lines_go_out_and_come_in_through_pipes():
             same_items(place.lines(*to(two)), place.lines(*to(one)))
             place.bad(2, "line 2", "import", *to(two), "-", stdin=lines.replace(b"k1", b"kX", 1)
                       .split(b"\n", 1)[0] + b"\n{}\n")
+            place.bad(2, "not defined", "import", *to(two), "-", stdin=b"\n".join(
+                [lines.split(b"\n")[0]] + [line for line in lines.split(b"\n")
+                                           if b'"kind":"message"' in line and b'"jobs"' in line][:1]
+                + [b'{"end":{"router":0,"queue":0,"binding":0,"entry":0,"message":1}}', b""]))
             place.bad(2, "check", "import", *to(two), "-", stdin=lines.replace(b'"v1"', b'"vX"', 1))
         finally:
             one.close()
