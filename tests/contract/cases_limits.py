@@ -481,7 +481,7 @@ def who_keeps_the_rate_may_take_its_time(server):
     http.close()
     # what stands behind a call that waits begins when its turn comes
     same(line.ask("CREATEQUEUE pace memory"), "+OK")
-    line.send("RECEIVE pace 1 1600\nHELP\nPIN")
+    line.send("RECEIVE pace 1 600\nHELP\nPIN")
     same(line.read_line(), b"+OK 0\n")
     while line.read_line() != b"+OK\n":
         continue
@@ -541,5 +541,6 @@ ALL.append(wrong_settings_are_told)
 
 
 def run(runner):
-    for case in ALL:
+    """Not on an engine: limits are the doors', and know nothing of what is stored where."""
+    for case in ALL if not Server.engine else ():
         runner.case(case.__name__, case)
