@@ -9,6 +9,7 @@ import { count, span } from './format.js';
 
 const EVERY_MS = 2000;
 const MOST = 200; // queues and routers shown
+const DRAWN = 40; // queues in the picture
 const PEEK = 20;
 const href = { queue: (name) => `#/queues/queue/${encodeURIComponent(name)}`, router: (name) => `#/queues/router/${encodeURIComponent(name)}` };
 
@@ -23,6 +24,23 @@ async function fetchAll() {
     names: { routers: routers.routers, queues: queues.queues },
     refused: answers.filter((answer) => answer.error).length,
   };
+}
+
+/** The queues of the picture: all, or, where they are many, those that hang on something. */
+function drawable({ routers, queues }) {
+  if (queues.length <= DRAWN) return queues;
+  const bound = new Set(routers.flatMap((router) => router.bindings.map((one) => one.queue)));
+  queues.filter((queue) => queue['dead-letter']).forEach((queue) => bound.add(queue.name).add(queue['dead-letter']));
+  return queues.filter((queue) => bound.has(queue.name)).slice(0, DRAWN);
+}
+
+/** What is not shown, and why; empty where all is. */
+function missing({ names, routers, queues, refused }, drawn) {
+  const told = [];
+  if (names.queues.length > MOST || names.routers.length > MOST) told.push(`The first ${MOST} of ${count(names.queues.length)} queues and ${count(names.routers.length)} routers are shown.`);
+  if (refused) told.push(`${refused} of them ${refused === 1 ? 'is' : 'are'} not for this token.`);
+  if (drawn < queues.length) told.push(`The picture has ${drawn} queues that are bound or hold dead letters.`);
+  return routers.length ? told.join(' ') : '';
 }
 
 /** Asks again and again; `take` gets what came or the error. */
@@ -68,7 +86,8 @@ function whole(main) {
   let known = { names: { queues: [], routers: [] } };
   const after = async (done) => { if (await done) feed.look(); };
   const button = (text, act, options) => h('button', { type: 'button', onclick: act, ...options }, text);
-  const body = h('div', { class: 'stack', hidden: true },
+  const note = h('p', { class: 'note', hidden: true });
+  const body = h('div', { class: 'stack', hidden: true }, note,
     h('section', { class: 'card', 'aria-label': 'Bindings' }, h('header', null, h('h2', null, 'Bindings'), h('p', { class: 'muted hint' }, 'What is published to ', h('span', { class: 'mono' }, 'default'), ' under a queue’s name reaches that queue, bound or not.')), graph.element),
     table('Queues', [head('Name'), head('Storage'), head('Ready', true), head('Leased', true), head('Delayed', true), head('Oldest', true), head('Published', true), head('Acked', true), head('Consumers', true)], queueBody),
     table('Routers', [head('Name'), head('Type'), head('Bindings', true), head('Published', true), head('Reached none', true)], routerBody));
@@ -89,7 +108,10 @@ function whole(main) {
     none.hidden = !empty;
     body.hidden = empty;
     const drawn = got.routers.filter((router) => router.bindings.length || router.name !== 'default');
-    graph.update(drawn, got.queues);
+    const queues = drawable(got);
+    graph.update(drawn, queues);
+    note.textContent = missing(got, queues.length);
+    note.hidden = note.textContent === '';
     draw(queueBody, got.queues.map((queue) => [queue.name, h('tr', null, h('th', { scope: 'row' }, h('a', { class: 'mono', href: href.queue(queue.name) }, queue.name), queue.paused && [' ', h('span', { class: 'tag hot' }, 'paused')]),
       h('td', { class: 'muted' }, queue.type), cells(queue.ready, queue.leased, queue.delayed), h('td', { class: 'num' }, queue.oldest_ms ? span(queue.oldest_ms) : '–'), cells(queue.published, queue.acked, queue.consumers))]));
     draw(routerBody, got.routers.map((router) => [router.name, h('tr', null, h('th', { scope: 'row' }, h('a', { class: 'mono', href: href.router(router.name) }, router.name)),

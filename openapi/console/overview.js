@@ -27,8 +27,8 @@ function charts() {
     }),
     chartCard({
       title: 'Messages in queues', format: count, whole: true,
-      series: [{ name: 'ready', class: 's1', of: (sample) => sample.ready }, { name: 'leased', class: 's2', of: (sample) => sample.leased }, { name: 'delayed', class: 's3', of: (sample) => sample.delayed }],
-      now: (sample) => [count(sample.ready + sample.leased + sample.delayed), ' waiting or at work'],
+      series: [{ name: 'ready', class: 's1', of: (sample) => sample.ready }, { name: 'leased', class: 's2', of: (sample) => sample.leased }, { name: 'delayed', class: 's3', of: (sample) => sample.delayed }, { name: 'all', class: 's4', of: (sample) => sample.messages }],
+      now: (sample) => [count(sample.messages), ' waiting or at work'],
     }),
   ];
 }
