@@ -105,6 +105,26 @@ static void add_of_param(struct completion *completion, struct arena *arena,
     completion->storage = place->first;
 }
 
+/* Of a verb that the operation table does not have. */
+static void add_of_word(struct completion *completion, const struct place *place) {
+    enum command_kind kind = place->word->kind;
+    bool watch = kind == COMMAND_WATCH || kind == COMMAND_UNWATCH;
+    if (place->index == 1)
+        completion->doc = place->word->doc;
+    if (place->index == 1 && (kind == COMMAND_SUBSCRIBE || kind == COMMAND_UNSUBSCRIBE))
+        completion->names = NAMES_QUEUES;
+    if (place->index == 1 && watch) {
+        complete_add(completion, SLICE("memory"));
+        complete_add(completion, SLICE("hdd"));
+    } else if (place->index == 2 && watch) {
+        completion->names = NAMES_KEYS;
+        completion->storage = place->first;
+    } else if (kind == COMMAND_WATCH && place->index <= place->word->most) {
+        complete_add(completion, SLICE("since="));
+        complete_add(completion, SLICE("values"));
+    }
+}
+
 void complete_line(struct slice line, struct arena *arena, struct completion *ret_completion) {
     struct completion *completion = ret_completion;
     struct place place;
@@ -114,11 +134,8 @@ void complete_line(struct slice line, struct arena *arena, struct completion *re
         add_verbs(completion);
         return;
     }
-    if (place.word && place.index == 1) {
-        if (place.word->kind == COMMAND_SUBSCRIBE || place.word->kind == COMMAND_UNSUBSCRIBE)
-            completion->names = NAMES_QUEUES;
-        completion->doc = place.word->doc;
-    }
+    if (place.word)
+        add_of_word(completion, &place);
     if (!place.op || place.op->count == 0)
         return;
     unsigned last = place.op->count - 1;

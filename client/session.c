@@ -223,6 +223,7 @@ static enum client_status run_connected(struct session *session, const struct co
     case COMMAND_JSON:
         return run_json(session, command);
     case COMMAND_SUBSCRIBE:
+    case COMMAND_WATCH:
         return subscribe_run(session, command);
     case COMMAND_HELP:
         return run_help(session, command);

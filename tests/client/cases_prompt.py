@@ -150,6 +150,36 @@ def subscription(server, folder):
     check(b'"ready":0' in text and b'"leased":0' in text and b'"consumers":0' in text, text)
 
 
+def watch(server, folder):
+    """It goes on where it was, once a lost server is back."""
+    prompt = Prompt(server, folder)
+    client = prompt.client
+    with prompt as screen:
+        screen.see("> ")
+        screen.keys("WATCH hd", "Tab")
+        screen.see("WATCH hdd")
+        screen.keys(" seen values", "Enter")
+        screen.see("watching; Ctrl-C ends it")
+        screen.see("READY hdd")
+        client.run("SET", "hdd", "0", "seen1", "first")
+        screen.see('"value":"first"')
+        server.kill()
+        screen.see("trying again every second")
+        server.start()
+        client.env["HATI_TCP_PORT"] = str(server.tcp)
+        client.run("SET", "hdd", "0", "seen2", "second")
+        screen.see("connected again")
+        screen.wait(lambda text: '"value":"second"' in text or "RESYNC" in text, "it goes not on")
+        client.run("SET", "hdd", "0", "seen3", "third")
+        screen.see('"value":"third"')
+        screen.keys("C-c")
+        screen.see("\nended\n")
+        screen.keys("PING", "Enter")
+        screen.see("\nPONG")
+        screen.keys("C-d")
+        screen.ends(0)
+
+
 def server_dies(server, folder):
     prompt = Prompt(server, folder)
     with prompt as screen:
@@ -218,7 +248,8 @@ def hidden_token(server, folder):
 
 def run(runner, server, folder):
     for name, case in (("answers", answers), ("history", history), ("completion", completion),
-                       ("subscription", subscription), ("server dies", server_dies),
+                       ("subscription", subscription), ("watch", watch),
+                       ("server dies", server_dies),
                        ("figures", figures)):
         runner.case("prompt: " + name, lambda case=case: case(server, folder))
 

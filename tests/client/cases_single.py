@@ -146,6 +146,25 @@ def subscription(client):
     client.run("SUBSCRIBE", "nosuch", status=1)
 
 
+def watch(client):
+    process = client.start("WATCH", "memory", "watched", "values")
+    check(process.stdout.readline().startswith(b'READY memory {"revision":'), "no READY")
+    client.run("SET", "memory", "0", "other", "1")
+    for number in range(3):
+        client.run("SET", "memory", "0", "watched%d" % number, "v%d" % number)
+        line = process.stdout.readline()
+        check(line.startswith(b"CHANGE memory {") and b'"key":"watched%d"' % number in line and
+              b'"value":"v%d"' % number in line, line)
+    process.send_signal(signal.SIGINT)
+    same(process.wait(PATIENCE), 0, "the status behind Ctrl-C")
+    same(process.stdout.read(), b"", "what comes at the end")
+    same(process.stderr.read(), b"", "complaints")
+    process.stdout.close()
+    process.stderr.close()
+    client.run("WATCH", "disk", status=1)
+    client.run("WATCH", status=2)
+
+
 def server_dies(client):
     process = client.start("RECEIVE", "jobs", "1", "60000")
     wait_until(lambda: b'"consumers":1' in client.out("GETQUEUE", "jobs") or
@@ -229,7 +248,7 @@ def run(runner, server, folder):
     client = Client(server, folder)
     for name, case in (("values", values), ("statuses", statuses), ("places", places),
                        ("scripts", scripts), ("tables", tables), ("messages", messages),
-                       ("subscription", subscription), ("server dies", server_dies),
+                       ("subscription", subscription), ("watch", watch), ("server dies", server_dies),
                        ("every verb is known", every_verb_is_known),
                        ("hostile servers", hostile_servers), ("silent server", silent_server)):
         runner.case("single: " + name, lambda case=case: case(client))

@@ -160,9 +160,24 @@ static void test_a_hint_has_the_words_that_are_still_to_come(void **state) {
     assert_string_equal(hint("NOSUCH a "), "");
 }
 
+static void test_the_words_of_a_watch_are_known(void **state) {
+    (void)state;
+    complete("WATCH h");
+    assert_true(offers("hdd") && !offers("memory"));
+    complete("WATCH hdd us");
+    assert_int_equal(completion.names, NAMES_KEYS);
+    assert_true(slice_equal(completion.storage, SLICE("hdd")));
+    complete("WATCH hdd user/ ");
+    assert_true(offers("values") && offers("since="));
+    complete("UNWATCH hdd user/ ");
+    assert_int_equal(completion.count, 0);
+    assert_string_equal(hint("WATCH hdd "), "[prefix] [since=<revision>] [values]");
+}
+
 int main(void) {
     op_init();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_words_of_a_watch_are_known),
         cmocka_unit_test(test_an_empty_line_offers_every_verb_but_no_alias),
         cmocka_unit_test(test_a_verb_is_found_in_any_case),
         cmocka_unit_test(test_a_storage_type_is_one_of_two),
