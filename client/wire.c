@@ -33,8 +33,8 @@ void wire_done(struct wire *wire) {
 }
 
 static enum wire_result lose(struct wire *wire, const char *because) {
-    snprintf(wire->why, sizeof wire->why, "the connection to %s is lost: %s", wire->options->place,
-             because);
+    snprintf(wire->why, sizeof wire->why, "the connection to %s is lost: %.180s",
+             wire->options->place, because);
     wire_close(wire);
     return WIRE_AWAY;
 }
