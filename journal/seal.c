@@ -18,6 +18,7 @@
 #define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define ID_BYTES 4U
 #define FILE_BYTES_MAX 65536U
+#define VEIL_BLOCK 64U /* bytes of the stream, which are counted from the file's beginning */
 
 _Static_assert(1 + ID_BYTES + NONCE_BYTES == SEAL_HEAD_BYTES &&
                    SEAL_HEAD_BYTES + TAG_BYTES == SEAL_BYTES && KEY_BYTES == 32,
@@ -258,4 +259,59 @@ enum err seal_make_key(char ret_text[SEAL_KEY_TEXT_BYTES]) {
     sodium_bin2hex(ret_text, SEAL_KEY_TEXT_BYTES, key, sizeof key);
     sodium_memzero(key, sizeof key);
     return OK;
+}
+
+struct seal_veil {
+    uint64_t from;
+    unsigned char key[crypto_stream_xchacha20_KEYBYTES];
+};
+
+enum err seal_veil_new(struct seal_veil **ret_veil) {
+    struct seal_veil *veil = sodium_init() < 0 ? NULL : sodium_malloc(sizeof *veil);
+    if (!veil)
+        return ERR_OUT_OF_MEMORY;
+    veil->from = UINT64_MAX;
+    randombytes_buf(veil->key, sizeof veil->key);
+    *ret_veil = veil;
+    return OK;
+}
+
+void seal_veil_free(struct seal_veil *veil) {
+    sodium_free(veil);
+}
+
+void seal_veil_begin(struct seal_veil *veil, uint64_t at) {
+    veil->from = at;
+}
+
+/* Each key covers one file, once: its nonce may be zeros. */
+static void turn(const struct seal_veil *veil, uint64_t at, const char *bytes, size_t len,
+                 char *to) {
+    static const unsigned char nonce[crypto_stream_xchacha20_NONCEBYTES];
+    unsigned char part[VEIL_BLOCK];
+    size_t skip = at % VEIL_BLOCK;
+    size_t first = skip ? VEIL_BLOCK - skip : 0;
+    if (first > len)
+        first = len;
+    if (first) {
+        memset(part, 0, sizeof part);
+        memcpy(part + skip, bytes, first);
+        crypto_stream_xchacha20_xor_ic(part, part, sizeof part, nonce, at / VEIL_BLOCK, veil->key);
+        memcpy(to, part + skip, first);
+        sodium_memzero(part, sizeof part);
+    }
+    if (len > first)
+        crypto_stream_xchacha20_xor_ic((unsigned char *)to + first,
+                                       (const unsigned char *)bytes + first, len - first, nonce,
+                                       (at + first) / VEIL_BLOCK, veil->key);
+}
+
+void seal_veil_turn(const struct seal_veil *veil, uint64_t at, struct slice bytes, char *to) {
+    size_t plain = 0;
+    if (at < veil->from)
+        plain = veil->from - at < bytes.len ? (size_t)(veil->from - at) : bytes.len;
+    if (plain && to != bytes.ptr)
+        memcpy(to, bytes.ptr, plain);
+    if (bytes.len > plain)
+        turn(veil, at + plain, bytes.ptr + plain, bytes.len - plain, to + plain);
 }

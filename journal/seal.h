@@ -49,6 +49,17 @@ void seal_keys_refuse_plain(struct seal_keys *keys);
 /* keys may be NULL. Any thread. */
 bool seal_refuses_plain(const struct seal_keys *keys);
 
+/* Over a file that only this process reads again: from a place on its bytes are covered by a key
+ * that nobody else has, and that is gone with the veil. It hides, and tells of no change. */
+struct seal_veil;
+enum err seal_veil_new(struct seal_veil **ret_veil) MUST_USE;
+/* NULL does nothing. */
+void seal_veil_free(struct seal_veil *veil);
+/* Bytes from here on are covered, those before are not. */
+void seal_veil_begin(struct seal_veil *veil, uint64_t at);
+/* Covers or uncovers bytes that stand at `at` of the file; `to` may be bytes.ptr. Any thread. */
+void seal_veil_turn(const struct seal_veil *veil, uint64_t at, struct slice bytes, char *to);
+
 /* A fresh key as 64 hexadecimal digits and a NUL. */
 #define SEAL_KEY_TEXT_BYTES 65U
 enum err seal_make_key(char ret_text[SEAL_KEY_TEXT_BYTES]) MUST_USE;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "journal/datadir.h"
 #include "server/http_request.h"
 #include "snapshot/apply.h"
 #include "snapshot/take.h"
@@ -18,6 +19,7 @@
 #define KEEP_FREE_BYTES (64ULL << 20) /* for what is served from the same disk */
 #define READER_IDLE_S 3600U           /* what the file is piped to may be slow */
 #define NOTES_BYTES_MAX 65536U
+#define VEILED_BYTES 65536U /* read at once */
 #define REPLY_BYTES_MAX (NOTES_BYTES_MAX + 4096U)
 
 enum work { WORK_EXPORT, WORK_LOOK, WORK_BEGIN, WORK_BLOCK };
@@ -29,6 +31,7 @@ struct http_snapshot {
     /* of an export */
     enum snapshot_format format;
     int fd;
+    struct seal_veil *veil; /* over the file, where this node is encrypted; else NULL */
     uint64_t size_bytes;
     /* of an import */
     struct apply_options options;
@@ -160,6 +163,12 @@ static void do_export(struct http_snapshot *snapshot, struct snapshot_stores *st
     struct take_options options = {
         .format = snapshot->format, .stop = &snapshot->stop, .keep_free_bytes = KEEP_FREE_BYTES};
     struct stat stat;
+    const struct datadir *datadir = snapshot->request->server->core->datadir;
+    if (datadir && datadir_keys(datadir)) /* what it keeps is plain nowhere, for no moment */
+        snapshot->err = seal_veil_new(&snapshot->veil);
+    if (snapshot->err)
+        return;
+    options.veil = snapshot->veil;
     snapshot->fd = open_spool(snapshot->request->server->config);
     if (snapshot->fd < 0) {
         snapshot->err = ERR_UNAVAILABLE;
@@ -237,6 +246,49 @@ static bool start_thread(struct http_snapshot *snapshot) {
 
 /* ---- answering ---- */
 
+/* The file behind its veil; both are the response's. */
+struct veiled {
+    int fd;
+    struct seal_veil *veil;
+};
+
+static ssize_t read_veiled(void *context, uint64_t at, char *to, size_t room) {
+    const struct veiled *veiled = context;
+    ssize_t got = pread(veiled->fd, to, room, (off_t)at);
+    if (got <= 0)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    seal_veil_turn(veiled->veil, at, slice_make(to, (size_t)got), to);
+    return got;
+}
+
+static void free_veiled(void *context) {
+    struct veiled *veiled = context;
+    close(veiled->fd);
+    seal_veil_free(veiled->veil);
+    free(veiled);
+}
+
+static struct MHD_Response *veiled_response(struct http_snapshot *snapshot) {
+    struct veiled *veiled = malloc(sizeof *veiled);
+    if (!veiled)
+        return NULL;
+    *veiled = (struct veiled){snapshot->fd, snapshot->veil};
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        snapshot->size_bytes, VEILED_BYTES, read_veiled, veiled, free_veiled);
+    if (response)
+        snapshot->veil = NULL;
+    else
+        free(veiled);
+    return response;
+}
+
+static struct MHD_Response *file_response(struct http_snapshot *snapshot) {
+    if (snapshot->fd < 0)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    return snapshot->veil ? veiled_response(snapshot)
+                          : MHD_create_response_from_fd64(snapshot->size_bytes, snapshot->fd);
+}
+
 static enum MHD_Result reply_file(struct http_request *request, struct http_snapshot *snapshot) {
     bool is_lines = snapshot->format == SNAPSHOT_NDJSON;
     char name[96], day[32] = "";
@@ -246,9 +298,7 @@ static enum MHD_Result reply_file(struct http_request *request, struct http_snap
         strftime(day, sizeof day, "%Y%m%dT%H%M%SZ", &utc);
     snprintf(name, sizeof name, "attachment; filename=\"hati-%s.%s\"", day,
              is_lines ? "ndjson" : "snapshot");
-    struct MHD_Response *response =
-        snapshot->fd >= 0 ? MHD_create_response_from_fd64(snapshot->size_bytes, snapshot->fd)
-                          : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = file_response(snapshot);
     if (response)
         snapshot->fd = -1;
     if (response &&
@@ -375,6 +425,7 @@ void http_snapshot_free(struct http_snapshot *snapshot) {
         return;
     if (snapshot->fd >= 0)
         close(snapshot->fd);
+    seal_veil_free(snapshot->veil);
     buf_done(&snapshot->notes);
     free(snapshot);
 }

@@ -125,6 +125,8 @@ static enum err begin(struct taking *taking, int fd, struct snapshot_head *head)
     taking->wrote_badly = err != OK;
     if (!err)
         snapshot_writer_keep_free(taking->writer, taking->options->keep_free_bytes);
+    if (!err && taking->options->veil)
+        snapshot_writer_cover(taking->writer, taking->options->veil);
     return err;
 }
 

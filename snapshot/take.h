@@ -14,6 +14,7 @@ struct take_options {
     enum snapshot_format format;
     const _Atomic bool *stop; /* it ends as soon as this is set; NULL: nobody sets it */
     uint64_t keep_free_bytes; /* on the disk */
+    struct seal_veil *veil;   /* over what is written; NULL: none */
     void (*progress)(void *context, uint64_t items, uint64_t about); /* now and then; or NULL */
     void *context;
 };

@@ -9,6 +9,7 @@
 #include "snapshot/ndjson.h"
 
 #define LINES_BYTES 65536U
+#define VEIL_BYTES 16384U
 
 /* A block that is being filled. */
 struct open_block {
@@ -26,6 +27,8 @@ struct snapshot_writer {
     struct buf item;
     struct buf packed; /* a block's content, or lines that are not written yet */
     uint64_t keep_free_bytes;
+    struct seal_veil *veil; /* NULL: there is none */
+    uint64_t at;            /* bytes written so far */
 };
 
 bool snapshot_format_parse(struct slice word, enum snapshot_format *ret_format) {
@@ -52,15 +55,38 @@ void snapshot_writer_keep_free(struct snapshot_writer *writer, uint64_t bytes) {
     writer->keep_free_bytes = bytes;
 }
 
+void snapshot_writer_cover(struct snapshot_writer *writer, struct seal_veil *veil) {
+    writer->veil = veil;
+    seal_veil_begin(veil, writer->at);
+}
+
+/* As snapshot_write_all, through the veil. */
+static enum err write_on(struct snapshot_writer *writer, struct slice bytes) {
+    char covered[VEIL_BYTES];
+    enum err err = OK;
+    if (!writer->veil) {
+        writer->at += bytes.len;
+        return snapshot_write_all(writer->fd, bytes);
+    }
+    while (!err && bytes.len) {
+        size_t len = bytes.len < sizeof covered ? bytes.len : sizeof covered;
+        seal_veil_turn(writer->veil, writer->at, slice_make(bytes.ptr, len), covered);
+        err = snapshot_write_all(writer->fd, slice_make(covered, len));
+        writer->at += len;
+        bytes = slice_make(bytes.ptr + len, bytes.len - len);
+    }
+    return err;
+}
+
 /* A disk that the snapshot shares with what is served is not filled to the brim. */
-static enum err put_bytes(const struct snapshot_writer *writer, struct slice bytes) {
+static enum err put_bytes(struct snapshot_writer *writer, struct slice bytes) {
     struct statvfs disk;
     if (writer->keep_free_bytes && fstatvfs(writer->fd, &disk) == 0 &&
         (uint64_t)disk.f_bavail * disk.f_frsize < bytes.len + writer->keep_free_bytes) {
         errno = ENOSPC;
         return ERR_STORAGE_FULL;
     }
-    return snapshot_write_all(writer->fd, bytes);
+    return write_on(writer, bytes);
 }
 
 /* Lines are written many at a time. */
@@ -80,12 +106,12 @@ static enum err write_head(struct snapshot_writer *writer) {
     snapshot_head_write(&writer->head, head);
     snapshot_totals_begin(&writer->totals, head);
     if (writer->format == SNAPSHOT_PACKED)
-        return snapshot_write_all(writer->fd, slice_make(head, sizeof head));
+        return write_on(writer, slice_make(head, sizeof head));
     buf_clear(&writer->item);
     if (!ndjson_append_head(&writer->item, &writer->head))
         return ERR_OUT_OF_MEMORY;
     ndjson_check_line(&writer->totals, buf_slice(&writer->item));
-    return snapshot_write_all(writer->fd, buf_slice(&writer->item));
+    return write_on(writer, buf_slice(&writer->item));
 }
 
 enum err snapshot_writer_open(int fd, enum snapshot_format format, const struct snapshot_head *head,

@@ -5,6 +5,7 @@
 #define HATI_SNAPSHOT_WRITER_H
 
 #include "base/err.h"
+#include "journal/seal.h"
 #include "snapshot/block.h"
 
 enum snapshot_format { SNAPSHOT_PACKED, SNAPSHOT_NDJSON };
@@ -26,6 +27,8 @@ enum err snapshot_writer_put(struct snapshot_writer *writer,
 enum err snapshot_writer_end(struct snapshot_writer *writer) MUST_USE;
 /* What is written from now on leaves so much room on the disk, or is ERR_STORAGE_FULL. */
 void snapshot_writer_keep_free(struct snapshot_writer *writer, uint64_t bytes);
+/* What is written from now on is covered by the veil, which outlives the writer. */
+void snapshot_writer_cover(struct snapshot_writer *writer, struct seal_veil *veil);
 const struct snapshot_totals *snapshot_writer_totals(const struct snapshot_writer *writer);
 /* NULL does nothing. */
 void snapshot_writer_free(struct snapshot_writer *writer);

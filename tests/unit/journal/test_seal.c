@@ -192,6 +192,35 @@ static void test_there_may_be_sixteen_keys(void **state) {
     assert_non_null(strstr(f->why, "line 17: there are more keys"));
 }
 
+static void test_a_veil_hides_and_shows_in_pieces_of_any_size(void **state) {
+    char plain[1000], covered[1000], seen[1000];
+    struct seal_veil *veil, *other;
+    (void)state;
+    for (unsigned i = 0; i < sizeof plain; i++)
+        plain[i] = (char)('a' + i % 26);
+    assert_int_equal(seal_veil_new(&veil), OK);
+    assert_int_equal(seal_veil_new(&other), OK);
+    seal_veil_begin(veil, 70);
+    seal_veil_begin(other, 0);
+    for (size_t at = 0, len; at < sizeof plain; at += len) {
+        len = at % 97 + 1 < sizeof plain - at ? at % 97 + 1 : sizeof plain - at;
+        seal_veil_turn(veil, at, slice_make(plain + at, len), covered + at);
+    }
+    assert_memory_equal(covered, plain, 70);
+    for (size_t at = 70; at + 8 < sizeof plain; at += 8)
+        assert_memory_not_equal(covered + at, plain + at, 8);
+    for (size_t from = 0; from < 200; from++) {
+        seal_veil_turn(veil, from, slice_make(covered + from, sizeof covered - from), seen);
+        assert_memory_equal(seen, plain + from, sizeof plain - from);
+    }
+    seal_veil_turn(other, 0, slice_make(covered, sizeof covered), seen);
+    assert_memory_not_equal(seen + 70, plain + 70, sizeof plain - 70);
+    seal_veil_turn(veil, 0, slice_make(covered, sizeof covered), covered);
+    assert_memory_equal(covered, plain, sizeof plain);
+    seal_veil_free(veil);
+    seal_veil_free(other);
+}
+
 static void test_a_directory_wants_the_keys_that_sealed_it(void **state) {
     struct fixture *f = *state;
     assert_int_equal(try_dir(f, NULL), OK);
@@ -296,6 +325,7 @@ int main(void) {
         CASE(test_the_first_key_seals_and_all_open),
         CASE(test_files_that_hold_no_good_keys_are_refused_by_line),
         CASE(test_there_may_be_sixteen_keys),
+        CASE(test_a_veil_hides_and_shows_in_pieces_of_any_size),
         CASE(test_a_directory_wants_the_keys_that_sealed_it),
         CASE(test_keys_that_nothing_is_sealed_by_any_more_are_forgotten),
         CASE(test_keys_read_anew_are_refused_where_one_is_missing),
