@@ -13,15 +13,17 @@ const DRAWN = 40; // queues in the picture
 const PEEK = 20;
 const href = { queue: (name) => `#/queues/queue/${encodeURIComponent(name)}`, router: (name) => `#/queues/router/${encodeURIComponent(name)}` };
 
-/** Everything about queues and routers that this token may see. */
-async function fetchAll() {
+/** Everything about queues and routers that this token may see; the queues with a text in their names. */
+async function fetchAll(wanted) {
   const [routers, queues] = await Promise.all([json('GET', 'broker/routers'), json('GET', 'broker/queues')]);
-  const names = { routers: routers.routers.slice(0, MOST), queues: queues.queues.slice(0, MOST) };
+  const found = queues.queues.filter((name) => name.includes(wanted));
+  const names = { routers: routers.routers.slice(0, MOST), queues: found.slice(0, MOST) };
   const answers = await rpc([...names.routers.map((router) => ['Broker.GetRouter', { router }]), ...names.queues.map((queue) => ['Broker.GetQueue', { queue }])]);
   const good = answers.map((answer) => answer.result);
   return {
     routers: good.slice(0, names.routers.length).filter(Boolean), queues: good.slice(names.routers.length).filter(Boolean),
     names: { routers: routers.routers, queues: queues.queues },
+    found: found.length,
     refused: answers.filter((answer) => answer.error).length,
   };
 }
@@ -35,9 +37,9 @@ function drawable({ routers, queues }) {
 }
 
 /** What is not shown, and why; empty where all is. */
-function missing({ names, routers, queues, refused }, drawn) {
+function missing({ names, found, routers, queues, refused }, drawn) {
   const told = [];
-  if (names.queues.length > MOST || names.routers.length > MOST) told.push(`The first ${MOST} of ${count(names.queues.length)} queues and ${count(names.routers.length)} routers are shown.`);
+  if (found > MOST || names.routers.length > MOST) told.push(`The first ${MOST} of ${count(found)} queues and ${count(names.routers.length)} routers are shown.`);
   if (refused) told.push(`${refused} of them ${refused === 1 ? 'is' : 'are'} not for this token.`);
   if (drawn < queues.length) told.push(`The picture has ${drawn} queues that are bound or hold dead letters.`);
   return routers.length ? told.join(' ') : '';
@@ -48,8 +50,12 @@ function follow(fetch, take) {
   let timer;
   let closed = false;
   let busy = false;
+  let again = false;
   const look = async () => {
-    if (busy) return;
+    if (busy) {
+      again = true;
+      return;
+    }
     busy = true;
     clearTimeout(timer);
     try {
@@ -59,7 +65,8 @@ function follow(fetch, take) {
       if (!closed) take(null, error);
     }
     busy = false;
-    if (!closed) timer = setTimeout(turn, EVERY_MS);
+    if (!closed) timer = setTimeout(turn, again ? 0 : EVERY_MS);
+    again = false;
   };
   const turn = () => { if (document.hidden) timer = setTimeout(turn, EVERY_MS); else look(); };
   look();
@@ -87,16 +94,17 @@ function whole(main) {
   const after = async (done) => { if (await done) feed.look(); };
   const button = (text, act, options) => h('button', { type: 'button', onclick: act, ...options }, text);
   const note = h('p', { class: 'note', hidden: true });
+  const filter = h('input', { class: 'mono filter', type: 'search', 'aria-label': 'Queues with this in their names', placeholder: 'Filter queues', autocomplete: 'off', spellcheck: 'false', 'data-search': true, 'aria-keyshortcuts': '/', oninput: () => feed.look() });
   const body = h('div', { class: 'stack', hidden: true }, note,
     h('section', { class: 'card', 'aria-label': 'Bindings' }, h('header', null, h('h2', null, 'Bindings'), h('p', { class: 'muted hint' }, 'What is published to ', h('span', { class: 'mono' }, 'default'), ' under a queue’s name reaches that queue, bound or not.')), graph.element),
     table('Queues', [head('Name'), head('Storage'), head('Ready', true), head('Leased', true), head('Delayed', true), head('Oldest', true), head('Published', true), head('Acked', true), head('Consumers', true)], queueBody),
     table('Routers', [head('Name'), head('Type'), head('Bindings', true), head('Published', true), head('Reached none', true)], routerBody));
   const none = h('div', { class: 'card', hidden: true }, blank('queues', 'No queues yet', 'A queue holds messages until a consumer has dealt with them. Routers copy messages to the queues that are bound to them.', button('Make one', () => after(forms.createQueue([])), { class: 'primary' })));
-  set(main, h('div', { class: 'head' }, h('h1', null, 'Queues'), h('div', { class: 'actions' },
+  set(main, h('div', { class: 'head' }, h('h1', null, 'Queues'), h('div', { class: 'actions' }, filter,
     button('Publish', () => after(forms.publish(known.names.routers, 'default')), { class: 'primary' }),
     button('New router', () => after(forms.createRouter())),
     button([icon('plus'), 'New queue'], () => after(forms.createQueue(known.names.queues)), { 'data-create': true, 'aria-keyshortcuts': 'c' }))), trouble, none, body);
-  const feed = follow(fetchAll, (got, error) => {
+  const feed = follow(() => fetchAll(filter.value), (got, error) => {
     trouble.hidden = !error;
     if (error) {
       body.hidden = none.hidden = known.routers ? body.hidden : true;

@@ -9,6 +9,7 @@ const BIG = '{"n":12345678901234567890,"x":1.0,"u":"\\u00e9","a":[1,{"b":null}],
 
 async function open(query = '', options = {}) {
   const page = await newPage(options);
+  if (options.clock) await page.clock.install();
   await page.goto(base(port, `/console#/keys${query}`));
   await page.getByRole('heading', { name: 'Keys', exact: true }).waitFor();
   return page;
@@ -198,12 +199,13 @@ async function conflicts() {
 
 async function seenElsewhere() {
   await put('w/one', 'first');
-  const page = await open('/w%2Fone?prefix=w/');
+  const page = await open('/w%2Fone?prefix=w/', { clock: true });
   await until(async () => (await area(page, 'Text').inputValue()) === 'first', 'first');
   await page.getByText('live', { exact: true }).waitFor();
   let lists = 0;
   page.on('request', (request) => { if (request.url().includes('limit=')) lists += 1; });
-  await new Promise((done) => { setTimeout(done, 3500); });
+  await page.clock.fastForward(20000);
+  await page.evaluate(() => fetch('status')); // a poll would have been asked before this
   assert.equal(lists, 0, 'while nothing changes, nothing is asked');
   await put('w/one', 'second');
   await put('w/two', 'new');

@@ -66,6 +66,10 @@ async function picture() {
   await graph.locator('.sub', { hasText: '1 ready · 0 leased' }).first().waitFor();
   await accessible(page, 'queues');
   await shot(page, 'queues');
+  await page.keyboard.press('/');
+  await page.keyboard.type('dead');
+  await until(async () => (await page.getByRole('row', { name: /^(jobs|mail)/ }).allTextContents()).length === 1, 'filtered');
+  await page.getByRole('searchbox').fill('');
   await graph.getByRole('link', { name: /queue mail/ }).focus();
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { name: 'mail' }).waitFor();
