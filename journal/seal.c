@@ -17,6 +17,7 @@
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define ID_BYTES 4U
+#define OTHERS 027 /* all may read, or a group write: a group that reads is the service's */
 #define FILE_BYTES_MAX 65536U
 #define VEIL_BLOCK 64U /* bytes of the stream, which are counted from the file's beginning */
 
@@ -59,7 +60,7 @@ static enum err read_text(const struct source *source, char *text, size_t *ret_l
     int fd = open(source->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fail(source, ERR_UNAVAILABLE, 0, strerror(errno));
-    if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & 077) != 0)
+    if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & OTHERS) != 0)
         log_warn("encryption-key-file: %s: others may read or change it too (mode %03o)",
                  source->path, (unsigned)stat.st_mode & 0777U);
     size_t len = 0;
