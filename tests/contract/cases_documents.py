@@ -145,6 +145,8 @@ def examples_of_routes_go_through(server):
                 continue
             if path == "/" and method != "post": # cases_pages.py
                 continue
+            if "application/octet-stream" in operation.get("requestBody", {}).get("content", {}):
+                continue  # cases_snapshot.py: bytes are no example
             target, headers, body = request_of(path, operation, seed(server))
             answer = server.request(method.upper(), target, body, headers)
             same(answer.status // 100, 2, "%s %s: %r" % (method, target, answer.body))
