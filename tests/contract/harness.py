@@ -21,6 +21,7 @@ judge = None  # of every answer, where somebody set one (documents.Judge)
 _schemas = itertools.count(1)
 tls = os.environ.get("HATI_TEST_TLS") == "1"  # every server speaks it, and whoever calls it
 encryption = os.environ.get("HATI_TEST_ENCRYPTION") == "1"  # every server seals what it keeps
+_key = os.urandom(32).hex()  # one for all: directories are copied
 TLS_FLAGS = ["--tcp-tls", "--rpc-tls", "--olivia-tls"]
 
 
@@ -103,7 +104,7 @@ class Server:
                 "4"]
 
     def encryption_flags(self):
-        """A key of this server's own, where it keeps something and no case gave it one."""
+        """A key, where it keeps something and no case gave it one."""
         given = [*self.flags, *self.env]
         if not encryption or self.engine or {
                 "--engine", "--encryption-key-file", "HATI_ENGINE", "HULY_DB_CONNECTION"} & set(given):
@@ -111,7 +112,7 @@ class Server:
         path = os.path.join(self.dir, "keys")
         if not os.path.exists(path):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as keys:
-                keys.write(os.urandom(32).hex() + "\n")
+                keys.write(_key + "\n")
         return ["--encryption-key-file", path]
 
     def start(self, *more):
