@@ -285,7 +285,8 @@ static enum err drop_memory_mark(struct apply_work *work, const struct mark *mar
     return stores_write_keys(work->stores, &write);
 }
 
-/* What memory took before it was full is noted, so that it is not taken twice. */
+/* One by one, up to the first that is not taken: what memory took before it was full is noted, so
+ * that it is not taken twice. */
 static enum err do_messages_memory(struct apply_work *work, struct mark *mark,
                                    const struct broker_snapshot_message *messages) {
     struct mark before;
@@ -293,26 +294,20 @@ static enum err do_messages_memory(struct apply_work *work, struct mark *mark,
     if (err)
         return err;
     uint32_t at = before.is_there && before.next == work->block.number ? (uint32_t)before.item : 0;
-    if (at >= work->count)
-        return write_mark(work, mark);
-    struct broker_op *ops = calloc(work->count, sizeof *ops);
-    if (!ops)
-        return ERR_OUT_OF_MEMORY;
-    struct broker_write write = {.ops = ops, .op_count = work->count - at, .now_ms = work->now_ms};
-    for (uint32_t i = at; i < work->count; i++)
-        ops[i - at] = restore_of(&messages[i]);
-    err = stores_write_queues(work->stores, &write);
-    uint32_t done = 0;
-    while (err && done < write.op_count && !ops[done].err)
-        done++;
-    free(ops);
+    for (; at < work->count; at++) {
+        struct broker_op op = restore_of(&messages[at]);
+        struct broker_write write = {.ops = &op, .op_count = 1, .now_ms = work->now_ms};
+        err = stores_write_queues(work->stores, &write);
+        if (err)
+            break;
+    }
     if (!err)
         return write_mark(work, mark);
     struct mark half = *mark;
     half.next = work->block.number;
-    half.item = at + done;
+    half.item = at;
     enum err marked = write_mark(work, &half);
-    return marked ? marked : tell_queue(work, at + done, err);
+    return marked ? marked : tell_queue(work, at, err);
 }
 
 static enum err do_messages(struct apply_work *work, struct mark *mark) {

@@ -268,6 +268,30 @@ def replace_leaves_nothing_of_what_was_there():
             two.close()
 
 
+def memory_that_is_full_takes_each_message_once():
+    if Server.engine:  # memory is the database's
+        return
+    with Place() as place:
+        one, two = Server(), Server("--memory-limit", "1m")
+        try:
+            rpc(one, "Broker.CreateQueue", queue="fast", type="memory")
+            for i in range(4):
+                rpc(one, "Broker.PublishMany", router="default", messages=[
+                    {"key": "fast", "payload": "%d/%d" % (i, j) + "x" * 900} for j in range(200)])
+            rpc(two, "Broker.CreateQueue", queue="fill", type="memory")
+            rpc(two, "Broker.Publish", router="default", key="fill", payload="y" * 600000)
+            place.good("export", *to(one), "all")
+            for _ in range(2):
+                place.bad(1, "memory limit", "import", *to(two), "all")
+                check(0 < rpc(two, "Broker.GetQueue", queue="fast")["ready"] < 800, "all went in")
+            rpc(two, "Broker.DeleteQueue", queue="fill")
+            place.good("import", *to(two), "all")
+            same_items(place.lines(*to(two)), place.lines(*to(one)))
+        finally:
+            one.close()
+            two.close()
+
+
 def merge_keeps_what_the_file_does_not_name():
     with Place() as place:
         one, two = Server(), Server()
@@ -418,7 +442,8 @@ def run(runner):
     for case in (everything_comes_back_elsewhere, lines_go_out_and_come_in_through_pipes,
                  damaged_files_change_nothing,
                  an_import_goes_on_after_a_power_cut_and_doubles_nothing,
-                 replace_leaves_nothing_of_what_was_there, merge_keeps_what_the_file_does_not_name,
+                 replace_leaves_nothing_of_what_was_there,
+                 memory_that_is_full_takes_each_message_once, merge_keeps_what_the_file_does_not_name,
                  a_data_directory_is_read_and_written_without_a_server,
                  who_may_take_and_bring_snapshots, words_that_make_no_sense_are_told,
                  one_instant_under_load_is_told):
