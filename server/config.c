@@ -98,7 +98,7 @@ static const struct option options[] = {
     {"durability", "WHEN", KIND_DURABILITY, AT(durability_ms), 0, 0,
      "commit: a reply means synced; interval:<ms>: synced that often (commit)"},
     {"write-buffer", "SIZE", KIND_BYTES, AT(write_buffer_bytes), 0, 0,
-     "recent hdd writes kept in memory (256m)"},
+     "recent hdd writes kept in memory (256m; never under twice the payload limit)"},
     {"read-cache", "SIZE", KIND_BYTES, AT(read_cache_bytes), 0, 0,
      "hdd entries kept in memory for reading; 0: none (256m)"},
     {"memory-limit", "SIZE", KIND_BYTES, AT(memory_limit_bytes), 0, 0,
@@ -636,6 +636,9 @@ static enum err check_view(const struct reader *reader) {
 static void set_sizes(struct config *config) {
     uint64_t line = config->payload_limit_bytes / 2 * 3 + 65536;
     uint64_t inflight = config->payload_limit_bytes * 4;
+    uint64_t buffer = config->payload_limit_bytes * 2; /* else one value holds up all writers */
+    if (config->write_buffer_bytes < buffer)
+        config->write_buffer_bytes = buffer;
     if (config->line_limit_bytes == 0)
         config->line_limit_bytes = line < 1U << 30 ? line : 1U << 30;
     if (config->inflight_limit_bytes == 0)
