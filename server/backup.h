@@ -26,7 +26,8 @@ struct backup_options {
     const char *file; /* `-`: standard output or input */
     enum snapshot_format format;
     bool replace, again, quiet;
-    bool is_direct;
+    bool is_of_files, is_of_engine; /* --data-dir, --engine are among the flags */
+    bool is_direct;                 /* one of them is */
     char *token;                    /* NULL: none */
     const char *tls_ca;             /* NULL: the system's */
     const char *tls_cert, *tls_key; /* of this client; NULL: none */

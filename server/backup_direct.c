@@ -168,9 +168,9 @@ enum backup_status backup_open_stores(const struct backup_options *options, bool
         return BACKUP_REFUSED;
     here->options = options;
     enum err err =
-        options->config.engine ? open_engine(here, ret_why) : open_dir(here, is_import, ret_why);
+        options->is_of_engine ? open_engine(here, ret_why) : open_dir(here, is_import, ret_why);
     if (err) {
-        if (!options->config.engine) /* not all of an engine is taken apart */
+        if (!options->is_of_engine) /* not all of an engine is taken apart */
             close_here(here);
         return err == ERR_SYNTAX ? BACKUP_USAGE : BACKUP_REFUSED;
     }

@@ -151,8 +151,8 @@ static int take_words(int argc, char **argv, bool is_import, struct given *given
             options->file = argv[i];
         if (!is_flag || flag)
             continue;
-        if (is_named(argv[i] + 2, "data-dir") || is_named(argv[i] + 2, "engine"))
-            options->is_direct = true;
+        options->is_of_files |= is_named(argv[i] + 2, "data-dir");
+        options->is_of_engine |= is_named(argv[i] + 2, "engine");
         bool wants_value = takes_value(argv[i] + 2) && i + 1 < argc;
         argv[left++] = argv[i];
         if (wants_value)
@@ -200,6 +200,9 @@ bool backup_options_read(int argc, char **argv, bool is_import, struct backup_op
     int left = take_words(argc, argv, is_import, &given, options, ret_why);
     if (left < 0)
         return false;
+    options->is_direct = options->is_of_files || options->is_of_engine;
+    if (options->is_of_files && options->is_of_engine)
+        return refuse(ret_why, "--data-dir and --engine:", " one of them");
     if (!options->file)
         return refuse(ret_why,
                       is_import ? "which file is to be imported? - is standard input"

@@ -370,6 +370,9 @@ def words_that_make_no_sense_are_told():
         place.bad(2, "one file, not two", "export", "a", "b")
         place.bad(2, "hati or ndjson", "export", "--format", "xml", "a")
         place.bad(2, "nosuch", "import", "--nosuch", "-", stdin=b"x")
+        place.bad(2, "one of them", "export", "--data-dir", "a", "--engine", "postgresql://x", "f")
+        place.bad(2, "no data directory a", "export", "--data-dir", "a", "f",
+                  env={"HATI_ENGINE": "postgresql://127.0.0.1:1/x"})
         place.bad(2, "go together", "export", "--tls-client-cert", "x", "a")
         place.bad(3, "127.0.0.1:1", "export", "--rpc-host", "127.0.0.1", "--rpc-port", "1", "a")
         same(os.listdir(place.dir), [], "what is left behind")
