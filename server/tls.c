@@ -102,8 +102,8 @@ void tls_fingerprint(const struct tls *tls, char ret_text[TLS_FINGERPRINT_BYTES]
     size_t bytes = sizeof digest;
     (void)gnutls_fingerprint(GNUTLS_DIG_SHA256, &pair->certs[0].cert, digest, &bytes);
     for (unsigned i = 0; i < sizeof digest; i++)
-        snprintf(ret_text + (size_t)i * 3, 4, "%02X%s", digest[i],
-                 i + 1 < sizeof digest ? ":" : "");
+        snprintf(ret_text + (size_t)i * 3, TLS_FINGERPRINT_BYTES - (size_t)i * 3, "%02X%s",
+                 digest[i], i + 1 < sizeof digest ? ":" : "");
 }
 
 bool tls_is_self_signed(const struct tls *tls) {
