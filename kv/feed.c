@@ -26,6 +26,8 @@ struct feeds *feeds_new(uint64_t limit_bytes, unsigned readers_max) {
 }
 
 static void free_feed(struct feed *feed) {
+    if (feed->free_own)
+        feed->free_own(feed->own);
     feed_log_done(feed);
     pthread_mutex_destroy(&feed->lock);
     free(feed);
@@ -90,6 +92,23 @@ void feeds_bind_slow(struct feeds *feeds, const struct kv_ref *ref, uint32_t spa
     struct feed *now = find_name_locked(feeds, ref);
     if (now)
         bind_locked(now, space);
+    pthread_rwlock_unlock(&feeds->table_lock);
+}
+
+void feed_set_own(struct feed *feed, void *own, void (*free_own)(void *own)) {
+    pthread_rwlock_wrlock(&feed->feeds->table_lock);
+    feed->own = own;
+    feed->free_own = free_own;
+    pthread_rwlock_unlock(&feed->feeds->table_lock);
+}
+
+void feeds_each(struct feeds *feeds, enum kv_storage storage,
+                void (*each)(struct feed *feed, void *context), void *context) {
+    pthread_rwlock_rdlock(&feeds->table_lock);
+    for (unsigned i = 0; i < FEED_HEADS; i++)
+        for (struct feed *feed = feeds->names[i]; feed; feed = feed->by_name)
+            if (feed->storage == storage)
+                each(feed, context);
     pthread_rwlock_unlock(&feeds->table_lock);
 }
 
@@ -288,9 +307,13 @@ enum err feeds_open_reader(struct feeds *feeds, const struct kv_ref *ref, enum f
         atomic_fetch_sub(&feeds->readers, 1);
         return ERR_UNAVAILABLE;
     }
-    enum err err = feed_keeper_start(feeds);
-    if (!err)
-        err = hold_feed(feeds, ref, &reader->feed, &fresh);
+    enum err err = hold_feed(feeds, ref, &reader->feed, &fresh);
+    if (!err && feed_keeper_start(feeds)) { /* it rests without end while there are no feeds */
+        if (fresh)
+            feed_fail(reader->feed);
+        feed_drop(reader->feed);
+        err = ERR_OUT_OF_MEMORY;
+    }
     if (err) {
         atomic_fetch_sub(&feeds->readers, 1);
         return err;

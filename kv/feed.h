@@ -90,6 +90,10 @@ enum feed_news feed_read(struct feed_reader *reader,
 /* A reader that waits is woken now. Any thread, while its memory is there. */
 void feed_stop(struct feed_reader *reader);
 
+/* Nobody is woken any more, and no store is asked for changes; before a remote store is closed. No
+ * reader is open. */
+void feed_stop_all(struct kv *kv);
+
 struct feed_figures {
     uint64_t readers;   /* open now */
     uint64_t feeds;     /* namespaces that have a log */

@@ -184,3 +184,10 @@ void feeds_stop(struct feeds *feeds) {
         pthread_join(feeds->keeper, NULL);
     feeds->keeper_runs = false;
 }
+
+bool feeds_are_stopping(struct feeds *feeds) {
+    pthread_mutex_lock(&feeds->keeper_lock);
+    bool stopping = feeds->stopping;
+    pthread_mutex_unlock(&feeds->keeper_lock);
+    return stopping;
+}

@@ -37,6 +37,8 @@ struct feed {
     _Atomic unsigned holds; /* readers, and what is on its way to it; 0: may be dropped */
     int64_t idle_since_ms;  /* steady clock; the keeper's */
     struct commit_job job;  /* hdd's, to begin between two of its records */
+    void *own;              /* the source's; under the table's lock */
+    void (*free_own)(void *own);
 
     pthread_mutex_t lock; /* what follows */
     enum feed_state state;
@@ -105,6 +107,14 @@ static inline void feeds_bind(struct feeds *feeds, const struct kv_ref *ref, uin
 }
 /* The same for one feed whose namespace the source found. */
 void feed_bind(struct feed *feed, uint32_t space);
+
+/* What the source keeps of it; freed with it. */
+void feed_set_own(struct feed *feed, void *own, void (*free_own)(void *own));
+/* Calls each for the feeds of a storage, with the table's lock held. Any thread. */
+void feeds_each(struct feeds *feeds, enum kv_storage storage,
+                void (*each)(struct feed *feed, void *context), void *context);
+/* True from feeds_stop on. Any thread. */
+bool feeds_are_stopping(struct feeds *feeds);
 
 /* The feed of a space, held (feed_drop), or NULL. Any thread. */
 struct feed *feeds_find(struct feeds *feeds, enum kv_storage storage, uint32_t space);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "kv/feeds.h"
-#include "kv/remote.h"
+#include "kv/remote_feed.h"
 #include "kv/store.h"
 
 struct kv {
@@ -13,6 +13,7 @@ struct kv {
     struct kv_mem *mem;
     struct kv_hdd *hdd; /* NULL without a data directory */
     struct feeds *feeds;
+    struct remote_feeds remote_feeds[KV_STORAGES];
 };
 
 enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret_why,
@@ -22,6 +23,8 @@ enum err kv_open(const struct kv_options *options, struct kv **ret_kv, char *ret
         kv->feeds = feeds_new(options->feed_bytes, options->feed_readers_max);
     if (kv && kv->feeds && options->remote) {
         kv->remote = options->remote;
+        for (unsigned i = 0; i < KV_STORAGES; i++)
+            remote_feeds_open(&kv->remote_feeds[i], kv->feeds, kv->remote, (enum kv_storage)i);
         *ret_kv = kv;
         return OK;
     }
@@ -69,7 +72,15 @@ void feed_figures(struct kv *kv, struct feed_figures *ret_figures) {
     };
 }
 
+void feed_stop_all(struct kv *kv) {
+    if (kv)
+        feeds_stop(kv->feeds);
+}
+
+/* Behind a network it is known of nothing that was read that it is whole up to a revision. */
 uint64_t kv_newest_revision(struct kv *kv, enum kv_storage storage) {
+    if (kv->remote)
+        return 0;
     const _Atomic uint64_t *newest = kv->feeds->sources[storage].newest;
     return newest ? atomic_load(newest) : 0;
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "journal/datadir.h"
+#include "kv/feed.h"
 #include "server/commands.h"
 #include "server/documents.h"
 #include "server/http.h"
@@ -168,7 +169,11 @@ static enum err open_engine(struct server *server, char *ret_why) {
     enum err err = engine_open(&options, &server->core.engine, ret_why, WHY_BYTES);
     if (err)
         return err;
-    struct kv_options keys = {.remote = engine_kv(server->core.engine)};
+    struct kv_options keys = {
+        .remote = engine_kv(server->core.engine),
+        .feed_bytes = config->watch_log_bytes,
+        .feed_readers_max = config->max_watchers,
+    };
     struct broker_options broker = {.remote = engine_broker(server->core.engine)};
     err = kv_open(&keys, &server->core.kv, ret_why, WHY_BYTES);
     return err ? err : broker_open(&broker, &server->core.broker, ret_why, WHY_BYTES);
@@ -236,6 +241,7 @@ static void close_peers(struct server *server) {
 }
 
 static void close_stores(struct server *server) {
+    feed_stop_all(server->core.kv);
     engine_close(server->core.engine);
     server->core.engine = NULL;
     if (server->datadir)

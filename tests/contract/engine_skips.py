@@ -2,7 +2,12 @@
 """Cases that say nothing about a node on an engine, or about several, each with why."""
 
 REASONS = {
-    "watch": "an engine tells of no changes",
+    "changes_are_told_as_they_come": "an engine tells a flush key by key",
+    "a_batch_is_told_once_it_stands": "of several changes of a key an engine tells the last",
+    "what_expires_is_told": "likewise: what lives so shortly may never be seen",
+    "a_slow_watcher_holds_up_nobody": "likewise: the log is not filled",
+    "from_a_listing_on_nothing_is_missing": "a listing of an engine tells no revision",
+    "what_was_killed_goes_on_or_says_so": "a node that starts says resync to all; tests/pg kills",
     "two_processes_do_not_share_a_directory": "nothing is kept in the data directory",
     "entries_on_disk_survive_and_memory_does_not": "memory is a table of the database and outlives "
                                                    "the node; tests/pg kills and restarts",
@@ -19,6 +24,8 @@ REASONS = {
 }
 
 SEVERAL = {
+    "a_stream_goes_on_where_it_was": "places are those of one node: another says resync",
+    "many_writers_are_told_whole": "likewise",
     "requests_are_counted_by_door_operation_and_code": "each node counts its own",
     "those_who_wait_are_served_in_their_order": "those who wait on one node have an order, those "
                                                 "on several have none",
