@@ -11,8 +11,8 @@ from harness import Failure, check
 
 SUITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "contract", "run")
 # Parts of names of cases, where not all are run: what is the same behind every door.
-THROUGH_PGBOUNCER = ("REST", "survives", "batch")
-THREE_NODES = ("REST", "kv-store")
+THROUGH_PGBOUNCER = ("REST", "survives", "batch", ": watch,")
+THREE_NODES = ("REST", "kv-store", ": watch,")
 
 
 def parts(quick):
