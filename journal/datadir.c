@@ -121,6 +121,9 @@ static enum err check_keys(const struct datadir *datadir, const struct format *f
         seal_keys_refuse_plain(datadir->options.keys);
     if (!err && keys)
         err = keycheck_note(datadir->dir, keys, whole, ret_why, why_bytes);
+    if (!err && keys && !whole)
+        log_warn("%s: some of what it holds may be in plain, until `hati reencrypt` has run",
+                 datadir->dir);
     return err || !keys || format->sealed ? err : write_sealed_format(datadir, ret_why, why_bytes);
 }
 
