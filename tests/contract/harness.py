@@ -22,6 +22,7 @@ _schemas = itertools.count(1)
 tls = os.environ.get("HATI_TEST_TLS") == "1"  # every server speaks it, and whoever calls it
 encryption = os.environ.get("HATI_TEST_ENCRYPTION") == "1"  # every server seals what it keeps
 _key = os.urandom(32).hex()  # one for all: directories are copied
+gentle = os.environ.get("HATI_TEST_GENTLE") == "1"  # servers write down what they ran through
 TLS_FLAGS = ["--tcp-tls", "--rpc-tls", "--olivia-tls"]
 
 
@@ -148,6 +149,12 @@ class Server:
 
     def close(self):
         if self.process.poll() is None:
+            if gentle:
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    pass
             self.kill()
         self.process.stdout.close()
         self.log.close()
