@@ -182,24 +182,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t ma
         if (stream->out.failed)
             return MHD_CONTENT_READER_END_WITH_ERROR;
     }
-    size_t len = stream->out.len - stream->taken;
-    if (len > max_bytes)
-        len = max_bytes;
-    memcpy(to, stream->out.ptr + stream->taken, len);
-    stream->taken += len;
-    request->out_bytes += len;
-    return (ssize_t)len;
-}
-
-static enum MHD_Result reply(struct http_request *request, struct MHD_Response *response) {
-    if (response &&
-        !(http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream") &&
-          http_add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache") &&
-          http_add_header(response, "X-Accel-Buffering", "no"))) {
-        MHD_destroy_response(response);
-        response = NULL;
-    }
-    return http_reply(request, MHD_HTTP_OK, response);
+    return http_events_take(request, &stream->out, &stream->taken, to, max_bytes);
 }
 
 static enum MHD_Result take_prefetch(void *context, enum MHD_ValueKind kind, const char *name,
@@ -270,9 +253,11 @@ static enum MHD_Result begin(struct http_request *request) {
     if (err)
         return http_reply_error(request, err, call_detail(&request->call));
     if (request->method == HTTP_HEAD)
-        return reply(request, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
-    return reply(request, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
-                                                            read_stream, request, NULL));
+        return http_events_reply(request,
+                                 MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+    return http_events_reply(request,
+                             MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
+                                                               read_stream, request, NULL));
 }
 
 static void on_asked(struct call *call) {

@@ -166,24 +166,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t ma
         if (watch->out.failed)
             return MHD_CONTENT_READER_END_WITH_ERROR;
     }
-    size_t len = watch->out.len - watch->taken;
-    if (len > max_bytes)
-        len = max_bytes;
-    memcpy(to, watch->out.ptr + watch->taken, len);
-    watch->taken += len;
-    request->out_bytes += len;
-    return (ssize_t)len;
-}
-
-static enum MHD_Result reply(struct http_request *request, struct MHD_Response *response) {
-    if (response &&
-        !(http_add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream") &&
-          http_add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache") &&
-          http_add_header(response, "X-Accel-Buffering", "no"))) {
-        MHD_destroy_response(response);
-        response = NULL;
-    }
-    return http_reply(request, MHD_HTTP_OK, response);
+    return http_events_take(request, &watch->out, &watch->taken, to, max_bytes);
 }
 
 static bool parse_revision(struct slice text, uint64_t *ret_revision) {
@@ -277,7 +260,9 @@ enum MHD_Result rest_watch_run(struct http_request *request) {
     buf_init(&watch->out, CHUNK_BYTES + FEED_RENDER_MAX);
     buf_printf(&watch->out, ": connected\nretry: %d\n\n", RETRY_MS);
     if (request->method == HTTP_HEAD)
-        return reply(request, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
-    return reply(request, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
-                                                            read_stream, request, NULL));
+        return http_events_reply(request,
+                                 MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+    return http_events_reply(request,
+                             MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
+                                                               read_stream, request, NULL));
 }
