@@ -231,8 +231,8 @@ function oneRouter(main, name) {
   const after = async (done) => { if (await done) feed.look(); };
   const act = (text, run, options) => h('button', { type: 'button', onclick: () => { if (router) run(); }, ...options }, text);
   const bindIt = async () => {
-    const { queues } = await json('GET', 'broker/queues');
-    await after(forms.bind(router, queues));
+    const queues = await forms.queueNames();
+    if (queues) await after(forms.bind(router, queues));
   };
   const all = h('div', { class: 'stack' }, h('div', { class: 'actions' }, act('Publish', () => after(forms.publish([name], name)), { class: 'primary' }), act('Bind a queue', bindIt),
     name !== 'default' && act('Delete…', async () => { if (await forms.deleteRouter(router)) location.hash = '#/queues'; }, { class: 'danger' })), figures, none, bindings);

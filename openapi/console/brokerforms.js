@@ -82,6 +82,16 @@ export function createRouter() {
   });
 }
 
+/** The names of all queues; null where they are not told, and why is said. */
+export async function queueNames() {
+  try {
+    return (await json('GET', 'broker/queues')).queues;
+  } catch (error) {
+    toast(error.message, 'bad');
+    return null;
+  }
+}
+
 export function bind(router, queues) {
   const queue = choice(queues, queues[0]);
   const pattern = plain({ placeholder: router.type === 'topic' ? 'orders.*.paid' : '' });

@@ -57,6 +57,22 @@ export function isJson(text) {
   }
 }
 
+// Laid out, what is nested deeply is blanks above all: a short value would be a text that no page can hold.
+const DEPTH_MAX = 100;
+
+function isDeep(text) {
+  let depth = 0;
+  for (const [token] of text.matchAll(TOKEN)) {
+    if (token === '{' || token === '[') depth += 1;
+    else if (token === '}' || token === ']') depth -= 1;
+    if (depth > DEPTH_MAX) return true;
+  }
+  return false;
+}
+
+/** Is it JSON that a person can be shown? */
+const isShown = (text) => isJson(text) && !isDeep(text);
+
 export function jsonIndent(text) {
   let out = '';
   let depth = 0;
@@ -92,7 +108,7 @@ export const modes = {
   },
   json: {
     name: 'JSON',
-    can: (bytes) => isJson(textOf(bytes) ?? ''),
+    can: (bytes) => isShown(textOf(bytes) ?? ''),
     show: (bytes) => jsonIndent(textOf(bytes)),
     read: (text, was) => {
       try {
@@ -115,6 +131,6 @@ function isCrlf(text) {
 export function modeFor(bytes, type) {
   const text = textOf(bytes);
   if (text === null) return 'hex';
-  if (/\bjson\b/.test(type) ? isJson(text) : /^\s*[[{]/.test(text) && isJson(text)) return 'json';
+  if ((/\bjson\b/.test(type) || /^\s*[[{]/.test(text)) && isShown(text)) return 'json';
   return /[\0-\x08\x0e-\x1f]/.test(text) && bytes.length <= HEX_MAX ? 'hex' : 'text';
 }

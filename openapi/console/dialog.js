@@ -2,6 +2,11 @@
 // Dialogs on the element made for them: focus stays inside, Escape closes, focus returns.
 import { h, icon, newId } from './dom.js';
 
+/** Closes what is open, with nothing chosen: the page it was about goes away. */
+export function closeAll() {
+  document.querySelectorAll('dialog[open]').forEach((box) => box.close());
+}
+
 /** Opens; `build(close)` gives the content. Resolves with what close was called with. */
 export function open(title, build, { wide = false } = {}) {
   return new Promise((resolve) => {

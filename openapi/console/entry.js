@@ -2,7 +2,7 @@
 // One entry: what it is, and its editor. A save says which version it was made from (If-Match), so
 // that nobody's change is written over unseen.
 import { blank, field, h, icon, newId, say, set, toast } from './dom.js';
-import { call, keyName, keyPath, notAllowed, Refusal } from './api.js';
+import { call, claims, keyName, keyPath, notAllowed, Refusal } from './api.js';
 import { confirm } from './dialog.js';
 import { settle } from './conflict.js';
 import { modeFor, modes, same } from './bytes.js';
@@ -53,24 +53,49 @@ export function expiry(entry) {
   };
 }
 
+// What somebody was still editing when the page went away: a token that ends takes nobody's text with
+// it. It is for who made it, and gone with this page.
+const drafts = new Map();
+const draftKey = (at, key) => JSON.stringify([claims().account, claims().sub, claims().workspace, at.workspace, at.namespace, at.type, key]);
+export function forgetDrafts() { drafts.clear(); }
+
 class Editor {
   constructor(place, at, key, { gone, changed, back }) {
-    Object.assign(this, { place, at, key, gone, changed, back, mode: null, was: '', busy: false });
+    Object.assign(this, { place, at, key, gone, changed, back, mode: null, was: '', busy: false, draft: draftKey(at, key) });
   }
 
   async open() {
     set(this.place, h('div', { class: 'pad muted', role: 'status' }, 'Reading…'));
     try {
+      const draft = drafts.get(this.draft);
       const entry = await read(this.at, this.key);
       if (this.closed) return;
-      if (entry) this.show(entry);
+      if (draft) this.resume(draft);
+      else if (entry) this.show(entry);
       else this.missing();
     } catch (error) {
       if (!this.closed) set(this.place, this.header(), blank('warn', error.status === 403 ? notAllowed() : 'The value cannot be read', error.message, h('button', { type: 'button', onclick: () => this.open() }, 'Try again')));
     }
   }
 
-  close() { this.closed = true; clearInterval(this.ticker); }
+  /** keep: what is edited is there again when this key is opened the next time. */
+  close({ keep = false } = {}) {
+    if (keep && !this.closed && this.dirty()) drafts.set(this.draft, { entry: this.entry, mode: this.mode, shown: this.shown, text: this.area.value, type: this.type.value });
+    this.closed = true;
+    clearInterval(this.ticker);
+  }
+
+  /** As it was left: upon the version that it was made from, so that a save still asks. */
+  resume({ entry, mode, shown, text, type }) {
+    drafts.delete(this.draft);
+    this.show(entry);
+    this.setMode(mode, shown);
+    this.area.value = text;
+    this.type.value = type;
+    set(this.note, h('p', { class: 'note' }, 'This is what you were editing. It has not been saved.'));
+    this.look();
+    this.check();
+  }
 
   missing() {
     this.entry = null;

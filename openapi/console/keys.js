@@ -28,6 +28,14 @@ class Browser {
     if (this.key) this.pick(this.key);
     this.timers = [setInterval(() => this.tick(), 1000), setInterval(() => { if (!this.live) this.poll(); }, POLL_MS)];
     this.follow();
+    // a browser has six connections for one server, over all its tabs: a stream is for a tab that is looked at
+    this.seen = () => {
+      this.follow();
+      if (!document.hidden) this.poll();
+    };
+    this.unload = (event) => { if (this.entry?.dirty()) event.preventDefault(); };
+    document.addEventListener('visibilitychange', this.seen);
+    addEventListener('beforeunload', this.unload);
   }
 
   close() {
@@ -36,7 +44,9 @@ class Browser {
     this.scan?.abort();
     this.unwatch?.();
     clearTimeout(this.soon);
-    this.entry?.close();
+    document.removeEventListener('visibilitychange', this.seen);
+    removeEventListener('beforeunload', this.unload);
+    this.entry?.close({ keep: true });
   }
 
   // ---- what is on the page
@@ -97,7 +107,7 @@ class Browser {
     this.at.type = this.bar.querySelector('[name=storage]:checked').value;
     this.key = null;
     this.cursors = [];
-    this.entry?.close();
+    this.entry?.close({ keep: true });
     this.entry = null;
     this.rest();
     this.remember();
@@ -113,9 +123,10 @@ class Browser {
   }
 
   async list(quiet = false) {
+    if (this.at.search && quiet) return; // what goes through all keys is begun by a person
     this.scan?.abort();
     if (this.at.search) {
-      if (!quiet) await this.look();
+      await this.look();
       return;
     }
     const turn = this.turn = (this.turn ?? 0) + 1;
@@ -244,7 +255,8 @@ class Browser {
   follow() {
     this.unwatch?.();
     this.setLive(false);
-    this.unwatch = watch({ ...this.at }, { told: (change) => this.changed(change), live: (on) => this.setLive(on) });
+    this.unwatch = null;
+    if (!document.hidden) this.unwatch = watch({ ...this.at }, { told: (change) => this.changed(change), live: (on) => this.setLive(on) });
   }
 
   setLive(on) {

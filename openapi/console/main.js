@@ -2,7 +2,7 @@
 // The frame: who is here, which page is shown, keys that lead from one to another.
 import { blank, h, icon, s, say, set } from './dom.js';
 import { claims, hasToken, probe, setToken, whenSignedOut } from './api.js';
-import { open } from './dialog.js';
+import { closeAll, open } from './dialog.js';
 import { overview } from './overview.js';
 import * as figures from './figures.js';
 
@@ -88,11 +88,17 @@ function whoText() {
 
 function signOut(told) {
   setToken('');
+  closeAll();
   figures.stop();
   leave();
   leave = () => {};
   turn += 1;
   signIn(told);
+}
+
+function leaveForGood() {
+  signOut();
+  import('./entry.js').then((entry) => entry.forgetDrafts(), () => {});
 }
 
 function frame() {
@@ -106,7 +112,7 @@ function frame() {
         h('a', { class: 'button quiet', href: 'docs' }, icon('docs'), h('span', null, 'API documentation')),
         h('button', { class: 'quiet', type: 'button', onclick: help }, icon('help'), h('span', null, 'Keyboard')),
         themeButton(),
-        hasToken() && h('button', { class: 'quiet', type: 'button', onclick: () => signOut() }, icon('out'), h('span', null, 'Sign out')))),
+        hasToken() && h('button', { class: 'quiet', type: 'button', onclick: leaveForGood }, icon('out'), h('span', null, 'Sign out')))),
     h('main', { id: 'main', tabindex: -1 })));
 }
 
@@ -123,6 +129,7 @@ async function show(moved) {
   if (!main) return;
   const at = place();
   const mine = turn += 1;
+  closeAll();
   leave();
   leave = () => {};
   document.querySelectorAll('[data-page]').forEach((link) => {

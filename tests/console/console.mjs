@@ -3,12 +3,13 @@
 import { browser } from './browser.mjs';
 import { frame } from './frame.mjs';
 import { keys } from './keys.mjs';
+import { mishaps } from './mishaps.mjs';
 import { queues } from './queues.mjs';
 import { signIn } from './signin.mjs';
 import { docs } from './docs.mjs';
 
 try {
-  for (const part of [frame, keys, queues, signIn, docs]) await part();
+  for (const part of [frame, keys, mishaps, queues, signIn, docs]) await part();
 } finally {
   await browser.close();
 }
