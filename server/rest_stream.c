@@ -10,6 +10,7 @@
 #include "handlers/render.h"
 #include "handlers/spans.h"
 #include "server/causal.h"
+#include "server/http_events.h"
 #include "server/rest.h"
 
 #define CHUNK_BYTES 16384U /* rendered at a time */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "handlers/bind.h"
 #include "server/feed_render.h"
+#include "server/http_events.h"
 #include "server/rest.h"
 
 #define CHUNK_BYTES 16384U /* rendered at a time */
