@@ -160,9 +160,10 @@ static void append_peers(struct buf *to, struct peers *peers) {
 static enum err keep_stats(struct call *call, const struct figures *figures) {
     struct core *core = call->core;
     struct buf text;
+    int64_t uptime_ms = call->now_ms - core->started_ms; /* the clock may have been set back */
     buf_init(&text, STATS_BYTES_MAX);
     buf_printf(&text, "{\"version\":\"%s\",\"uptime\":%lld,\"storage\":{", HATI_VERSION,
-               (long long)(call->now_ms - core->started_ms));
+               (long long)(uptime_ms > 0 ? uptime_ms : 0));
     append_storage(&text, &figures->kv[KV_MEMORY], "memory");
     buf_append_char(&text, ',');
     append_storage(&text, &figures->kv[KV_HDD], "hdd");

@@ -64,6 +64,9 @@ def run(runner):
         for to in (4 * HOUR, -DAY, 400 * DAY, 0):
             waits_through(server, control, to)
         same(line.ask("SET hdd 0 still here"), "+OK", "a SET after all jumps")
+        control.set("clock_ms", -DAY)
+        check(server.request("GET", "/stats").json()["uptime"] >= 0, "the uptime in the past")
+        control.set("clock_ms", 0)
         line.close()
         server.kill()
         control.set("clock_ms", -30 * DAY)
