@@ -45,7 +45,7 @@ static enum backup_status fail_errno(char *why, enum backup_status status, const
 /* The whole file as it stands on the disk is read again, before it takes its name. */
 static enum backup_status check_written(int fd, enum snapshot_format format, char *why) {
     char fault[SNAPSHOT_WHY_BYTES] = "";
-    if (format == SNAPSHOT_NDJSON || snapshot_check(fd, NULL, NULL, fault))
+    if (format == SNAPSHOT_NDJSON || snapshot_check(fd, NULL, NULL, NULL, fault))
         return BACKUP_GOOD;
     snprintf(why, BACKUP_WHY_BYTES, "what was written is not what was sent: %s", fault);
     return BACKUP_REFUSED;
@@ -201,10 +201,10 @@ static void show_check(uint64_t at_bytes, void *context) {
 }
 
 /* Every byte is judged before anything is changed. */
-static bool check_file(int fd, char *why) {
+static bool check_file(int fd, uint64_t *ret_largest_bytes, char *why) {
     char fault[SNAPSHOT_WHY_BYTES] = "";
     uint64_t size_bytes = size_of(fd);
-    if (snapshot_check(fd, show_check, &size_bytes, fault))
+    if (snapshot_check(fd, show_check, &size_bytes, ret_largest_bytes, fault))
         return true;
     snprintf(why, BACKUP_WHY_BYTES, "%s; nothing was changed", fault);
     return false;
@@ -320,7 +320,7 @@ int command_import_snapshot(int argc, char **argv) {
         log_set_level(LOG_WARN);
         backup_progress_begin(options.quiet, "check", true);
         int fd = open_file(options.file, why);
-        bool good = fd >= 0 && check_file(fd, why);
+        bool good = fd >= 0 && check_file(fd, &options.largest_bytes, why);
         backup_progress_end();
         if (good)
             status = import_from(&options, fd, why);

@@ -32,6 +32,7 @@ struct backup_options {
     const char *tls_ca;             /* NULL: the system's */
     const char *tls_cert, *tls_key; /* of this client; NULL: none */
     bool tls_insecure;
+    uint64_t largest_bytes; /* of an import: its largest value or payload */
 };
 
 /* What a snapshot goes through; one of both kinds. */

@@ -2,6 +2,7 @@
 /* Snapshots of a running server, by HTTP. */
 #include <curl/curl.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,22 @@ static void tell_refusal(const struct away *away, long status, char *why) {
     json_decref(problem);
 }
 
+/* What to do about it, where that is known. */
+static const char *hint(const struct away *away, CURLcode code) {
+    switch ((unsigned)code) {
+    case CURLE_COULDNT_CONNECT:
+        return " (--data-dir DIR opens the files of no server)";
+    case CURLE_GOT_NOTHING: /* how a door that wants TLS takes a request in the clear */
+        return away->options->config.rpc_tls ? "" : " (does it speak TLS? --rpc-tls)";
+    case CURLE_SSL_CONNECT_ERROR:
+        return " (does it speak TLS? else without --rpc-tls)";
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return " (--tls-ca FILE names its authority, or its self-signed certificate)";
+    default:
+        return "";
+    }
+}
+
 /* ERR_UNAVAILABLE of a server is a passing state: it is told as a lost one. */
 static enum backup_status perform(struct away *away, char *why) {
     long status = 0;
@@ -111,9 +128,7 @@ static enum backup_status perform(struct away *away, char *why) {
     }
     if (code) {
         snprintf(why, BACKUP_WHY_BYTES, "%.250s: %.250s%s", away->base,
-                 away->error[0] ? away->error : curl_easy_strerror(code),
-                 code == CURLE_COULDNT_CONNECT ? " (--data-dir DIR opens the files of no server)"
-                                               : "");
+                 away->error[0] ? away->error : curl_easy_strerror(code), hint(away, code));
         return BACKUP_AWAY;
     }
     if (status == 200)
@@ -201,8 +216,9 @@ static enum backup_status begin_away(void *context, const char head[SNAPSHOT_HEA
     struct away *away = context;
     char path[128], id[SNAPSHOT_ID_TEXT];
     snapshot_id_format((const uint8_t *)head + 16, id);
-    snprintf(path, sizeof path, "/snapshot/%s?replace=%s&again=%s", id,
-             away->options->replace ? "true" : "false", away->options->again ? "true" : "false");
+    snprintf(path, sizeof path, "/snapshot/%s?replace=%s&again=%s&largest=%" PRIu64, id,
+             away->options->replace ? "true" : "false", away->options->again ? "true" : "false",
+             away->options->largest_bytes);
     return send_body(away, "POST", path, slice_make(head, SNAPSHOT_HEAD_BYTES), state, ret_why);
 }
 

@@ -55,6 +55,10 @@
 #define SNAPSHOT_FLAG(name, doc)                                                                   \
     "{'name':'" name "','in':'query','schema':{'type':'boolean','default':false},"                 \
     "'description':'" doc "'}"
+#define SNAPSHOT_LARGEST                                                                           \
+    ",{'name':'largest','in':'query','schema':{'type':'integer','minimum':0,'default':0},"         \
+    "'description':'bytes of the largest value or payload in the file: one over the payload "      \
+    "limit is refused before anything is changed'}"
 #define SNAPSHOT_BODY(doc)                                                                         \
     "{'required':true,'description':'" doc "','content':{'application/octet-stream':{'schema':"    \
     "{'type':'string','format':'binary'}}}}"
@@ -260,7 +264,7 @@ const struct openapi_route http_doors[] = {
      .params =
          "[" SNAPSHOT_ID
          "," SNAPSHOT_FLAG("replace", "drop everything that is there first") "," SNAPSHOT_FLAG(
-             "again", "anew, though it was done or begun before") "]",
+             "again", "anew, though it was done or begun before") SNAPSHOT_LARGEST "]",
      .body = SNAPSHOT_BODY("the first 96 bytes of the file"),
      .answers = SNAPSHOT_STATE,
      .errors = SNAPSHOT_ERRORS},

@@ -35,6 +35,7 @@ struct http_snapshot {
     uint64_t size_bytes;
     /* of an import */
     struct apply_options options;
+    int64_t largest_bytes; /* its largest value or payload, as the caller says; 0: not told */
     struct apply_state state;
     struct buf notes; /* a JSON array's elements */
     /* outcome */
@@ -196,6 +197,14 @@ static void keep_note(void *context, const char *line) {
     text_append_json(&snapshot->notes, slice_of_cstr(line));
 }
 
+static void refuse_largest(struct http_snapshot *snapshot) {
+    snapshot->err = ERR_VALUE_TOO_LARGE;
+    snprintf(snapshot->why, sizeof snapshot->why,
+             "a value of %lld bytes is over the payload limit of this server (--payload-limit); "
+             "nothing was changed",
+             (long long)snapshot->largest_bytes);
+}
+
 static void do_import(struct http_snapshot *snapshot, struct snapshot_stores *stores) {
     const struct core *core = snapshot->request->server->core;
     struct apply_notes notes = {.note = keep_note, .context = snapshot};
@@ -203,6 +212,9 @@ static void do_import(struct http_snapshot *snapshot, struct snapshot_stores *st
     const uint8_t *id = snapshot->options.head.id;
     if (snapshot->work == WORK_LOOK)
         snapshot->err = apply_look(stores, id, &snapshot->state);
+    else if (snapshot->work == WORK_BEGIN &&
+             (uint64_t)snapshot->largest_bytes > core->payload_limit_bytes)
+        refuse_largest(snapshot); /* before --replace drops what is there */
     else if (snapshot->work == WORK_BEGIN)
         snapshot->err = apply_begin(stores, &snapshot->options, &snapshot->state, snapshot->why);
     else
@@ -376,6 +388,9 @@ static enum MHD_Result take_query(void *context, enum MHD_ValueKind kind, const 
     } else if (begins && slice_equal(word, SLICE("again"))) {
         if (!take_flag(text, &snapshot->options.again))
             pass->fault = "again is true or false";
+    } else if (begins && slice_equal(word, SLICE("largest"))) {
+        if (!slice_parse_i64(text, &snapshot->largest_bytes) || snapshot->largest_bytes < 0)
+            pass->fault = "largest is a number of bytes";
     } else {
         pass->fault = "the query has a parameter that is unknown";
     }

@@ -95,6 +95,8 @@ int main(int argc, char **argv) {
         print_help(0, NULL);
         return 2;
     }
+    if (argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0))
+        return print_help(1, argv + 1); /* `hati client --help` is `hati help client` */
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 2, argv + 2);

@@ -9,7 +9,13 @@
 struct checking {
     struct names routers;
     struct names queues[KV_STORAGES];
+    uint64_t largest_bytes; /* value or payload */
 };
+
+static void measure(struct checking *checking, struct slice value) {
+    if (value.len > checking->largest_bytes)
+        checking->largest_bytes = value.len;
+}
 
 static const char *define(struct names *names, struct slice name, void *value) {
     if (names_get(names, name))
@@ -35,8 +41,11 @@ static const char *check_item(void *context, const struct snapshot_item *item) {
     case SNAPSHOT_MESSAGE:
         if (!names_get(queues, item->message.queue))
             return "a message is of a queue that is not defined";
+        measure(checking, item->message.payload);
         break;
     case SNAPSHOT_ENTRY:
+        measure(checking, item->entry.value);
+        break;
     case SNAPSHOT_KINDS:
         break;
     }
@@ -55,8 +64,8 @@ static bool read_all(struct snapshot_reader *reader,
 }
 
 bool snapshot_check(int fd, void (*progress)(uint64_t at_bytes, void *context), void *context,
-                    char ret_why[SNAPSHOT_WHY_BYTES]) {
-    struct checking checking;
+                    uint64_t *ret_largest_bytes, char ret_why[SNAPSHOT_WHY_BYTES]) {
+    struct checking checking = {.largest_bytes = 0};
     struct snapshot_reader reader;
     names_init(&checking.routers);
     for (int storage = 0; storage < KV_STORAGES; storage++)
@@ -66,6 +75,8 @@ bool snapshot_check(int fd, void (*progress)(uint64_t at_bytes, void *context), 
                 read_all(&reader, progress, context);
     if (!good)
         snprintf(ret_why, SNAPSHOT_WHY_BYTES, "%s", reader.why);
+    else if (ret_largest_bytes)
+        *ret_largest_bytes = checking.largest_bytes;
     snapshot_reader_done(&reader);
     names_done(&checking.routers);
     for (int storage = 0; storage < KV_STORAGES; storage++)

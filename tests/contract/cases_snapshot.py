@@ -183,6 +183,26 @@ def damaged_files_change_nothing():
             two.close()
 
 
+def values_over_the_limit_are_refused_before_replace_drops_anything():
+    with Place() as place:
+        one, two = Server(*PAYLOAD_LIMIT), Server()
+        try:
+            rpc(one, "Storage.Set", type="hdd", key="large", value="x" * 3000000)
+            rpc(one, "Broker.CreateQueue", queue="jobs")
+            rpc(two, "Storage.Set", type="hdd", key="kept", value="x")
+            place.good("export", *to(one), "large")
+            place.bad(1, "nothing was changed", "import", *to(two), "--replace", "large")
+            rpc(one, "Storage.Set", type="hdd", key="large", value="x")
+            rpc(one, "Broker.Publish", router="default", key="jobs", payload="x" * 3000000)
+            place.good("export", *to(one), "message")
+            place.bad(1, "3000000 bytes", "import", *to(two), "--replace", "message")
+            left = place.lines(*to(two))
+            check(len(left) == 1 and '"kept"' in left[0], "what was there is gone: %r" % left)
+        finally:
+            one.close()
+            two.close()
+
+
 def blocks(file):
     """The blocks of a file, each with its head."""
     found, at = [], HEAD
@@ -389,6 +409,7 @@ def routes_refuse_what_is_none(server):
     ident = "0" * 32
     same(server.request("POST", "/snapshot/" + ident, b"x" * HEAD).status, 400, "no head")
     same(server.request("POST", "/snapshot/" + ident, b"").status, 400, "nothing")
+    same(server.request("POST", "/snapshot/%s?largest=-1" % ident, b"").status, 400, "no length")
     same(server.request("PUT", "/snapshot/%s/0" % ident, b"x" * 10).status, 400, "no block")
     same(server.request("PUT", "/snapshot/%s/0" % ident, b"x" * 100).status, 400, "no block")
 
@@ -444,6 +465,7 @@ def one_instant_under_load_is_told():
 def run(runner):
     for case in (everything_comes_back_elsewhere, lines_go_out_and_come_in_through_pipes,
                  damaged_files_change_nothing,
+                 values_over_the_limit_are_refused_before_replace_drops_anything,
                  an_import_goes_on_after_a_power_cut_and_doubles_nothing,
                  replace_leaves_nothing_of_what_was_there,
                  memory_that_is_full_takes_each_message_once, merge_keeps_what_the_file_does_not_name,

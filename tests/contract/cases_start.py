@@ -250,6 +250,10 @@ def help_and_version():
     for flag in ("--tcp", "--tcp-host", "--tcp-port", "--tcp-tls", "--rpc", "--rpc-host",
                  "--rpc-port", "--data-dir", "--cpu-num"):
         check(flag + " " in said, flag)
+    for command in ("client", "export"):
+        pages = [subprocess.run([Server.binary, *words], capture_output=True, check=True).stdout
+                 for words in (("help", command), (command, "--help"))]
+        check(pages[0] and pages[0] == pages[1], "hati %s --help" % command)
     check(subprocess.run([Server.binary, "nosuch"], stderr=subprocess.DEVNULL).returncode != 0,
           "an unknown command")
 
