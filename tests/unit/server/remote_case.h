@@ -30,6 +30,7 @@ static inline struct config remote_config(void) {
                            .payload_limit_bytes = 262144,
                            .line_limit_bytes = 300000,
                            .connection_limit = 100,
+                           .inflight_limit_bytes = 1 << 20,
                            .request_timeout_ms = 60000,
                            .drain_timeout_ms = 60000};
 }
