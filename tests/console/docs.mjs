@@ -42,7 +42,41 @@ async function writes() {
   await page.context().close();
 }
 
+async function each() {
+  const document_ = await (await api(port).call('GET', '/openapi.json')).json();
+  const page = await newPage();
+  await page.goto(base(port, '/docs'));
+  const view = page.locator('rapi-doc');
+  await view.getByText('/api2/{workspace}/{namespace}/{key}').first().waitFor();
+  for (const [path, item] of Object.entries(document_.paths)) {
+    for (const method of ['get', 'put', 'post', 'delete'].filter((one) => item[one])) {
+      const id = `${method}-${path.replace(/[{}]/g, '-')}`;
+      await page.evaluate((hash) => { location.hash = hash; }, id);
+      await view.locator(`[id="${id}"] api-response`).first().waitFor({ state: 'attached' });
+    }
+  }
+  await page.goto(base(port, '/docs#get-/broker/queues/-queue-'));
+  await view.getByRole('button', { name: 'EXAMPLE' }).first().click();
+  await view.getByText('"jobs"').first().waitFor();
+  await page.context().close();
+}
+
+async function narrow() {
+  const page = await newPage({ width: 360, height: 740 });
+  await page.goto(base(process.env.CONSOLE_OPEN, '/docs'));
+  const view = page.locator('rapi-doc');
+  await view.getByText('/broker/routers/{router}', { exact: true }).first().click();
+  await shot(page, 'docs-phone');
+  const [answer] = await Promise.all([page.waitForResponse((one) => one.url().includes('/broker/routers/')), view.getByRole('button', { name: 'TRY' }).first().click()]);
+  assert.ok([200, 201, 404].includes(answer.status()));
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await view.locator('.nav-bar').waitFor();
+  await page.context().close();
+}
+
 export async function docs() {
+  await check('docs: on a phone', narrow);
+  await check('docs: every operation is shown', each);
   await check('docs: it calls with the token it was given', calls);
   await check('docs: a value is written with it', writes);
 }
