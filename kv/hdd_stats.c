@@ -81,6 +81,7 @@ void kv_hdd_stats(struct kv_hdd *hdd, struct kv_stats *ret_stats) {
                           .stats = ret_stats};
     unsigned opened = 0;
     ret_stats->shard_count = hdd->shard_count;
+    ret_stats->damaged = atomic_load(&hdd->damaged);
     ret_stats->expired = atomic_load_explicit(&hdd->expired, memory_order_relaxed);
     while (opened < hdd->shard_count && !env_read_begin(hdd->envs[opened], &count.reads[opened]))
         opened++;

@@ -298,6 +298,7 @@ struct kv_stats {
     uint64_t shard_keys[64];
     uint64_t expired; /* dropped since their time was over, so far */
     uint64_t evicted; /* dropped to make room, so far */
+    bool damaged;     /* hdd: files were found to be; keys that are not found are ERR_CORRUPT */
 };
 
 /* Cheap figures for /stats. Any thread. */

@@ -186,6 +186,7 @@ static void write_storages(struct page *page, const struct metrics_source *sourc
     page_single(page, F_hati_memory_limit_bytes, source->memory_limit_bytes);
     write_storage(page, F_hati_expired_keys, expired);
     page_single(page, F_hati_evicted_keys, stats[KV_MEMORY].evicted);
+    page_single(page, F_hati_hdd_damaged, stats[KV_HDD].damaged);
 }
 
 static void write_watch(struct page *page, struct kv *kv) {

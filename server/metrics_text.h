@@ -30,6 +30,7 @@ enum family_type { FAMILY_COUNTER, FAMILY_GAUGE, FAMILY_HISTOGRAM, FAMILY_INFO }
     X(hati_memory_limit_bytes, GAUGE, "bytes", "--memory-limit; 0: none.")                         \
     X(hati_expired_keys, COUNTER, "", "Keys dropped since their time was over.")                   \
     X(hati_evicted_keys, COUNTER, "", "Keys dropped to make room.")                                \
+    X(hati_hdd_damaged, GAUGE, "", "1 where files of hdd were found to be damaged.")               \
     X(hati_routers, GAUGE, "", "Routers.")                                                         \
     X(hati_queues, GAUGE, "", "Queues.")                                                           \
     X(hati_messages, GAUGE, "", "Messages in all queues.")                                         \
