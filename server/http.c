@@ -22,6 +22,7 @@
 #define RPC_EXTRA_BYTES 65536U /* of a body, beside a value in base64 */
 #define WORK_BYTES 16777216U   /* of a request's arena, beside values */
 #define JSON_GROWTH 6U         /* a byte may become \u0000 */
+#define TURNED_AWAY_MAX 256U   /* connections beyond the limit that are being told so */
 
 static struct http_connection *connection_of(struct MHD_Connection *mhd) {
     const union MHD_ConnectionInfo *info =
@@ -41,22 +42,31 @@ static int socket_of(struct MHD_Connection *mhd) {
     return info ? info->connect_fd : -1;
 }
 
-/* Too many of an address are not even heard. In the clear it is told why, as far as that goes. */
-static void begin_connection(struct http_connection *connection) {
-    static const char refusal[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n"
-                                  "Content-Length: 0\r\nConnection: close\r\n\r\n";
+/* Who is one too many is not even heard. In the clear it is told why, as far as that goes. */
+static void turn_away(const struct http_connection *connection, const char *status) {
+    char refusal[128];
+    int fd = connection->watched.fd;
+    int len = snprintf(refusal, sizeof refusal,
+                       "HTTP/1.1 %s\r\nRetry-After: 1\r\n"
+                       "Content-Length: 0\r\nConnection: close\r\n\r\n",
+                       status);
+    if (!connection->server->config->rpc_tls)
+        (void)!send(fd, refusal, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fd, SHUT_RDWR);
+}
+
+/* `open` is how many there are with this one. */
+static void begin_connection(struct http_connection *connection, unsigned open) {
     struct http_server *server = connection->server;
     int64_t head_ms = server->config->header_timeout_ms;
-    int fd = connection->watched.fd;
-    if (http_limit_connect(connection)) {
+    if (open > server->config->connection_limit)
+        turn_away(connection, "503 Service Unavailable");
+    else if (!http_limit_connect(connection))
+        turn_away(connection, "429 Too Many Requests");
+    else
         http_watch_set(&server->watch, &connection->watched,
                        head_ms ? HTTP_PHASE_HEAD : HTTP_PHASE_IDLE,
                        head_ms ? head_ms : server->idle_ms);
-        return;
-    }
-    if (!server->config->rpc_tls)
-        (void)!send(fd, refusal, sizeof refusal - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(fd, SHUT_RDWR);
 }
 
 static void on_connection(void *context, struct MHD_Connection *mhd, void **socket_context,
@@ -70,11 +80,11 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
         *socket_context = connection;
         if (!connection)
             return;
-        atomic_fetch_add_explicit(&server->open, 1, memory_order_relaxed);
+        unsigned before = atomic_fetch_add_explicit(&server->open, 1, memory_order_relaxed);
         connection->server = server;
         connection->peer = peer_of(mhd);
         http_watch_add(&server->watch, &connection->watched, socket_of(mhd));
-        begin_connection(connection);
+        begin_connection(connection, before + 1);
         return;
     }
     atomic_fetch_sub_explicit(open, 1, memory_order_relaxed);
@@ -210,7 +220,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *server) {
             MHD_ALLOW_SUSPEND_RESUME | (shown ? MHD_USE_TLS : 0U),
         0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
-        config->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
+        config->connection_limit + TURNED_AWAY_MAX, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
         MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
