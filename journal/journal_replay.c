@@ -126,6 +126,11 @@ static enum err check_order(struct replay *replay, const struct segment *segment
                     "%s begins with record %" PRIu64 ", but the one before ends before %" PRIu64
                     ": damaged between them",
                     path, segment->first_seq, replay->expected_seq);
+    if (segment->first_seq < replay->expected_seq) /* its records would undo what came later */
+        return fail(replay, ERR_CORRUPT,
+                    "%s begins with record %" PRIu64 ", but the one before goes on to %" PRIu64
+                    ": it is another journal's",
+                    path, segment->first_seq, replay->expected_seq - 1);
     replay->expected_seq = segment->first_seq;
     return OK;
 }

@@ -101,7 +101,7 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **sock
 static void *on_request_line(void *context, const char *uri, struct MHD_Connection *mhd) {
     struct http_connection *connection = connection_of(mhd);
     (void)context;
-    return connection ? http_request_open(connection, mhd, strlen(uri)) : NULL;
+    return connection ? http_request_open(connection, mhd, http_raw_target_len(uri)) : NULL;
 }
 
 static void on_completed(void *context, struct MHD_Connection *mhd, void **request_context,

@@ -26,7 +26,7 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
 static const char *judge_headers(struct http_request *request, const char *url, const char *method,
                                  const char *version) {
     struct header_pass pass = {.headers = &request->headers};
-    http_raw_begin(&pass.raw, url, request->uri_len, version);
+    http_raw_begin(&pass.raw, method, url, request->uri_len, version);
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, take_header, &pass);
     const char *why = http_guard_check(&request->headers, slice_of_cstr(method), slice_of_cstr(url),
                                        slice_of_cstr(version));

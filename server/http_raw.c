@@ -17,8 +17,17 @@ static void end_line(struct http_raw *raw, const char *end) {
     raw->next = end + 2;
 }
 
-void http_raw_begin(struct http_raw *raw, const char *url, size_t uri_len, const char *version) {
-    raw->plain = version == url + uri_len + 1;
+size_t http_raw_target_len(const char *uri) {
+    size_t len = strlen(uri);
+    for (size_t i = 0; i < len; i++)
+        if ((uint8_t)uri[i] <= ' ' || uri[i] == 0x7F)
+            return 0;
+    return len;
+}
+
+void http_raw_begin(struct http_raw *raw, const char *method, const char *url, size_t uri_len,
+                    const char *version) {
+    raw->plain = uri_len > 0 && url == method + strlen(method) + 1 && version == url + uri_len + 1;
     end_line(raw, version + strlen(version));
 }
 

@@ -16,8 +16,13 @@ struct http_raw {
 /* True where the library at hand is one whose way of parsing is known here. */
 bool http_raw_is_known(void);
 
-/* Judges the request line: url, uri_len bytes with its query, one space, version (NUL-ended). */
-void http_raw_begin(struct http_raw *raw, const char *url, size_t uri_len, const char *version);
+/* Bytes of a target as it came, with its query; 0 where it holds a space or a control character,
+ * with which it ends elsewhere for other servers: http_raw_begin refuses it. */
+size_t http_raw_target_len(const char *uri);
+/* Judges the request line: method (NUL-ended), one space, url, uri_len bytes with its query, one
+ * space, version (NUL-ended). */
+void http_raw_begin(struct http_raw *raw, const char *method, const char *url, size_t uri_len,
+                    const char *version);
 /* Judges the next header line, in the order of the request. */
 void http_raw_header(struct http_raw *raw, const char *name, size_t name_len, const char *value,
                      size_t value_len);

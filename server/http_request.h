@@ -99,7 +99,7 @@ struct http_request {
     enum err refusal; /* answered once the body is read */
     enum err outcome; /* what it is answered with; OK: no error */
     const char *refusal_why;
-    size_t uri_len; /* of the request line, its query included */
+    size_t uri_len; /* of the request line, its query included; 0: it holds what it may not */
     size_t body_max;
     const char *chunks; /* where the library keeps a chunked body; NULL: none, or not known */
     uint64_t swallowed_bytes;

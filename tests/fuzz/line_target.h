@@ -4,24 +4,12 @@
 #ifndef HATI_TESTS_LINE_TARGET_H
 #define HATI_TESTS_LINE_TARGET_H
 
-#include <stdlib.h>
-
 #include "server/line_dialect.h"
 #include "server/olivia.h"
+#include "tests/fuzz/target.h"
 
 #define LINE_MAX_BYTES 4096U
 #define PAYLOAD_MAX_BYTES 2048U
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static inline void check(bool holds) {
-    if (!holds)
-        abort();
-}
-
-static inline bool is_within(struct slice part, struct slice whole) {
-    return part.len == 0 || (part.ptr >= whole.ptr && part.ptr + part.len <= whole.ptr + whole.len);
-}
 
 /* What a bound call promises the operation. */
 static inline void check_call(const struct call *call) {

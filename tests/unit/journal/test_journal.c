@@ -399,6 +399,27 @@ static void test_a_missing_segment_is_refused(void **state) {
     f->journal = NULL;
 }
 
+/* Replayed, its records would put old states in place of new ones. */
+static void test_a_segment_that_begins_before_the_end_of_the_one_before_is_refused(void **state) {
+    struct fixture *f = *state;
+    struct segment segment;
+    char path[120], why[300] = "";
+    for (int i = 0; i < 12; i++)
+        append(f, 2, true);
+    assert_true(count_segments(f) > 2);
+    journal_close(f->journal);
+    f->journal = NULL;
+    snprintf(path, sizeof path, "%s/segment-%016x", f->dir, 2);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(segment_read_header(fd, &segment), OK);
+    segment.first_seq -= 2;
+    assert_int_equal(segment_begin(&segment), OK);
+    close(fd);
+    assert_int_equal(open_at(f, f->dir, 0, why), ERR_CORRUPT);
+    f->journal = NULL;
+    assert_non_null(strstr(why, "another journal's"));
+}
+
 static void test_a_block_larger_than_a_segment_has_one_of_its_own(void **state) {
     struct fixture *f = *state;
     append(f, 200, true);
@@ -544,6 +565,7 @@ int main(void) {
         CASE(test_values_that_look_like_blocks_do_not_hold_up_a_start),
         CASE(test_the_interval_ends_although_jobs_that_write_nothing_never_pause),
         CASE(test_a_missing_segment_is_refused),
+        CASE(test_a_segment_that_begins_before_the_end_of_the_one_before_is_refused),
         CASE(test_a_block_larger_than_a_segment_has_one_of_its_own),
         CASE(test_jobs_of_one_thread_are_finished_in_order_after_they_are_published),
     };
