@@ -56,7 +56,7 @@ void reload_auth(const struct config *config, struct auth *auth) {
     const char *texts[FILE_COUNT];
     char why[WHY_BYTES];
     if (!auth) {
-        log_info("SIGHUP: no credentials are configured, nothing to read anew");
+        log_info("SIGHUP: no credentials are configured, of tokens there is nothing to read anew");
         return;
     }
     enum err err = read_all(files, read, texts, why);

@@ -375,6 +375,7 @@ static int serve(struct server *server, const sigset_t *signals) {
     atomic_store(&server->core.ready, true);
     print_reach(server);
     log_info("hati %s serves, process %d", HATI_VERSION, (int)getpid());
+    systemd_tell_untaken();
     systemd_notify("READY=1");
     int signal_number = 0;
     while (sigwait(signals, &signal_number) == 0 && signal_number == SIGHUP) {

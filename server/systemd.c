@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/slice.h"
 
 #define FIRST_FD 3
@@ -32,21 +33,41 @@ static int find(const char *names, const char *name, int count) {
     return -1;
 }
 
-int systemd_take_socket(const char *name) {
-    static bool taken[FDS_MAX];
+static bool taken[FDS_MAX];
+
+/* How many descriptors are for this process. */
+static int count_given(void) {
     const char *pid = getenv("LISTEN_PID");
     const char *count = getenv("LISTEN_FDS");
     int64_t wanted_pid, fds;
     if (!pid || !count || !slice_parse_i64(slice_of_cstr(pid), &wanted_pid) ||
         wanted_pid != getpid() || !slice_parse_i64(slice_of_cstr(count), &fds) || fds < 1)
-        return -1;
-    int fd = find(getenv("LISTEN_FDNAMES"), name, fds < FDS_MAX ? (int)fds : FDS_MAX);
+        return 0;
+    return fds < FDS_MAX ? (int)fds : FDS_MAX;
+}
+
+int systemd_take_socket(const char *name) {
+    int fd = find(getenv("LISTEN_FDNAMES"), name, count_given());
     if (fd < 0 || taken[fd - FIRST_FD] || !is_listening(fd))
         return -1;
     taken[fd - FIRST_FD] = true;
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     return fd;
+}
+
+void systemd_tell_untaken(void) {
+    int count = count_given();
+    const char *name = getenv("LISTEN_FDNAMES");
+    for (int i = 0; i < count; i++) {
+        size_t len = name ? strcspn(name, ":") : 0;
+        if (!taken[i])
+            log_warn(
+                "a socket of systemd is not served: FileDescriptorName=%.*s is not tcp, rpc or "
+                "olivia, or that door is not open",
+                (int)len, name ? name : "");
+        name = name && name[len] ? name + len + 1 : NULL;
+    }
 }
 
 void systemd_notify(const char *state) {

@@ -9,6 +9,9 @@
  * none. */
 int systemd_take_socket(const char *name);
 
+/* Warns of the sockets that nobody took; once all doors are open. */
+void systemd_tell_untaken(void);
+
 /* Tells lines like READY=1. */
 void systemd_notify(const char *state);
 

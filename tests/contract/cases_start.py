@@ -265,7 +265,7 @@ def listener():
     return door
 
 
-def as_systemd_starts_it(doors, environment, flags):
+def as_systemd_starts_it(doors, environment, flags, log=os.devnull):
     """The child's process id: a hati with these sockets from descriptor 3 on."""
     child = os.fork()
     if child:
@@ -276,7 +276,7 @@ def as_systemd_starts_it(doors, environment, flags):
         os.dup2(100 + at, 3 + at, inheritable=True)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT, 0o600), 2)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HATI_", "HULY_"))}
     clean.update(environment, LISTEN_PID=str(os.getpid()))
     os.execve(Server.binary, ["hati", "start", *flags], clean)
@@ -313,7 +313,32 @@ def sockets_of_systemd_are_taken_and_it_is_told_how_far_it_is():
         shutil.rmtree(directory)
 
 
-CASES = [sockets_of_systemd_are_taken_and_it_is_told_how_far_it_is, bad_settings_end_with_one_clear_line, a_port_in_use_is_said,
+def a_socket_of_systemd_that_nobody_takes_is_warned_of():
+    directory = tempfile.mkdtemp(prefix="hati-start-")
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(directory + "/notify")
+    told.settimeout(30)
+    doors = [listener() for _ in range(2)]
+    child = as_systemd_starts_it(
+        doors, {"NOTIFY_SOCKET": directory + "/notify", "LISTEN_FDS": "2",
+                "LISTEN_FDNAMES": "hati-http:rpc"},
+        ("--rpc", "--data-dir", directory + "/data"), directory + "/log")
+    try:
+        same(told.recv(100), b"READY=1")
+        with open(directory + "/log", encoding="utf-8") as file:
+            warned = [line for line in file if '"warn"' in line]
+        check(len(warned) == 1 and "FileDescriptorName=hati-http " in warned[0], repr(warned))
+    finally:
+        os.kill(child, signal.SIGTERM)
+        same(os.waitpid(child, 0)[1], 0, "how it ended")
+        for door in doors:
+            door.close()
+        told.close()
+        shutil.rmtree(directory)
+
+
+CASES = [sockets_of_systemd_are_taken_and_it_is_told_how_far_it_is,
+         a_socket_of_systemd_that_nobody_takes_is_warned_of, bad_settings_end_with_one_clear_line, a_port_in_use_is_said,
          two_processes_do_not_share_a_directory, flag_over_environment_over_file,
          entries_on_disk_survive_and_memory_does_not, sigterm_drains_and_ends_with_0,
          writes_in_flight_are_answered_when_stopped, the_log_is_one_json_object_a_line,
