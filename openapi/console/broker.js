@@ -107,7 +107,7 @@ function whole(main) {
   const feed = follow(() => fetchAll(filter.value), (got, error) => {
     trouble.hidden = !error;
     if (error) {
-      body.hidden = none.hidden = known.routers ? body.hidden : true;
+      if (!known.routers) body.hidden = none.hidden = true; // else what is shown was so
       set(trouble, h('div', { class: 'card' }, failure(error)));
       return;
     }

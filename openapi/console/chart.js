@@ -14,19 +14,17 @@ function roundUp(number, whole) {
   return whole ? Math.max(1, Math.ceil(top)) : top;
 }
 
-function line(points) {
-  let path = '';
-  let pen = 'M';
-  for (const [x, y] of points) {
-    if (Number.isNaN(y)) {
-      pen = 'M';
-    } else {
-      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
-      pen = 'L';
-    }
+/** The points without gaps: where nothing was known, one run ends. */
+function runs(points) {
+  const all = [[]];
+  for (const point of points) {
+    if (!Number.isNaN(point[1])) all.at(-1).push(point);
+    else if (all.at(-1).length) all.push([]);
   }
-  return path;
+  return all.filter((run) => run.length);
 }
+
+const line = (run) => `M${run.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join('L')}`;
 
 /** series: [{name, of(sample), class}]; format(value); whole: no fractions on the axis; log: powers of
  * ten on it, for what is as interesting small as large. */
@@ -95,11 +93,11 @@ export class Chart {
   curves(samples) {
     const floor = HEIGHT - BOTTOM;
     return this.series.map((one, index) => {
-      const points = samples.map((sample) => [this.x(sample.t), this.y(one.of(sample))]);
-      const path = line(points);
-      const single = path && !path.includes('L') && points.findLast(([, y]) => !Number.isNaN(y));
-      return [index === 0 && path.includes('L') && s('path', { class: 'area', d: `${line(points.filter(([, y]) => !Number.isNaN(y)))}V${floor}H${points.find(([, y]) => !Number.isNaN(y))[0].toFixed(1)}Z` }),
-        s('path', { class: `line ${one.class}`, d: path }), single && s('circle', { class: `spot ${one.class}`, cx: single[0], cy: single[1], r: 2.5 })];
+      const all = runs(samples.map((sample) => [this.x(sample.t), this.y(one.of(sample))]));
+      const lines = all.filter((run) => run.length > 1);
+      const area = lines.map((run) => `${line(run)}V${floor}H${run[0][0].toFixed(1)}Z`).join('');
+      return [index === 0 && area && s('path', { class: 'area', d: area }), s('path', { class: `line ${one.class}`, d: lines.map(line).join('') }),
+        all.filter((run) => run.length === 1).map(([[x, y]]) => s('circle', { class: `spot ${one.class}`, cx: x, cy: y, r: 2.5 }))];
     }).reverse();
   }
 

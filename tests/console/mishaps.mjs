@@ -88,7 +88,7 @@ async function restless() {
   await shows(page, 'y');
   await page.clock.runFor(1000);
   go();
-  await page.getByText('100 found in 1 100 keys').waitFor();
+  await page.locator('.pager').getByText('100 found in 1 100 keys').waitFor();
   await page.context().close();
 }
 
@@ -109,7 +109,24 @@ async function unseen() {
   await page.context().close();
 }
 
+async function away() {
+  const all = api(port);
+  await all.json('PUT', '/broker/queues/still-there', { type: 'memory' });
+  const page = await newPage({ allow: [/ERR_FAILED/] });
+  await page.goto(base(port, '/console#/queues'));
+  await page.getByRole('row', { name: /still-there/ }).waitFor();
+  await page.route('**/broker/**', (route) => route.abort());
+  await page.getByText('The server cannot be reached').waitFor();
+  assert.ok(await page.getByRole('row', { name: /still-there/ }).isVisible(), 'as it was');
+  assert.ok(!(await page.getByText('No queues yet').isVisible()), 'nobody said so');
+  await page.unroute('**/broker/**');
+  await page.getByText('The server cannot be reached').waitFor({ state: 'hidden' });
+  await all.call('DELETE', '/broker/queues/still-there');
+  await page.context().close();
+}
+
 export async function mishaps() {
+  await check('mishaps: the server is away, and what was seen stays', away);
   await check('mishaps: a token that ends takes no text with it', ended);
   await check('mishaps: what was edited is there again', elsewhere);
   await check('mishaps: JSON nested without end', deep);
