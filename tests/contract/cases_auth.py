@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Credentials: tokens on every door, scopes, and callers from elsewhere."""
+import hmac
 import json
 import os
 import subprocess
@@ -50,6 +51,82 @@ def bad_tokens_are_refused_alike(server):
     for alg in ("HS256", "HS384", "HS512"):
         good = sign({"workspace": WORKSPACE}, SECRET, alg)
         same(server.request("GET", PATH, token=good).status, 404, alg)
+
+
+def by_hand(header, claims, secret=SECRET):
+    """A token of JSON as it stands, signed rightly: nothing but what it says refuses it."""
+    text = b64url(header) + b"." + b64url(claims)
+    made = hmac.new(secret.encode(), text, "sha256").digest()
+    return (text + b"." + b64url(made)).decode()
+
+
+def hostile_tokens():
+    hs256, claims = b'{"alg":"HS256"}', ('{"workspace":"%s"' % WORKSPACE).encode()
+    oct_key = b64url(b"aaaaaaaa")
+    return {
+        "alg None": by_hand(b'{"alg":"None"}', claims + b"}"),
+        "alg RS256 by the secret": by_hand(b'{"alg":"RS256"}', claims + b"}"),
+        "alg twice": by_hand(b'{"alg":"none","alg":"HS256"}', claims + b"}"),
+        "alg by a list": by_hand(b'{"alg":["HS256"]}', claims + b"}"),
+        "alg with a NUL": by_hand(b'{"alg":"HS256\\u0000"}', claims + b"}"),
+        "crit": by_hand(b'{"alg":"HS256","crit":["x"],"x":1}', claims + b"}"),
+        "b64": by_hand(b'{"alg":"HS256","b64":false}', claims + b"}"),
+        "kid as a path": by_hand(b'{"alg":"HS256","kid":"../../dev/null"}', claims + b"}", "\0"),
+        "kid as SQL": by_hand(b'{"alg":"HS256","kid":"x\' UNION SELECT \'aaaaaaaa"}',
+                              claims + b"}", "aaaaaaaa"),
+        "kid of 64 KiB": by_hand(b'{"alg":"HS256","kid":"' + b"k" * 65536 + b'"}', claims + b"}"),
+        "a key it brings": by_hand(b'{"alg":"HS256","jwk":{"kty":"oct","k":"' + oct_key + b'"}}',
+                                   claims + b"}", "aaaaaaaa"),
+        "exp twice": by_hand(hs256, claims + b',"exp":1,"exp":9999999999}'),
+        "workspace twice": by_hand(hs256, claims + b"," + claims[1:] + b"}"),
+        "a NUL in a claim": by_hand(hs256, claims + b',"sub":"a\\u0000b"}'),
+        "a bare NUL": by_hand(hs256, claims + b"}\0"),
+        "exp of 2^63": by_hand(hs256, claims + b',"exp":9223372036854775808}'),
+        "exp of 2^64": by_hand(hs256, claims + b',"exp":18446744073709551616}'),
+        "exp of null": by_hand(hs256, claims + b',"exp":null}'),
+        "nbf tomorrow": by_hand(hs256, claims + b',"nbf":%d}' % (time.time() + 86400)),
+        "nbf of 2^63 - 1": by_hand(hs256, claims + b',"nbf":9223372036854775807}'),
+        "no object": by_hand(hs256, b"[" + claims + b"}]"),
+        "2000 deep": by_hand(hs256, claims + b',"a":' + b"[" * 2000 + b"]" * 2000 + b"}"),
+        "64 KiB": by_hand(hs256, claims + b',"a":"' + b"x" * 49000 + b'"}'),
+        "an empty secret": by_hand(hs256, claims + b"}", ""),
+    }
+
+
+def hostile_tokens_are_refused_on_every_door_and_told_nothing(server):
+    told = set()
+    for name, one in hostile_tokens().items():
+        if len(one) > 8192: # the library may say so first
+            got, _ = server.raw_bytes(("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+                                       "Connection: close\r\n\r\n" % (PATH, one)).encode(), 5)
+            check(got[9:12] in (b"401", b"431"), "%s: %r" % (name, got[:40]))
+            continue
+        answer = server.request("GET", PATH, token=one)
+        same(answer.status, 401, name)
+        told.add(answer.json()["detail"])
+        call = {"jsonrpc": "2.0", "id": 1, "method": "Storage.Get", "params": ["memory", "a"]}
+        same(server.rpc_raw(json.dumps(call), one).status, 401, name)
+        line = server.line()
+        told.add(line.ask("AUTH " + one))
+        check(line.ask("GET memory a").startswith("+ERR AUTH_REQUIRED "), name)
+        line.close()
+    same(len(told), 2, "one text for each door: %r" % told)
+
+
+def a_token_has_one_place(server):
+    good = token(workspace=WORKSPACE)
+    path = PATH + "-none"
+    for name in ("token", "access_token", "jwt", "ticket", "authorization"):
+        same(server.request("GET", "%s?%s=%s" % (path, name, good)).status, 401, name)
+    same(server.request("GET", path, headers={"Cookie": "token=" + good}).status, 401, "a cookie")
+    same(server.request("GET", path, headers={"Authorization": "bearer " + good}).status, 404)
+    for before in ("Basic ", "Token ", "", "Bearer Bearer ", "Bearer " + good + ", "):
+        answer = server.request("GET", path, headers={"Authorization": before + good})
+        same(answer.status, 401, before[:20])
+    for pair in ((good, "x"), ("x", good), (good, good)):
+        got, closed = server.raw(("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+                                  "authorization: Bearer %s\r\n\r\n" % ((path,) + pair)).encode())
+        check(got.startswith(b"HTTP/1.1 400") and closed, repr(got[:40]))
 
 
 def a_workspace_claim_opens_that_workspace_alone(server):
@@ -196,6 +273,7 @@ def secrets_that_are_none_are_refused():
 
 
 CASES = [without_a_token_nothing_is_told, bad_tokens_are_refused_alike,
+         hostile_tokens_are_refused_on_every_door_and_told_nothing, a_token_has_one_place,
          a_workspace_claim_opens_that_workspace_alone, scopes_narrow, lines_want_a_token_too,
          the_token_command_signs_what_the_server_takes]
 ALONE = [a_public_key_decides_the_algorithm, without_credentials_only_this_machine_is_served,
