@@ -56,8 +56,10 @@ struct config {
     uint64_t watch_log_bytes;
     uint64_t payload_limit_bytes;
     uint64_t inflight_limit_bytes;
-    uint64_t line_limit_bytes;                    /* a line, framed bytes not counted */
-    unsigned connection_limit;                    /* per door */
+    uint64_t line_limit_bytes; /* a line, framed bytes not counted */
+    unsigned connection_limit; /* per door */
+    uint64_t
+        connection_total; /* of all doors, by the limit of open files; no option; 0: no bound */
     struct config_rate rate_limit;                /* of each client: requests */
     unsigned rate_burst;                          /* at once; 0: as many as the limit says */
     uint64_t rate_bytes;                          /* per second; 0: no limit */

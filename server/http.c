@@ -14,6 +14,7 @@
 #include "server/http_raw.h"
 #include "server/http_request.h"
 #include "server/line_listen.h"
+#include "server/room.h"
 #include "server/systemd.h"
 #include "server/tls.h"
 
@@ -59,7 +60,7 @@ static void turn_away(const struct http_connection *connection, const char *stat
 static void begin_connection(struct http_connection *connection, unsigned open) {
     struct http_server *server = connection->server;
     int64_t head_ms = server->config->header_timeout_ms;
-    if (open > server->config->connection_limit)
+    if (open > server->config->connection_limit || !room_has(server->core, server->config, 0))
         turn_away(connection, "503 Service Unavailable");
     else if (!http_limit_connect(connection))
         turn_away(connection, "429 Too Many Requests");

@@ -17,6 +17,7 @@
 #include "server/line_render.h"
 #include "server/line_slot.h"
 #include "server/olivia_many.h"
+#include "server/room.h"
 
 #define TICK_MS 50
 #define ACCEPTS_MAX 64U          /* of one round, so that those who are served go on */
@@ -114,7 +115,8 @@ void line_refuse(int fd, bool tls, enum err err, const char *text) {
 static void welcome(struct line_loop *loop, int fd, const struct sockaddr_storage *peer,
                     const struct line_listener *listener) {
     uint64_t open = atomic_load(&loop->core->doors[listener->dialect->door].connections);
-    if (!loop->config->connection_limit || open < loop->config->connection_limit) {
+    if ((!loop->config->connection_limit || open < loop->config->connection_limit) &&
+        room_has(loop->core, loop->config, 1)) {
         line_conn_open(loop, fd, (const struct sockaddr *)peer, listener);
         return;
     }

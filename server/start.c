@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "server/line.h"
 #include "server/metrics.h"
 #include "server/reload.h"
+#include "server/room.h"
 #include "server/systemd.h"
 #include "server/tls.h"
 #include "server/tracing.h"
@@ -60,14 +60,6 @@ static void print_progress(const char *what, uint64_t done, uint64_t total) {
 static int refuse(const char *why) {
     fprintf(stderr, "hati: %s\n", why);
     return 1;
-}
-
-static void raise_file_limit(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
 }
 
 static void ignore(int signal_number) {
@@ -403,7 +395,7 @@ int command_start(int argc, char **argv) {
     log_set_level(server.config.log_level);
     prctl(PR_SET_DUMPABLE, 0); /* no core file, no ptrace: secrets are in memory */
     op_init();
-    raise_file_limit();
+    room_open(&server.config);
     sigset_t signals = block_signals();
     server.core.default_workspace = server.config.default_workspace;
     server.core.payload_limit_bytes = server.config.payload_limit_bytes;

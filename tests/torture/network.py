@@ -19,6 +19,7 @@ CROWD = 400
 GREEDY = 40
 VALUE = "v" * 60000
 FEW = 150                  # descriptors of the server that has few
+SEGMENT_AND_MORE = 45      # megabytes
 RESET = struct.pack("ii", 1, 0)
 DOORS = ("tcp", "http")
 HALVES = {"tcp": b"SET hdd 0 half of a l", "http": b"POST /rpc HTTP/1.1\r\nHost: h\r\nContent-Le"}
@@ -182,6 +183,7 @@ def memory(server):
 
 def beside(server, run, seconds, new=True):
     behaved = Behaved(server, new)
+    wait_until(lambda: behaved.answers or behaved.failure, "who behaves to be there")
     try:
         told = run(server, seconds)
     finally:
@@ -201,16 +203,21 @@ def fill(server):
 
 
 def exhaust(server, _):
-    """All the descriptors that the server has, and more, are taken."""
-    socks, end = [], time.monotonic() + 1
-    while len(socks) < FEW * 2:
-        socks.append(dial(server, DOORS[len(socks) % 2]))
-    check(descriptors(server) > FEW * 2 // 3, "%d descriptors are taken" % descriptors(server))
-    while time.monotonic() < end:
-        time.sleep(0.05)
-    for sock in socks:
-        sock.close()
-    return "no descriptor left for %d of %d" % (len(socks) - FEW, len(socks))
+    """More connections than there are descriptors. The store keeps what it needs of them: it goes
+    on to its next journal segment meanwhile."""
+    line = server.line()
+    socks = [dial(server, DOORS[number % 2]) for number in range(FEW * 2)]
+    try:
+        wait_until(lambda: descriptors(server) > FEW // 2, "descriptors to be taken")
+        for number in range(SEGMENT_AND_MORE):
+            same(line.ask("SET hdd 0 big%d %s" % (number, "z" * 1000000)), "+OK",
+                 "a SET without descriptors")
+        taken = descriptors(server)
+    finally:
+        for sock in socks:
+            sock.close()
+        line.close()
+    return "%d descriptors taken of %d, by %d connections" % (taken, FEW, len(socks))
 
 
 def recovers(server):
@@ -248,8 +255,8 @@ def run(runner, seconds):
     try:
         fill(server)
         recovers(server)
-        time.sleep(0.2)
-        before = descriptors(server)
+        wait_until(lambda: descriptors(server) <= FEW // 3, "descriptors to come back")
+        before = FEW // 3
         runner.say(beside(server, exhaust, seconds, new=False))
         check(recovers(server) < SLOWEST_S, "it does not recover from a lack of descriptors")
         quiet(server, before)
