@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Queues and routers: the picture, the tables, and one of them close up.
 import { blank, h, icon, set } from './dom.js';
-import { json, notAllowed, rpc } from './api.js';
+import { json, keyName, notAllowed, rpc } from './api.js';
 import { chartCard } from './chart.js';
 import { Graph } from './graph.js';
 import * as forms from './brokerforms.js';
@@ -74,6 +74,7 @@ function follow(fetch, take) {
 }
 
 const head = (text, number) => h('th', { scope: 'col', class: number ? 'num' : '' }, text);
+const named = (to, name) => h('a', { class: 'mono named', href: to(name), title: keyName(name) }, keyName(name));
 const cells = (...values) => values.map((value) => h('td', { class: 'num' }, count(value)));
 
 function table(label, heads, body) {
@@ -120,9 +121,9 @@ function whole(main) {
     graph.update(drawn, queues);
     note.textContent = missing(got, queues.length);
     note.hidden = note.textContent === '';
-    draw(queueBody, got.queues.map((queue) => [queue.name, h('tr', null, h('th', { scope: 'row' }, h('a', { class: 'mono', href: href.queue(queue.name) }, queue.name), queue.paused && [' ', h('span', { class: 'tag hot' }, 'paused')]),
+    draw(queueBody, got.queues.map((queue) => [queue.name, h('tr', null, h('th', { scope: 'row' }, named(href.queue, queue.name), queue.paused && [' ', h('span', { class: 'tag hot' }, 'paused')]),
       h('td', { class: 'muted' }, queue.type), cells(queue.ready, queue.leased, queue.delayed), h('td', { class: 'num' }, queue.oldest_ms ? span(queue.oldest_ms) : '–'), cells(queue.published, queue.acked, queue.consumers))]));
-    draw(routerBody, got.routers.map((router) => [router.name, h('tr', null, h('th', { scope: 'row' }, h('a', { class: 'mono', href: href.router(router.name) }, router.name)),
+    draw(routerBody, got.routers.map((router) => [router.name, h('tr', null, h('th', { scope: 'row' }, named(href.router, router.name)),
       h('td', { class: 'muted' }, router.type), cells(router.bindings.length, router.published, router.unroutable))]));
   });
   return () => {
@@ -195,7 +196,7 @@ function oneQueue(main, name) {
     act('Publish', () => after(forms.publish(['default'], 'default', name)), { class: 'primary' }), act('Peek', () => peek.show()), act('Redrive', () => after(forms.redrive(queue))), pause,
     act('Purge…', () => after(forms.purge(queue)), { class: 'danger' }), act('Delete…', async () => { if (await forms.deleteQueue(queue)) location.hash = '#/queues'; }, { class: 'danger' })),
   h('div', { class: 'graphs' }, chart.element, h('section', { class: 'card pad', 'aria-label': 'Figures' }, h('div', { class: 'two' }, left, right))), peek.place);
-  set(main, crumb(), h('div', { class: 'head' }, h('h1', { class: 'mono' }, name), tags), trouble, whole_);
+  set(main, crumb(), h('div', { class: 'head' }, h('h1', { class: 'mono' }, keyName(name)), tags), trouble, whole_);
   const feed = follow(async () => json('GET', forms.queuePath(name)), (got, error) => {
     trouble.hidden = !error;
     whole_.hidden = error?.status === 404 || (error && !queue);
@@ -236,7 +237,7 @@ function oneRouter(main, name) {
   };
   const all = h('div', { class: 'stack' }, h('div', { class: 'actions' }, act('Publish', () => after(forms.publish([name], name)), { class: 'primary' }), act('Bind a queue', bindIt),
     name !== 'default' && act('Delete…', async () => { if (await forms.deleteRouter(router)) location.hash = '#/queues'; }, { class: 'danger' })), figures, none, bindings);
-  set(main, crumb(), h('div', { class: 'head' }, h('h1', { class: 'mono' }, name), tags), trouble, all);
+  set(main, crumb(), h('div', { class: 'head' }, h('h1', { class: 'mono' }, keyName(name)), tags), trouble, all);
   let shown = '';
   const feed = follow(async () => json('GET', forms.routerPath(name)), (got, error) => {
     trouble.hidden = !error;
@@ -252,7 +253,7 @@ function oneRouter(main, name) {
     bindings.hidden = !none.hidden;
     if (shown === JSON.stringify(got.bindings)) return;
     shown = JSON.stringify(got.bindings);
-    set(body, got.bindings.map((one) => h('tr', null, h('th', { scope: 'row' }, h('a', { class: 'mono', href: href.queue(one.queue) }, one.queue)), h('td', { class: 'mono' }, got.type === 'fanout' ? 'all' : one.pattern || '–'),
+    set(body, got.bindings.map((one) => h('tr', null, h('th', { scope: 'row' }, named(href.queue, one.queue)), h('td', { class: 'mono' }, got.type === 'fanout' ? 'all' : one.pattern || '–'),
       h('td', { class: 'num' }, h('button', { class: 'quiet', type: 'button', 'aria-label': `Unbind ${one.queue}`, onclick: () => after(forms.unbind(got, one)) }, 'Unbind')))));
   });
   return () => feed.close();

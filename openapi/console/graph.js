@@ -2,6 +2,7 @@
 // Routers and queues as a picture: routers on the left, what is bound to them on the right, dead
 // letters round the right edge.
 import { h, s, set } from './dom.js';
+import { keyName } from './api.js';
 import { count } from './format.js';
 
 const ROW = 66;
@@ -30,9 +31,9 @@ function order(routers, queues) {
 
 function node({ x, y, width, href, name, sub, hot, kind }) {
   return s('a', { href, class: `node ${kind} ${hot ? 'hot' : ''}` },
-    s('title', null, `${kind} ${name}: ${sub}`),
+    s('title', null, `${kind} ${keyName(name)}: ${sub}`),
     s('rect', { x, y, width, height: BOX, rx: kind === 'router' ? BOX / 2 : 9 }),
-    s('text', { class: 'name', x: x + (kind === 'router' ? 20 : 14), y: y + 21 }, short(name, Math.floor((width - 30) / 7.6))),
+    s('text', { class: 'name', x: x + (kind === 'router' ? 20 : 14), y: y + 21 }, short(keyName(name), Math.floor((width - 30) / 7.6))),
     s('text', { class: 'sub', x: x + (kind === 'router' ? 20 : 14), y: y + 37 }, sub));
 }
 

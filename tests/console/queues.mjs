@@ -170,7 +170,24 @@ async function unmakes() {
   await page.context().close();
 }
 
+async function names() {
+  const long = 'q'.repeat(255);
+  const { call } = api(port);
+  for (const name of [long, 'a\u202eb']) await json('PUT', `/broker/queues/${encodeURIComponent(name)}`, { type: 'memory' });
+  const page = await newPage();
+  await page.goto(base(port, '/console#/queues'));
+  const row = page.getByRole('row', { name: long });
+  await row.waitFor();
+  const box = await row.getByRole('cell').last().boundingBox();
+  assert.ok(box.x + box.width <= 1280, 'a long name leaves room for the figures');
+  await page.getByRole('link', { name: 'a\\u202eb' }).last().click();
+  await page.getByRole('heading', { name: 'a\\u202eb' }).waitFor();
+  for (const name of [long, 'a\u202eb']) await call('DELETE', `/broker/queues/${encodeURIComponent(name)}`);
+  await page.context().close();
+}
+
 export async function queues() {
+  await check('queues: names that are long, or turn round', names);
   await check('queues: none yet', empty);
   await check('queues: queues, a router and bindings are made', makes);
   await check('queues: they are drawn', picture);
