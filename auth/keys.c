@@ -131,6 +131,16 @@ static const char *add_all(struct keys *keys, const struct auth_options *options
     return fault;
 }
 
+/* What it tells names the option, of which there are several. */
+static enum err read_jwks_file(struct slice document, struct keys *keys, char *ret_why,
+                               size_t why_bytes) {
+    char why[400];
+    enum err err = jwks_read(document, keys, why, sizeof why);
+    if (why[0])
+        snprintf(ret_why, why_bytes, "jwks-file: %s", why);
+    return err;
+}
+
 enum err keys_of_options(const struct auth_options *options, struct keys **ret_keys, char *ret_why,
                          size_t why_bytes) {
     struct keys *keys = keys_new();
@@ -139,7 +149,7 @@ enum err keys_of_options(const struct auth_options *options, struct keys **ret_k
     if (fault)
         snprintf(ret_why, why_bytes, "%s", fault);
     if (!err && options->jwks.ptr)
-        err = jwks_read(options->jwks, keys, ret_why, why_bytes);
+        err = read_jwks_file(options->jwks, keys, ret_why, why_bytes);
     if (err) {
         keys_drop(keys);
         return err;

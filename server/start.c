@@ -249,8 +249,12 @@ static void close_stores(struct server *server) {
 /* One that is made is kept beside the data, so that its fingerprint stays. */
 static enum err open_tls(struct server *server, char *ret_why) {
     const struct config *config = &server->config;
-    if (!config->tcp_tls && !config->olivia_tls && !config->rpc_tls)
+    if (!config->tcp_tls && !config->olivia_tls && !config->rpc_tls) {
+        if (config->tls_cert || config->tls_client_ca)
+            log_warn("tls-cert and tls-client-ca change nothing: no door speaks TLS without "
+                     "--rpc-tls, --tcp-tls or --olivia-tls");
         return OK;
+    }
     struct tls_options options = {
         .cert_path = config->tls_cert,
         .key_path = config->tls_key,

@@ -281,7 +281,7 @@ def a_set_or_a_url_that_is_not_to_be_trusted_does_not_start():
         key = Key(case.dir, "a")
         private = json.dumps({"keys": [dict(key.jwk(), d="AAAA")]})
         secret = case.file("secret", SECRETS[0])
-        for flags, word in ((("--jwks-file", case.file("set", "garbage")), "key set"),
+        for flags, word in ((("--jwks-file", case.file("set", "garbage")), "jwks-file: the key set"),
                             (("--jwks-file", case.file("set2", private)), "private key"),
                             (("--jwks-file", case.dir + "/none"), "jwks-file"),
                             (("--jwks-url", "http://issuer.example/keys"), "https"),
