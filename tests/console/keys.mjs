@@ -312,6 +312,7 @@ async function byKeyboard() {
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
   await press('g', 'k');
   await page.getByRole('heading', { name: 'Keys', exact: true }).waitFor();
+  await page.locator('[data-search]').waitFor();
   await press('/');
   assert.equal(await page.evaluate(() => document.activeElement.type), 'search');
   await press('Shift+Tab');
