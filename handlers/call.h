@@ -40,6 +40,7 @@ struct core {
     int64_t started_ms;               /* wall clock */
     _Atomic bool ready;               /* stores are open and nothing drains */
     _Atomic bool draining;            /* no new work is wanted */
+    _Atomic uint64_t inflight_bytes;  /* of large bodies and answers that are in memory */
     _Atomic uint64_t traces_left_out; /* messages whose headers had no room for their trace */
     struct core_door {
         _Atomic uint64_t connections; /* open now */

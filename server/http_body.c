@@ -9,22 +9,23 @@
 #define CHARGE_STEP_BYTES (1U << 20) /* of a body that does not tell its length */
 
 bool http_body_charge(struct http_request *request, uint64_t bytes) {
-    struct http_server *server = request->server;
-    uint64_t before =
-        atomic_fetch_add_explicit(&server->inflight_bytes, bytes, memory_order_relaxed);
-    if (before + bytes > server->inflight_max) {
-        atomic_fetch_sub_explicit(&server->inflight_bytes, bytes, memory_order_relaxed);
+    _Atomic uint64_t *inflight = &request->server->core->inflight_bytes;
+    uint64_t before = atomic_fetch_add_explicit(inflight, bytes, memory_order_relaxed);
+    if (before + bytes > request->server->inflight_max) {
+        atomic_fetch_sub_explicit(inflight, bytes, memory_order_relaxed);
         return false;
     }
     request->charged_bytes += bytes;
+    request->charged_to = inflight;
     return true;
 }
 
 void http_body_release(struct http_request *request) {
     if (request->body.cap > HTTP_KEPT_BODY_BYTES)
         buf_done(&request->body);
-    atomic_fetch_sub_explicit(&request->server->inflight_bytes, request->charged_bytes,
-                              memory_order_relaxed);
+    if (request->charged_bytes)
+        atomic_fetch_sub_explicit(request->charged_to, request->charged_bytes,
+                                  memory_order_relaxed);
     request->charged_bytes = 0;
 }
 

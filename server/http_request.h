@@ -45,7 +45,6 @@ struct http_server {
     size_t arena_max;
     size_t answer_max; /* of JSON-RPC */
     uint64_t inflight_max;
-    _Atomic uint64_t inflight_bytes; /* of large bodies and answers that are in memory */
     uint64_t id_seed;
     _Atomic uint64_t id_next;
     _Atomic bool stopping;      /* answers end their connections */
@@ -122,9 +121,10 @@ struct http_request {
     int64_t retry_after_s; /* of a refusal; 0: none */
     char limited_why[LIMITS_WHY_BYTES];
     struct buf body;
-    uint64_t charged_bytes; /* of the server's inflight_bytes */
-    size_t hashed_bytes;    /* of body, in md5 */
-    bool crowded;           /* refused since too many bodies are under way */
+    uint64_t charged_bytes;       /* of the core's inflight_bytes */
+    _Atomic uint64_t *charged_to; /* those: the request may outlive the server */
+    size_t hashed_bytes;          /* of body, in md5 */
+    bool crowded;                 /* refused since too many bodies are under way */
     struct arena arena;
     struct json_t *json; /* a body that is a JSON object: arguments point into it */
     struct buf answer;   /* rendered JSON */
