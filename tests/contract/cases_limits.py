@@ -264,6 +264,9 @@ def requests_in_flight_of_a_client_are_bounded(server):
     waiting = [connect_http(server.http, PATIENCE) for _ in range(2)]
     for connection in waiting:
         connection.request("POST", "/broker/queues/jobs/receive?wait=20000")
+    free = server.unix_line()  # has no address, and no limits
+    ask = '{"jsonrpc":"2.0","id":1,"method":"Broker.GetQueue","params":{"name":"jobs"}}'
+    wait_until(lambda: json.loads(free.ask(ask))["result"]["consumers"] == 2, "two that wait")
     path = "/broker/queues/jobs/receive?wait=1"
     wait_until(lambda: server.request("POST", path).status == 429, "the third is refused")
     answer = server.request("GET", "/api/default/a")
@@ -281,6 +284,7 @@ def requests_in_flight_of_a_client_are_bounded(server):
     line.send("SET hdd 0 a 1\n" * 200)  # of one connection they wait for each other
     same([line.read_line() for _ in range(200)], [b"+OK\n"] * 200)
     same(server.request("GET", "/api/default/a").status, 200)
+    free.close()
     line.close()
 
 
