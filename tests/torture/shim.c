@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim.h"
+
 enum event {
     EVENT_OPEN = 1, /* a: 1 where it was made; path */
     EVENT_WRITE,    /* a: offset; data */
@@ -48,20 +50,7 @@ struct event_head {
     uint32_t len;  /* bytes that follow */
 };
 
-/* As tests/torture/shim.py packs it. */
-struct control {
-    _Atomic uint64_t events;
-    _Atomic int64_t sync_fails_after;  /* 1: the next one; 0: none */
-    _Atomic int64_t write_fails_after; /* the same, of writes below the directory */
-    _Atomic int64_t alloc_fails_after;
-    _Atomic int64_t fails_count; /* so many in a row, then well again */
-    _Atomic int64_t fault_errno;
-    _Atomic int64_t failed;   /* so many faults were made */
-    _Atomic int64_t clock_ms; /* added to the wall clock */
-};
-
-static struct control nothing;
-static struct control *control = &nothing;
+struct control *control = &(struct control){0};
 static char dir[PATH_MAX];
 static size_t dir_len;
 static int log_fd = -1;
@@ -73,13 +62,14 @@ static struct {
     uint32_t file;
 } files[FILES_MAX]; /* by descriptor */
 
-/* True where this one is to fail. */
-static bool is_due(_Atomic int64_t *after) {
+bool is_due(_Atomic int64_t *after) {
     int64_t left = atomic_load_explicit(after, memory_order_relaxed);
     while (left > 0) {
         int64_t next = left - 1;
-        if (left == 1 && atomic_fetch_sub(&control->fails_count, 1) > 1)
-            next = 1;
+        if (left == 1)
+            next = atomic_fetch_sub(&control->fails_count, 1) > 1
+                       ? 1
+                       : atomic_load_explicit(&control->fails_every, memory_order_relaxed);
         if (atomic_compare_exchange_weak(after, &left, next)) {
             if (left > 1)
                 return false;
@@ -289,11 +279,20 @@ int posix_fallocate(int fd, off_t at, off_t len) {
 }
 int posix_fallocate64(int fd, off_t at, off_t len) __attribute__((alias("posix_fallocate")));
 
+static void note_unsynced(int fd) {
+    char link[32];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, control->unsynced, sizeof control->unsynced - 1);
+    control->unsynced[len < 0 ? 0 : len] = '\0';
+}
+
 static int sync_file(int fd, long call) {
     if (fd < 0 || fd >= FILES_MAX || !files[fd].tracked)
         return (int)syscall(call, fd);
-    if (is_due(&control->sync_fails_after))
+    if (is_due(&control->sync_fails_after)) {
+        note_unsynced(fd);
         return (int)fault();
+    }
     bool is_dir = files[fd].is_dir;
     uint64_t begin = 0;
     pthread_mutex_lock(&lock);
@@ -377,53 +376,6 @@ int mkdir(const char *path, mode_t mode) {
     return done;
 }
 
-/* Memory: glibc's own, but for the ones that are to fail. */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
-void *__libc_memalign(size_t align, size_t size);
-
-static bool no_memory(void) {
-    if (!is_due(&control->alloc_fails_after))
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-void *malloc(size_t size) {
-    return no_memory() ? NULL : __libc_malloc(size);
-}
-void *calloc(size_t count, size_t size) {
-    return no_memory() ? NULL : __libc_calloc(count, size);
-}
-void *realloc(void *old, size_t size) {
-    return no_memory() ? NULL : __libc_realloc(old, size);
-}
-void *aligned_alloc(size_t align, size_t size) {
-    return no_memory() ? NULL : __libc_memalign(align, size);
-}
-void *memalign(size_t align, size_t size) {
-    return no_memory() ? NULL : __libc_memalign(align, size);
-}
-int posix_memalign(void **ret, size_t align, size_t size) {
-    void *got = no_memory() ? NULL : __libc_memalign(align, size);
-    if (!got)
-        return ENOMEM;
-    *ret = got;
-    return 0;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *ret) {
-    int done = (int)syscall(SYS_clock_gettime, clock, ret);
-    int64_t ms = atomic_load_explicit(&control->clock_ms, memory_order_relaxed);
-    if (done == 0 && ms && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-        int64_t ns = ret->tv_nsec + ms % 1000 * 1000000;
-        ret->tv_sec += ms / 1000 + (ns >= 1000000000) - (ns < 0);
-        ret->tv_nsec = (ns + 1000000000) % 1000000000;
-    }
-    return done;
-}
-
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("HATI_SHIM_CONTROL");
     if (!path)
@@ -440,5 +392,6 @@ __attribute__((constructor)) static void begin(void) {
     if (log)
         log_fd = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
                               0600);
+    memory_begins(page);
     control = page;
 }
