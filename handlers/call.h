@@ -38,6 +38,7 @@ struct core {
     uint64_t payload_limit_bytes;
     struct core_document openapi, openrpc;
     int64_t started_ms;               /* wall clock */
+    int64_t started_steady_ms;        /* for how long it has been up */
     _Atomic bool ready;               /* stores are open and nothing drains */
     _Atomic bool draining;            /* no new work is wanted */
     _Atomic uint64_t inflight_bytes;  /* of large bodies and answers that are in memory */

@@ -31,8 +31,6 @@ bool headers_next(struct slice json, size_t *at, struct slice *ret_member) {
     if (*at + 1 >= json.len)
         return false;
     size_t end = skip_member(json, *at);
-    if (end > json.len)
-        return false;
     *ret_member = slice_make(json.ptr + *at, end - *at);
     *at = end + 1;
     return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations about the server itself. */
 #include "base/buf.h"
+#include "base/clock.h"
 #include "handlers/ops.h"
 #include "handlers/render.h"
 
@@ -160,10 +161,10 @@ static void append_peers(struct buf *to, struct peers *peers) {
 static enum err keep_stats(struct call *call, const struct figures *figures) {
     struct core *core = call->core;
     struct buf text;
-    int64_t uptime_ms = call->now_ms - core->started_ms; /* the clock may have been set back */
+    int64_t uptime_ms = clock_steady_ms() - core->started_steady_ms;
     buf_init(&text, STATS_BYTES_MAX);
     buf_printf(&text, "{\"version\":\"%s\",\"uptime\":%lld,\"storage\":{", HATI_VERSION,
-               (long long)(uptime_ms > 0 ? uptime_ms : 0));
+               (long long)uptime_ms);
     append_storage(&text, &figures->kv[KV_MEMORY], "memory");
     buf_append_char(&text, ',');
     append_storage(&text, &figures->kv[KV_HDD], "hdd");

@@ -7,14 +7,14 @@
 
 static void append_id(struct buf *out, const struct rpc_item *item) {
     char text[32];
-    if (json_is_string(item->id))
+    if (rpc_is_string(item->id))
         text_append_json(out,
                          slice_make(json_string_value(item->id), json_string_length(item->id)));
-    else if (json_is_integer(item->id))
+    else if (rpc_is_integer(item->id))
         buf_append_i64(out, json_integer_value(item->id));
     else if (item->raw_id.len)
         buf_append(out, item->raw_id);
-    else if (json_is_real(item->id)) /* under an escaped name */
+    else if (rpc_is_real(item->id)) /* under an escaped name */
         buf_append(out, slice_make(text, (size_t)snprintf(text, sizeof text, "%.17g",
                                                           json_real_value(item->id))));
     else

@@ -37,16 +37,16 @@ void rpc_item_reached(struct rpc_request *request, const struct rpc_item *item) 
 
 /* False where the id is nothing an id can be. */
 static bool take_id(struct rpc_item *item, struct rpc_source *source, const json_t *id) {
-    if (!json_is_string(id) && !json_is_number(id) && !json_is_null(id))
+    if (!rpc_is_string(id) && !json_is_number(id) && !rpc_is_null(id))
         return id == NULL;
     item->id = id;
-    if (json_is_real(id)) /* its text is lost in a double */
+    if (rpc_is_real(id)) /* its text is lost in a double */
         item->raw_id = rpc_source_raw_id(source);
     return true;
 }
 
 static bool is_version_2(const json_t *version) {
-    return json_is_string(version) &&
+    return rpc_is_string(version) &&
            slice_equal(slice_make(json_string_value(version), json_string_length(version)),
                        SLICE("2.0"));
 }
@@ -61,9 +61,9 @@ static bool check_shape(struct rpc_item *item, struct rpc_source *source, json_t
         refuse(item, ERR_INVALID_REQUEST, "an id is a string, a number or null");
     else if (!item->legacy && !is_version_2(version))
         refuse(item, ERR_INVALID_REQUEST, "jsonrpc is not \"2.0\"");
-    else if (!json_is_string(method))
+    else if (!rpc_is_string(method))
         refuse(item, ERR_INVALID_REQUEST, "method is not a string");
-    else if (params && !json_is_array(params) && !json_is_object(params))
+    else if (params && !rpc_is_array(params) && !rpc_is_object(params))
         refuse(item, ERR_INVALID_REQUEST, "params is neither an array nor an object");
     else
         return true;
@@ -95,24 +95,19 @@ static enum err pay(struct rpc_item *item, struct rpc_request *request, struct r
     return call_fail(&item->call, err, "%s", why);
 }
 
+/* What is right or wrong with a call is not told to strangers, but its id is theirs. */
 static void bind_object(struct rpc_item *item, const struct rpc_request *request,
-                        struct rpc_source *source, enum err over) {
+                        struct rpc_source *source, enum err over, enum err stranger) {
     json_t *object = source->value;
-    if (!check_shape(item, source, object))
-        return;
-    item->silent = !item->legacy && !json_object_get(object, "id");
-    if (over) /* and told so */
+    bool has_shape = check_shape(item, source, object);
+    item->silent = has_shape && !item->legacy && !json_object_get(object, "id");
+    if (!over && stranger)
+        refuse(item, stranger, NULL);
+    if (!has_shape || over || stranger) /* and told so */
         return;
     const json_t *method = json_object_get(object, "method");
     const struct op *op =
         op_find_name(slice_make(json_string_value(method), json_string_length(method)));
-    bool is_open = op && (op->flags & OP_OPEN);
-    enum err err =
-        is_open ? OK : auth_allows(item->call.grant, AUTH_ANY, SLICE(""), item->call.now_ms);
-    if (err) { /* what it got wrong is not told to strangers */
-        refuse(item, err, NULL);
-        return;
-    }
     if (!op) {
         refuse(item, ERR_UNKNOWN_COMMAND, "there is no such method");
         return;
@@ -133,10 +128,13 @@ void rpc_item_bind(struct rpc_item *item, struct rpc_request *request, struct rp
     item->legacy = item->silent = item->in_batch = item->ends_batch = item->good = false;
     init_call(item, request, arena);
     enum err over = pay(item, request, source);
-    if (!source->value)
+    enum err stranger = auth_allows(item->call.grant, AUTH_ANY, SLICE(""), item->call.now_ms);
+    if (rpc_is_object(source->value))
+        bind_object(item, request, source, over, stranger);
+    else if (stranger)
+        refuse(item, stranger, NULL);
+    else if (!source->value)
         refuse(item, source->err, source->detail);
-    else if (!json_is_object(source->value))
-        refuse(item, ERR_INVALID_REQUEST, "a call is an object");
     else
-        bind_object(item, request, source, over);
+        refuse(item, ERR_INVALID_REQUEST, "a call is an object");
 }

@@ -85,4 +85,29 @@ void rpc_append_answer(struct buf *out, const struct rpc_item *item);
 /* Appends, in place of an answer that did not fit, that it did not. */
 void rpc_append_too_large(struct buf *out, const struct rpc_item *item);
 
+/* As jansson's macros, which test for NULL at each use; here NULL is none of them, once. */
+static inline bool rpc_is_string(const json_t *value) {
+    return json_is_string(value);
+}
+
+static inline bool rpc_is_array(const json_t *value) {
+    return json_is_array(value);
+}
+
+static inline bool rpc_is_object(const json_t *value) {
+    return json_is_object(value);
+}
+
+static inline bool rpc_is_null(const json_t *value) {
+    return json_is_null(value);
+}
+
+static inline bool rpc_is_integer(const json_t *value) {
+    return json_is_integer(value);
+}
+
+static inline bool rpc_is_real(const json_t *value) {
+    return json_is_real(value);
+}
+
 #endif

@@ -8,10 +8,9 @@ static struct slice slice_of_json(const json_t *string) {
 }
 
 static enum err bind_receipts(struct call *call, const json_t *list) {
-    size_t i;
-    const json_t *receipt;
-    json_array_foreach(list, i, receipt) {
-        if (!json_is_string(receipt))
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *receipt = json_array_get(list, i);
+        if (!rpc_is_string(receipt))
             return call_fail(call, ERR_SYNTAX, "a receipt is a string");
         enum err err = bind_receipt_of_list(call, slice_of_json(receipt));
         if (err)
@@ -24,7 +23,7 @@ static enum err bind_receipts(struct call *call, const json_t *list) {
 static enum err bind_message(struct call *call, json_t *message) {
     struct call element;
     bind_element_begin(&element, call, bind_message_row());
-    if (!json_is_object(message))
+    if (!rpc_is_object(message))
         (void)call_fail(&element, ERR_SYNTAX, "a message is an object");
     else if (rpc_bind_members(&element, message, NULL) == ERR_OUT_OF_MEMORY)
         return call_fail(call, ERR_OUT_OF_MEMORY, "no memory for so many");
@@ -34,7 +33,7 @@ static enum err bind_message(struct call *call, json_t *message) {
 /* The row is named by the member `op`; the others are its parameters. */
 static void bind_op_members(struct call *element, const struct call *call, json_t *op) {
     const json_t *name = json_object_get(op, "op");
-    const struct op *row = json_is_string(name) ? bind_op_row(slice_of_json(name)) : NULL;
+    const struct op *row = rpc_is_string(name) ? bind_op_row(slice_of_json(name)) : NULL;
     bind_element_begin(element, call, row ? row : bind_message_row());
     if (!row)
         (void)call_fail(element, ERR_SYNTAX, "op is one of: set delete incr check publish ack");
@@ -49,13 +48,12 @@ static enum err bind_op(struct call *call, json_t *op) {
 }
 
 enum err rpc_bind_list(struct call *call, const struct param *param, json_t *list) {
-    if (!json_is_array(list))
+    if (!rpc_is_array(list))
         return call_fail(call, ERR_SYNTAX, "%s is an array", param->name);
     if (param->type == PARAM_RECEIPTS)
         return bind_receipts(call, list);
-    size_t i;
-    json_t *element;
-    json_array_foreach(list, i, element) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *element = json_array_get(list, i);
         enum err err =
             param->type == PARAM_MESSAGES ? bind_message(call, element) : bind_op(call, element);
         if (err)
@@ -67,7 +65,7 @@ enum err rpc_bind_list(struct call *call, const struct param *param, json_t *lis
 /* Compact, and in the order it was sent. */
 enum err rpc_bind_headers(struct call *call, unsigned index, const json_t *headers) {
     const char *name = call->op->params[index].name;
-    if (!json_is_object(headers))
+    if (!rpc_is_object(headers))
         return call_fail(call, ERR_SYNTAX, "%s is an object", name);
     size_t len = json_dumpb(headers, NULL, 0, JSON_COMPACT);
     if (len > BROKER_HEADERS_MAX)

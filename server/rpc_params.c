@@ -19,7 +19,7 @@ struct bytes_param {
 
 static enum err decode_bytes(struct call *call, const json_t *text, bool base64, const char *name,
                              struct slice *ret_bytes) {
-    if (!json_is_string(text))
+    if (!rpc_is_string(text))
         return call_fail(call, ERR_SYNTAX, "%s is a string", name);
     *ret_bytes = slice_of_json(text);
     if (base64 && !text_base64_decode(call->arena, *ret_bytes, ret_bytes))
@@ -28,12 +28,11 @@ static enum err decode_bytes(struct call *call, const json_t *text, bool base64,
 }
 
 static enum err bind_keys(struct call *call, const char *name, const json_t *list) {
-    if (!json_is_array(list))
+    if (!rpc_is_array(list))
         return call_fail(call, ERR_SYNTAX, "%s is an array of keys", name);
-    size_t i;
-    const json_t *key;
-    json_array_foreach(list, i, key) {
-        if (!json_is_string(key))
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *key = json_array_get(list, i);
+        if (!rpc_is_string(key))
             return call_fail(call, ERR_SYNTAX, "%s is an array of strings", name);
         enum err err = bind_key_of_list(call, slice_of_json(key));
         if (err)
@@ -44,12 +43,12 @@ static enum err bind_keys(struct call *call, const char *name, const json_t *lis
 
 /* 60000.0 and 6e4 are the number 60000 to JSON, and some writers know no other form. */
 static bool is_whole(const json_t *value, int64_t *ret_number) {
-    if (json_is_integer(value)) {
+    if (rpc_is_integer(value)) {
         *ret_number = json_integer_value(value);
         return true;
     }
     double number = json_real_value(value);
-    if (!json_is_real(value) || !(number >= -WHOLE_MAX && number <= WHOLE_MAX))
+    if (!rpc_is_real(value) || !(number >= -WHOLE_MAX && number <= WHOLE_MAX))
         return false;
     int64_t whole = (int64_t)number;
     if ((double)whole < number || (double)whole > number)
@@ -61,7 +60,7 @@ static bool is_whole(const json_t *value, int64_t *ret_number) {
 static enum err read_ttl(struct call *call, const json_t *ttl, int64_t *ret_ttl_ms) {
     int64_t ttl_ms = -1;
     bool number =
-        json_is_string(ttl) ? slice_parse_i64(slice_of_json(ttl), &ttl_ms) : is_whole(ttl, &ttl_ms);
+        rpc_is_string(ttl) ? slice_parse_i64(slice_of_json(ttl), &ttl_ms) : is_whole(ttl, &ttl_ms);
     if (!number || ttl_ms < 0 || ttl_ms > OP_TTL_MAX_MS)
         return call_fail(call, ERR_SYNTAX, "ttl is from 0 to %lld", (long long)OP_TTL_MAX_MS);
     *ret_ttl_ms = ttl_ms;
@@ -82,7 +81,7 @@ static enum err bind_entry_object(struct call *call, struct slice key, json_t *e
             enum err err = read_ttl(call, member, &ttl_ms);
             if (err)
                 return err;
-        } else if (strcmp(name, "encoding") == 0 && json_is_string(member)) {
+        } else if (strcmp(name, "encoding") == 0 && rpc_is_string(member)) {
             base64 = slice_equal(slice_of_json(member), SLICE("base64"));
             if (!base64 && !slice_equal(slice_of_json(member), SLICE("utf-8")))
                 return call_fail(call, ERR_SYNTAX, "encoding is utf-8 or base64");
@@ -96,13 +95,13 @@ static enum err bind_entry_object(struct call *call, struct slice key, json_t *e
 }
 
 static enum err bind_entries(struct call *call, const char *name, json_t *entries) {
-    if (!json_is_object(entries))
+    if (!rpc_is_object(entries))
         return call_fail(call, ERR_SYNTAX, "%s is an object of key to value", name);
     const char *key;
     json_t *value;
     json_object_foreach(entries, key, value) {
-        enum err err = json_is_object(value) ? bind_entry_object(call, slice_of_cstr(key), value)
-                       : json_is_string(value)
+        enum err err = rpc_is_object(value) ? bind_entry_object(call, slice_of_cstr(key), value)
+                       : rpc_is_string(value)
                            ? bind_entry(call, slice_of_cstr(key), slice_of_json(value), 0)
                            : call_fail(call, ERR_SYNTAX, "a value is a string or an object");
         if (err)
@@ -112,13 +111,13 @@ static enum err bind_entries(struct call *call, const char *name, json_t *entrie
 }
 
 static enum err bind_scalar(struct call *call, unsigned index, const json_t *value) {
-    if (json_is_string(value))
+    if (rpc_is_string(value))
         return bind_text(call, index, slice_of_json(value));
     int64_t number;
     if (is_whole(value, &number))
         return bind_int(call, index, number);
-    if (json_is_boolean(value))
-        return bind_bool(call, index, json_is_true(value));
+    if (json_typeof(value) == JSON_TRUE || json_typeof(value) == JSON_FALSE)
+        return bind_bool(call, index, json_typeof(value) == JSON_TRUE);
     return call_fail(call, ERR_SYNTAX, "%s has the wrong type", call->op->params[index].name);
 }
 
@@ -148,7 +147,7 @@ static enum err bind_param(struct call *call, unsigned index, json_t *value,
         bytes->index = index;
         return OK;
     case PARAM_ENCODING:
-        bytes->base64 = json_is_string(value) && slice_equal(slice_of_json(value), SLICE("base64"));
+        bytes->base64 = rpc_is_string(value) && slice_equal(slice_of_json(value), SLICE("base64"));
         return bind_scalar(call, index, value);
     default:
         return bind_scalar(call, index, value);
@@ -174,12 +173,11 @@ static enum err bind_named(struct call *call, json_t *params, const char *but,
 
 static enum err bind_placed(struct call *call, const json_t *params, struct bytes_param *bytes) {
     const struct op *op = call->op;
-    size_t i;
-    json_t *value;
-    json_array_foreach(params, i, value) {
+    for (size_t i = 0; i < json_array_size(params); i++) {
+        json_t *value = json_array_get(params, i);
         if (i >= op->param_count || (op->params[i].flags & PARAM_BY_NAME_ONLY))
             return call_fail(call, ERR_SYNTAX, "there are too many parameters");
-        if (json_is_null(value) && !(op->params[i].flags & PARAM_REQUIRED))
+        if (rpc_is_null(value) && !(op->params[i].flags & PARAM_REQUIRED))
             continue; /* left out, to get to one behind it */
         enum err err = bind_param(call, (unsigned)i, value, bytes);
         if (err)
@@ -204,19 +202,19 @@ static enum err bind_rest(struct call *call, const struct bytes_param *bytes) {
 
 enum err rpc_bind_params(struct call *call, json_t *params, bool legacy) {
     struct bytes_param bytes = {0};
-    json_t *only = legacy && json_is_array(params) ? json_array_get(params, 0) : NULL;
-    json_t *named = json_is_object(only) ? only : json_is_object(params) ? params : NULL;
+    json_t *only = legacy && rpc_is_array(params) ? json_array_get(params, 0) : NULL;
+    json_t *named = rpc_is_object(only) ? only : rpc_is_object(params) ? params : NULL;
     enum err err = OK;
     if (named)
         err = bind_named(call, named, NULL, &bytes);
-    else if (params && !json_is_null(only)) /* Go sends [null] for nothing */
+    else if (params && !rpc_is_null(only)) /* Go sends [null] for nothing */
         err = bind_placed(call, params, &bytes);
     return err ? err : bind_rest(call, &bytes);
 }
 
 enum err rpc_bind_members(struct call *call, json_t *object, const char *but) {
     struct bytes_param bytes = {0};
-    enum err err = json_is_object(object) ? bind_named(call, object, but, &bytes)
-                                          : call_fail(call, ERR_SYNTAX, "an object was expected");
+    enum err err = rpc_is_object(object) ? bind_named(call, object, but, &bytes)
+                                         : call_fail(call, ERR_SYNTAX, "an object was expected");
     return err ? err : bind_rest(call, &bytes);
 }

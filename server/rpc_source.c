@@ -111,9 +111,9 @@ static bool next_message(struct rpc_source *source) {
     size_t len = (size_t)error.position;
     source->doc_text = slice_make(source->rest.ptr, len);
     source->rest = slice_make(source->rest.ptr + len, source->rest.len - len);
-    if (json_is_array(source->doc))
+    if (rpc_is_array(source->doc))
         return open_batch(source);
-    if (!json_is_object(source->doc)) /* or `1 1 1 …` would be answered number by number */
+    if (!rpc_is_object(source->doc)) /* or `1 1 1 …` would be answered number by number */
         return refuse(source, ERR_INVALID_REQUEST, NULL);
     source->value = source->doc;
     return true;
