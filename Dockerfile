@@ -4,7 +4,7 @@ FROM debian:12-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev cmake ninja-build pkg-config \
       python3 nodejs npm \
-      libmicrohttpd-dev liblmdb-dev libjwt-dev libjansson-dev libuv1-dev libxxhash-dev \
+      libmicrohttpd-dev liblmdb-dev libjansson-dev libuv1-dev libxxhash-dev \
       nettle-dev libgnutls28-dev libcmocka-dev libpq-dev libmurmurhash-dev libedit-dev \
       libcurl4-gnutls-dev libsodium-dev libzstd-dev \
  && rm -rf /var/lib/apt/lists/*
@@ -15,7 +15,7 @@ RUN cmake --preset release -DBUILD_TESTING=OFF -DHATI_DOCS=ON && cmake --build b
 
 FROM debian:12-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libmicrohttpd12 liblmdb0 libjwt0 libjansson4 \
+ && apt-get install -y --no-install-recommends libmicrohttpd12 liblmdb0 libjansson4 \
       libuv1 libnettle8 libgnutls30 libpq5 libmurmurhash2 libedit2 \
       libcurl3-gnutls libsodium23 libzstd1 ca-certificates \
  && rm -rf /var/lib/apt/lists/* \

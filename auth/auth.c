@@ -248,9 +248,9 @@ void auth_stats(struct auth *auth, uint64_t *ret_hits, uint64_t *ret_misses) {
     cache_count(auth->cache, ret_hits, ret_misses);
 }
 
-void auth_make_ticket(struct auth *auth, const struct auth_grant *grant, struct slice path,
-                      int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]) {
-    ticket_make(auth->tickets, grant, path, now_ms, ret_ticket);
+enum err auth_make_ticket(struct auth *auth, const struct auth_grant *grant, struct slice path,
+                          int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]) {
+    return ticket_make(auth->tickets, grant, path, now_ms, ret_ticket);
 }
 
 enum err auth_take_ticket(struct auth *auth, struct slice ticket, struct slice path, int64_t now_ms,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tokens and what they allow. Only auth/token.c knows libjwt, only auth/jwks_fetch.c libcurl. */
+/* Tokens and what they allow. Only auth/jwks_fetch.c knows libcurl. */
 #ifndef HATI_AUTH_AUTH_H
 #define HATI_AUTH_AUTH_H
 
@@ -84,9 +84,9 @@ enum err auth_check(struct auth *auth, struct slice token, int64_t now_ms,
                     struct auth_grant *ret_grant) MUST_USE;
 
 /* A word that stands for the grant for AUTH_TICKET_MS, once, and where path is not empty only
- * there. NUL-ended. Any thread. */
-void auth_make_ticket(struct auth *auth, const struct auth_grant *grant, struct slice path,
-                      int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]);
+ * there. NUL-ended. ERR_OUT_OF_MEMORY, ret_ticket untouched. Any thread. */
+enum err auth_make_ticket(struct auth *auth, const struct auth_grant *grant, struct slice path,
+                          int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]) MUST_USE;
 /* Uses one up that this process made, or any with the same secret. ERR_AUTH_REQUIRED for every kind
  * of bad ticket, ERR_UNAVAILABLE where too many were used of late. Any thread. */
 enum err auth_take_ticket(struct auth *auth, struct slice ticket, struct slice path, int64_t now_ms,

@@ -11,6 +11,10 @@ static struct slice slice_of_string(const json_t *string) {
     return slice_make(json_string_value(string), json_string_length(string));
 }
 
+static bool is_text(const json_t *value) {
+    return json_is_string(value);
+}
+
 /* The object, or NULL. */
 static json_t *parse_object(struct slice text) {
     if (text.len == 0 || !text_json_depth_ok(text, CLAIMS_DEPTH_MAX))
@@ -24,7 +28,7 @@ static json_t *parse_object(struct slice text) {
 
 /* jansson takes no NUL within a string, so that its end is where it seems to be. */
 static bool copy_name(const json_t *name, char *to, size_t room) {
-    if (!json_is_string(name) || json_string_length(name) >= room)
+    if (!is_text(name) || json_string_length(name) >= room)
         return false;
     memcpy(to, json_string_value(name), json_string_length(name) + 1);
     return true;
@@ -65,7 +69,7 @@ static bool read_time(const json_t *payload, const char *name, int64_t *ret_at_m
     json_t *at = json_object_get(payload, name);
     if (!at)
         return true;
-    if (!json_is_integer(at))
+    if (json_typeof(at) != JSON_INTEGER)
         return false;
     *ret_at_ms = to_ms(json_integer_value(at));
     return true;
@@ -85,8 +89,8 @@ static bool read_times(const json_t *payload, int64_t now_ms, int64_t *ret_expir
     return true;
 }
 
-static bool is_string_of(const json_t *value, struct slice text) {
-    return json_is_string(value) && slice_equal(slice_of_string(value), text);
+static bool says(const json_t *value, struct slice text) {
+    return slice_equal(slice_of_string(value), text);
 }
 
 /* aud is a string or an array of strings (RFC 7519 section 4.1.3). */
@@ -94,13 +98,13 @@ static bool audience_fits(const json_t *aud, struct slice wanted) {
     bool found = wanted.len == 0;
     if (!aud)
         return found;
-    if (!json_is_array(aud))
-        return json_is_string(aud) && (found || is_string_of(aud, wanted));
+    if (json_typeof(aud) != JSON_ARRAY)
+        return is_text(aud) && (found || says(aud, wanted));
     for (size_t i = 0; i < json_array_size(aud); i++) {
         json_t *one = json_array_get(aud, i);
-        if (!json_is_string(one))
+        if (!is_text(one))
             return false;
-        found = found || is_string_of(one, wanted);
+        found = found || says(one, wanted);
     }
     return found;
 }
@@ -108,7 +112,7 @@ static bool audience_fits(const json_t *aud, struct slice wanted) {
 static bool issuer_fits(const json_t *iss, struct slice wanted) {
     if (!iss)
         return wanted.len == 0;
-    return json_is_string(iss) && (wanted.len == 0 || is_string_of(iss, wanted));
+    return is_text(iss) && (wanted.len == 0 || says(iss, wanted));
 }
 
 static bool read_workspace(const json_t *payload, struct auth_grant *grant) {
@@ -116,20 +120,16 @@ static bool read_workspace(const json_t *payload, struct auth_grant *grant) {
     if (!workspace)
         return true;
     grant->has_workspace = true;
-    return json_is_string(workspace) &&
-           text_uuid_parse(slice_of_string(workspace), &grant->workspace);
+    return is_text(workspace) && text_uuid_parse(slice_of_string(workspace), &grant->workspace);
 }
 
 static bool read_account(const json_t *payload, struct auth_grant *grant) {
     json_t *account = json_object_get(payload, "account");
     if (!account)
         return true;
-    if (!json_is_string(account))
+    if (!is_text(account))
         return false;
-    struct uuid own, system;
-    grant->everything = text_uuid_parse(slice_of_string(account), &own) &&
-                        text_uuid_parse(SLICE(AUTH_SYSTEM_ACCOUNT), &system) &&
-                        memcmp(&own, &system, sizeof own) == 0;
+    grant->everything = slice_equal_nocase(slice_of_string(account), SLICE(AUTH_SYSTEM_ACCOUNT));
     return true;
 }
 
@@ -137,7 +137,7 @@ static bool read_scope(const json_t *payload, struct auth_grant *grant) {
     json_t *scope = json_object_get(payload, "scope");
     if (!scope)
         return true;
-    return json_is_string(scope) && scope_read(slice_of_string(scope), grant);
+    return is_text(scope) && scope_read(slice_of_string(scope), grant);
 }
 
 /* Whose limits hold: by sub, else by account. A seed of this process: nobody finds two alike. */
@@ -145,11 +145,11 @@ static void read_subject(const json_t *payload, struct auth_grant *grant) {
     const json_t *subject = json_object_get(payload, "sub");
     const json_t *issuer = json_object_get(payload, "iss");
     uint64_t seed = hash_process_seed();
-    if (!json_is_string(subject) || json_string_length(subject) == 0)
+    if (!is_text(subject) || json_string_length(subject) == 0)
         subject = json_object_get(payload, "account");
-    if (!json_is_string(subject) || json_string_length(subject) == 0)
+    if (!is_text(subject) || json_string_length(subject) == 0)
         return;
-    if (json_is_string(issuer))
+    if (is_text(issuer))
         seed = hash_seeded(slice_of_string(issuer), seed);
     grant->subject = hash_seeded(slice_of_string(subject), seed) | 1;
 }

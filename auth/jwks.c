@@ -88,7 +88,7 @@ static const char *read_kid(const json_t *jwk, struct key *key) {
     if (!json_is_string(kid) || json_string_length(kid) > KEY_KID_MAX)
         return "its kid is no text up to 255 bytes";
     key->kid = strdup(json_string_value(kid));
-    return key->kid ? NULL : "no memory for a JWT key";
+    return key->kid ? NULL : key_no_memory;
 }
 
 /* NULL and a key, or why this one is of no use. */
@@ -147,6 +147,10 @@ static enum err add_keys(const json_t *list, struct keys *keys, char *ret_why, s
         const char *fault = read_key(json_array_get(list, i), &key);
         if (!fault)
             fault = keys_add_take(keys, &key);
+        if (fault == key_no_memory) { /* a set that lost a good key is not to replace a whole one */
+            snprintf(ret_why, why_bytes, "%s", fault);
+            return ERR_OUT_OF_MEMORY;
+        }
         if (fault && passed_over++ == 0)
             first = fault;
         used += !fault;

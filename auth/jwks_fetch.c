@@ -3,11 +3,14 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <errno.h>
+#include <gnutls/x509.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -78,6 +81,20 @@ static const char *url_fault(const struct jwks_fetch_options *options, bool *ret
     curl_free(host);
     curl_url_cleanup(url);
     return fault;
+}
+
+/* libcurl would find out at the first try, behind the start. */
+static const char *ca_fault(const char *path) {
+    gnutls_x509_trust_list_t list;
+    if (!path)
+        return NULL;
+    if (access(path, R_OK) != 0)
+        return strerror(errno);
+    if (gnutls_x509_trust_list_init(&list, 0) < 0)
+        return "no memory";
+    int count = gnutls_x509_trust_list_add_trust_file(list, path, NULL, GNUTLS_X509_FMT_PEM, 0, 0);
+    gnutls_x509_trust_list_deinit(list, 1);
+    return count > 0 ? NULL : "there is no certificate in it";
 }
 
 static size_t keep_bytes(char *bytes, size_t size, size_t count, void *context) {
@@ -255,6 +272,11 @@ enum err jwks_fetch_open(const struct jwks_fetch_options *options, struct jwks_f
     if (fault) {
         snprintf(ret_why, why_bytes, "%s", fault);
         return ERR_SYNTAX;
+    }
+    fault = ca_fault(options->ca_file);
+    if (fault) {
+        snprintf(ret_why, why_bytes, "jwks-ca: cannot use %s: %s", options->ca_file, fault);
+        return ERR_UNAVAILABLE;
     }
     struct jwks_fetch *fetch = make_fetch(options, is_http);
     if (!fetch || pthread_create(&fetch->thread, NULL, run, fetch)) {

@@ -35,7 +35,8 @@ struct jwks_fetch_options {
 struct jwks_fetch;
 
 /* Copies the options and starts the thread, which begins to fetch. Refuses a URL that is none, that
- * names a user or a password, or is http where it may not be: one line in ret_why. */
+ * names a user or a password, or is http where it may not be, and a ca_file without a certificate:
+ * one line in ret_why. */
 enum err jwks_fetch_open(const struct jwks_fetch_options *options, struct jwks_fetch **ret_fetch,
                          char *ret_why, size_t why_bytes) MUST_USE;
 /* Ends the thread; a fetch under way is cut off within a second or so. NULL is none. */

@@ -2,6 +2,7 @@
 #include "auth/key.h"
 
 #include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 #define PEM_BYTES_MAX 65536
 #define SECRET_BYTES_MAX 65536
 
-static const char no_memory[] = "no memory for a JWT key";
+const char key_no_memory[] = "no memory for a JWT key";
 static const char unusable[] = "a JWT key cannot be used";
 
 /* Defaults of products and examples of handbooks: the first words anybody tries. */
@@ -98,16 +99,18 @@ const char *key_of_secret(struct slice secret, bool allow_weak, struct key *ret_
         return fault;
     char *bytes = copy_with_nul(secret);
     if (!bytes)
-        return no_memory;
+        return key_no_memory;
     *ret_key = (struct key){.kind = KEY_SECRET, .bytes = bytes, .len = secret.len};
     return NULL;
 }
 
-static bool is_p256(gnutls_pubkey_t pubkey) {
+static const char neither[] = "a JWT key is neither RSA nor EC P-256 nor Ed25519";
+
+static const char *curve_fault(gnutls_pubkey_t pubkey) {
     gnutls_ecc_curve_t curve = GNUTLS_ECC_CURVE_INVALID;
     if (gnutls_pubkey_export_ecc_raw2(pubkey, &curve, NULL, NULL, 0) < 0)
-        return false;
-    return curve == GNUTLS_ECC_CURVE_SECP256R1;
+        return key_no_memory;
+    return curve == GNUTLS_ECC_CURVE_SECP256R1 ? NULL : neither;
 }
 
 static const char *rsa_fault(gnutls_pubkey_t pubkey, unsigned bits) {
@@ -117,7 +120,7 @@ static const char *rsa_fault(gnutls_pubkey_t pubkey, unsigned bits) {
     if (bits > RSA_BITS_MAX)
         return "a JWT key is RSA over 8192 bits";
     if (gnutls_pubkey_export_rsa_raw2(pubkey, &n, &e, GNUTLS_EXPORT_FLAG_NO_LZ) < 0)
-        return unusable;
+        return key_no_memory;
     bool odd = e.size && n.size && (e.data[e.size - 1] & 1) && (n.data[n.size - 1] & 1);
     bool one = e.size == 1 && e.data[0] == 1;
     bool fine = odd && !one && e.size <= EXPONENT_BYTES_MAX;
@@ -128,18 +131,24 @@ static const char *rsa_fault(gnutls_pubkey_t pubkey, unsigned bits) {
 
 static const char *kind_of(gnutls_pubkey_t pubkey, enum key_kind *ret_kind) {
     unsigned bits = 0;
-    int algorithm = gnutls_pubkey_get_pk_algorithm(pubkey, &bits);
-    if (algorithm == GNUTLS_PK_RSA)
+    const char *fault = NULL;
+    switch (gnutls_pubkey_get_pk_algorithm(pubkey, &bits)) {
+    case GNUTLS_PK_RSA:
         *ret_kind = KEY_RSA;
-    else if (algorithm == GNUTLS_PK_ECDSA && is_p256(pubkey))
-        *ret_kind = KEY_P256;
-    else if (algorithm == GNUTLS_PK_EDDSA_ED25519)
-        *ret_kind = KEY_ED25519;
-    else
-        return "a JWT key is neither RSA nor EC P-256 nor Ed25519";
-    if (algorithm == GNUTLS_PK_RSA)
         return rsa_fault(pubkey, bits);
-    return gnutls_pubkey_verify_params(pubkey) < 0 ? "a JWT key is no point of its curve" : NULL;
+    case GNUTLS_PK_ECDSA:
+        *ret_kind = KEY_P256;
+        fault = curve_fault(pubkey);
+        break;
+    case GNUTLS_PK_EDDSA_ED25519:
+        *ret_kind = KEY_ED25519;
+        break;
+    default:
+        return neither;
+    }
+    if (!fault && gnutls_pubkey_verify_params(pubkey) < 0)
+        fault = "a JWT key is no point of its curve";
+    return fault;
 }
 
 /* The key goes on as it was understood here, so that two readers of PEM cannot disagree. */
@@ -148,11 +157,11 @@ static const char *keep_public_key(gnutls_pubkey_t pubkey, struct key *ret_key) 
     gnutls_datum_t out = {NULL, 0};
     const char *fault = kind_of(pubkey, &key.kind);
     if (!fault && gnutls_pubkey_export2(pubkey, GNUTLS_X509_FMT_PEM, &out) < 0)
-        fault = unusable;
+        fault = key_no_memory;
     if (!fault) {
         key.len = out.size;
         key.bytes = copy_with_nul(slice_make(out.data, out.size));
-        fault = key.bytes ? NULL : no_memory;
+        fault = key.bytes ? NULL : key_no_memory;
     }
     gnutls_free(out.data);
     if (!fault)
@@ -180,7 +189,7 @@ const char *key_of_pem(struct slice pem, struct key *ret_key) {
     if (fault)
         return fault;
     if (gnutls_pubkey_init(&pubkey) < 0)
-        return no_memory;
+        return key_no_memory;
     gnutls_datum_t in = datum_of(pem);
     if (gnutls_pubkey_import(pubkey, &in, GNUTLS_X509_FMT_PEM) < 0)
         fault = "the JWT key file is no public key in PEM";
@@ -196,7 +205,7 @@ const char *key_of_rsa(struct slice n, struct slice e, struct key *ret_key) {
     if (n.len == 0 || e.len == 0)
         return unusable;
     if (gnutls_pubkey_init(&pubkey) < 0)
-        return no_memory;
+        return key_no_memory;
     const char *fault = gnutls_pubkey_import_rsa_raw(pubkey, &modulus, &exponent) < 0
                             ? unusable
                             : keep_public_key(pubkey, ret_key);
@@ -210,7 +219,7 @@ static const char *of_curve(gnutls_ecc_curve_t curve, struct slice x, struct sli
     gnutls_pubkey_t pubkey;
     gnutls_datum_t first = datum_of(x), second = datum_of(y);
     if (gnutls_pubkey_init(&pubkey) < 0)
-        return no_memory;
+        return key_no_memory;
     const char *fault =
         gnutls_pubkey_import_ecc_raw(pubkey, curve, &first, y.len ? &second : NULL) < 0
             ? unusable
@@ -231,14 +240,62 @@ const char *key_of_ed25519(struct slice x, struct key *ret_key) {
     return of_curve(GNUTLS_ECC_CURVE_ED25519, x, SLICE(""), ret_key);
 }
 
-bool key_verify_ed25519(const struct key *key, struct slice message, struct slice signature) {
+/* Compared in constant time. */
+static bool hmac_holds(const struct key *key, enum key_hash hash, struct slice message,
+                       struct slice signature) {
+    static const gnutls_mac_algorithm_t macs[] = {
+        [KEY_SHA256] = GNUTLS_MAC_SHA256,
+        [KEY_SHA384] = GNUTLS_MAC_SHA384,
+        [KEY_SHA512] = GNUTLS_MAC_SHA512,
+    };
+    uint8_t mac[64];
+    bool good =
+        signature.len == gnutls_hmac_get_len(macs[hash]) &&
+        gnutls_hmac_fast(macs[hash], key->bytes, key->len, message.ptr, message.len, mac) >= 0 &&
+        gnutls_memcmp(mac, signature.ptr, signature.len) == 0;
+    explicit_bzero(mac, sizeof mac);
+    return good;
+}
+
+/* r and s as DER wants them: by their value, not with zeros before it. */
+static bool der_of(struct slice signature, gnutls_datum_t *ret_der) {
+    gnutls_datum_t halves[2];
+    for (unsigned i = 0; i < 2; i++) {
+        struct slice half = slice_make(signature.ptr + 32 * i, 32);
+        while (half.len > 1 && half.ptr[0] == '\0')
+            half = slice_make(half.ptr + 1, half.len - 1);
+        halves[i] = datum_of(half);
+    }
+    return gnutls_encode_rs_value(ret_der, &halves[0], &halves[1]) >= 0;
+}
+
+static bool public_key_holds(gnutls_pubkey_t pubkey, enum key_kind kind, struct slice message,
+                             struct slice signature) {
+    gnutls_datum_t text = datum_of(message), by = datum_of(signature), der = {NULL, 0};
+    unsigned bits = 0;
+    if (kind == KEY_ED25519)
+        return signature.len == 64 &&
+               gnutls_pubkey_verify_data2(pubkey, GNUTLS_SIGN_EDDSA_ED25519, 0, &text, &by) >= 0;
+    if (kind == KEY_RSA) /* a number has other lengths too; RFC 8017 section 8.2.2 wants this one */
+        return gnutls_pubkey_get_pk_algorithm(pubkey, &bits) >= 0 &&
+               signature.len == (bits + 7) / 8 &&
+               gnutls_pubkey_verify_data2(pubkey, GNUTLS_SIGN_RSA_SHA256, 0, &text, &by) >= 0;
+    bool good = signature.len == 64 && der_of(signature, &der) &&
+                gnutls_pubkey_verify_data2(pubkey, GNUTLS_SIGN_ECDSA_SHA256, 0, &text, &der) >= 0;
+    gnutls_free(der.data);
+    return good;
+}
+
+bool key_verify(const struct key *key, enum key_hash hash, struct slice message,
+                struct slice signature) {
     gnutls_pubkey_t pubkey;
     gnutls_datum_t pem = datum_of(slice_make(key->bytes, key->len));
-    gnutls_datum_t text = datum_of(message), by = datum_of(signature);
-    if (signature.len != 64 || gnutls_pubkey_init(&pubkey) < 0)
+    if (key->kind == KEY_SECRET)
+        return hmac_holds(key, hash, message, signature);
+    if (gnutls_pubkey_init(&pubkey) < 0)
         return false;
     bool good = gnutls_pubkey_import(pubkey, &pem, GNUTLS_X509_FMT_PEM) >= 0 &&
-                gnutls_pubkey_verify_data2(pubkey, GNUTLS_SIGN_EDDSA_ED25519, 0, &text, &by) >= 0;
+                public_key_holds(pubkey, key->kind, message, signature);
     gnutls_pubkey_deinit(pubkey);
     return good;
 }

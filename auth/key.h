@@ -14,12 +14,17 @@ enum key_kind {
     KEY_ED25519 /* EdDSA (RFC 8037), which RFC 9864 calls Ed25519 */
 };
 
+enum key_hash { KEY_SHA256, KEY_SHA384, KEY_SHA512 };
+
 struct key {
     enum key_kind kind;
     char *bytes; /* the secret, or a PEM; a NUL stands behind it */
     size_t len;  /* never 0 in an open key */
     char *kid;   /* its name in its set, NUL-ended; NULL: none, it fits tokens of any kid */
 };
+
+/* The line where there was no memory for a key: the key itself may be good. */
+extern const char key_no_memory[];
 
 /* Each makes a key without a name, which the caller closes, and returns NULL; or one static line on
  * what is wrong, ret_key untouched. Any thread. */
@@ -37,8 +42,11 @@ const char *key_of_ed25519(struct slice x, struct key *ret_key);
 bool key_copy(const struct key *key, struct key *ret_key);
 /* The same key under the same name. */
 bool key_equal(const struct key *a, const struct key *b);
-/* Whether an Ed25519 key signed the message (RFC 8032). Any thread. */
-bool key_verify_ed25519(const struct key *key, struct slice message, struct slice signature);
+/* Whether the key signed the message: HMAC, PKCS #1 v1.5, ECDSA with r and s of 32 bytes each, or
+ * Ed25519 (RFC 7518 section 3, RFC 8037), each signature in its one form. hash: SHA-256 but for a
+ * secret, and not asked for with Ed25519. Without memory it did not. Any thread. */
+bool key_verify(const struct key *key, enum key_hash hash, struct slice message,
+                struct slice signature);
 /* Wipes and frees the bytes. */
 void key_close(struct key *key);
 

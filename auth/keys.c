@@ -7,8 +7,6 @@
 
 #include "auth/jwks.h"
 
-static const char no_memory[] = "no memory for the JWT keys";
-
 struct keys *keys_new(void) {
     struct keys *keys = calloc(1, sizeof *keys);
     if (keys)
@@ -46,7 +44,7 @@ const char *keys_add_take(struct keys *keys, struct key *key) {
     struct key *list = full ? NULL : realloc(keys->list, (keys->count + 1) * sizeof *list);
     if (!list) {
         key_close(key);
-        return full ? "over 256 JWT keys" : no_memory;
+        return full ? "over 256 JWT keys" : key_no_memory;
     }
     keys->list = list;
     keys->list[keys->count++] = *key;
@@ -144,7 +142,7 @@ static enum err read_jwks_file(struct slice document, struct keys *keys, char *r
 enum err keys_of_options(const struct auth_options *options, struct keys **ret_keys, char *ret_why,
                          size_t why_bytes) {
     struct keys *keys = keys_new();
-    const char *fault = keys ? add_all(keys, options) : no_memory;
+    const char *fault = keys ? add_all(keys, options) : key_no_memory;
     enum err err = fault ? ERR_SYNTAX : OK;
     if (fault)
         snprintf(ret_why, why_bytes, "%s", fault);

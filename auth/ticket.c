@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/ticket.h"
 
+#include <gnutls/crypto.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -8,11 +9,11 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-#define VERSION 1
+#define VERSION 2
 #define NUMBER_BYTES 16
 #define PATH_BYTES 16
 #define RULE_BYTES_MAX (3 + sizeof((struct auth_rule *)0)->pattern)
-#define HEAD_BYTES (2 + NUMBER_BYTES + 8 + PATH_BYTES + 8 + 16 + 1)
+#define HEAD_BYTES (2 + NUMBER_BYTES + 8 + PATH_BYTES + 8 + 8 + 16 + 1)
 #define RAW_BYTES_MAX (HEAD_BYTES + AUTH_RULES_MAX * RULE_BYTES_MAX + HASH_SHA256_BYTES)
 #define AHEAD_MS 5000       /* another node's clock may be ahead so much */
 #define USED_MAX (1U << 17) /* in one turn */
@@ -177,8 +178,8 @@ static char *write_rules(char *to, const struct auth_grant *grant) {
     return to;
 }
 
-void ticket_make(struct tickets *tickets, const struct auth_grant *grant, struct slice path,
-                 int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]) {
+enum err ticket_make(struct tickets *tickets, const struct auth_grant *grant, struct slice path,
+                     int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]) {
     char raw[RAW_BYTES_MAX];
     char *to = raw;
     uint8_t mac[HASH_SHA256_BYTES], hash[HASH_SHA256_BYTES];
@@ -193,6 +194,7 @@ void ticket_make(struct tickets *tickets, const struct auth_grant *grant, struct
     hash_path(path, hash);
     memcpy(to, hash, PATH_BYTES);
     to = put_u64(to + PATH_BYTES, (uint64_t)grant->expires_at_ms);
+    to = put_u64(to, grant->subject);
     memcpy(to, grant->workspace.bytes, sizeof grant->workspace.bytes);
     to = write_rules(to + sizeof grant->workspace.bytes, grant);
     (void)sign(tickets, false, slice_make(raw, (size_t)(to - raw)), mac);
@@ -200,23 +202,21 @@ void ticket_make(struct tickets *tickets, const struct auth_grant *grant, struct
     to += sizeof mac;
     struct buf text;
     buf_init(&text, AUTH_TICKET_MAX);
-    text_append_base64url(&text, slice_make(raw, (size_t)(to - raw)));
-    memcpy(ret_ticket, text.ptr ? text.ptr : "", text.len);
+    if (!text_append_base64url(&text, slice_make(raw, (size_t)(to - raw))))
+        return ERR_OUT_OF_MEMORY;
+    memcpy(ret_ticket, text.ptr, text.len);
     ret_ticket[text.len] = '\0';
-    if (text.ptr)
-        explicit_bzero(text.ptr, text.len);
+    explicit_bzero(text.ptr, text.len);
     buf_done(&text);
+    return OK;
 }
 
 static bool is_signed(struct tickets *tickets, struct slice raw) {
     uint8_t mac[HASH_SHA256_BYTES];
     struct slice told = slice_make(raw.ptr, raw.len - sizeof mac);
     for (unsigned old = 0; old < 2; old++) {
-        uint8_t differs = 0;
         bool there = sign(tickets, old, told, mac);
-        for (size_t i = 0; i < sizeof mac; i++)
-            differs |= (uint8_t)(mac[i] ^ (uint8_t)raw.ptr[told.len + i]);
-        if (there && !differs)
+        if (gnutls_memcmp(mac, raw.ptr + told.len, sizeof mac) == 0 && there)
             return true;
     }
     return false;
@@ -250,7 +250,8 @@ enum err ticket_take(struct tickets *tickets, struct slice ticket, struct slice 
         !is_signed(tickets, slice_make(raw, len)))
         return ERR_AUTH_REQUIRED;
     const char *number = raw + 2, *expiry = number + NUMBER_BYTES, *bound = expiry + 8;
-    const char *good_until = bound + PATH_BYTES, *workspace = good_until + 8;
+    const char *good_until = bound + PATH_BYTES, *subject = good_until + 8;
+    const char *workspace = subject + 8;
     const char *rules = workspace + 16;
     int64_t left_ms = (int64_t)take_u64(expiry) - now_ms;
     uint8_t hash[HASH_SHA256_BYTES];
@@ -263,6 +264,7 @@ enum err ticket_take(struct tickets *tickets, struct slice ticket, struct slice 
         .signed_in = raw[1] & SIGNED_IN,
         .has_workspace = raw[1] & HAS_WORKSPACE,
         .has_scope = raw[1] & HAS_SCOPE,
+        .subject = take_u64(subject),
         .expires_at_ms = (int64_t)take_u64(good_until),
     };
     memcpy(grant.workspace.bytes, workspace, sizeof grant.workspace.bytes);

@@ -19,9 +19,10 @@ void tickets_close(struct tickets *tickets);
 /* Other secrets from now on. Any thread. */
 void tickets_rekey(struct tickets *tickets, struct slice secret, struct slice old_secret);
 
-/* A ticket for what the grant allows; path: only there, empty: anywhere. NUL-ended. Any thread. */
-void ticket_make(struct tickets *tickets, const struct auth_grant *grant, struct slice path,
-                 int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]);
+/* A ticket for what the grant allows; path: only there, empty: anywhere. NUL-ended.
+ * ERR_OUT_OF_MEMORY, ret_ticket untouched. Any thread. */
+enum err ticket_make(struct tickets *tickets, const struct auth_grant *grant, struct slice path,
+                     int64_t now_ms, char ret_ticket[AUTH_TICKET_MAX]) MUST_USE;
 /* Uses one up. ERR_AUTH_REQUIRED for every kind of bad ticket; ERR_UNAVAILABLE where too many were
  * used of late. Any thread. */
 enum err ticket_take(struct tickets *tickets, struct slice ticket, struct slice path,

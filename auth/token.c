@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* libjwt is asked for one thing, the signature: it reads an exp of the wrong type as 0, takes
- * duplicate members, and checks nothing at all where the key is empty. */
 #include "auth/token.h"
 
-#include <jwt.h>
 #include <stdlib.h>
+
+#include "base/hash.h"
 
 #define PART_BYTES_MAX (AUTH_TOKEN_MAX / 4 * 3)
 
@@ -30,12 +29,12 @@ static bool split(struct slice token, struct slice ret_parts[PART_COUNT]) {
 static const struct algorithm {
     const char *name;
     enum key_kind kind;
-    jwt_alg_t alg; /* JWT_ALG_NONE: libjwt has none of it */
+    enum key_hash hash;
 } algorithms[] = {
-    {"HS256", KEY_SECRET, JWT_ALG_HS256},   {"HS384", KEY_SECRET, JWT_ALG_HS384},
-    {"HS512", KEY_SECRET, JWT_ALG_HS512},   {"RS256", KEY_RSA, JWT_ALG_RS256},
-    {"ES256", KEY_P256, JWT_ALG_ES256},     {"EdDSA", KEY_ED25519, JWT_ALG_NONE},
-    {"Ed25519", KEY_ED25519, JWT_ALG_NONE},
+    {"HS256", KEY_SECRET, KEY_SHA256},    {"HS384", KEY_SECRET, KEY_SHA384},
+    {"HS512", KEY_SECRET, KEY_SHA512},    {"RS256", KEY_RSA, KEY_SHA256},
+    {"ES256", KEY_P256, KEY_SHA256},      {"EdDSA", KEY_ED25519, KEY_SHA512},
+    {"Ed25519", KEY_ED25519, KEY_SHA512},
 };
 
 static const struct algorithm *algorithm_of(const char *name) {
@@ -46,30 +45,11 @@ static const struct algorithm *algorithm_of(const char *name) {
 }
 
 struct checked {
-    struct slice token;
     struct slice signed_part; /* header and payload as they are written */
     struct slice signature;   /* decoded */
     struct claims_header header;
     const struct algorithm *algorithm;
 };
-
-static bool jwt_holds(const struct key *key, const struct checked *checked) {
-    char text[AUTH_TOKEN_MAX + 1];
-    memcpy(text, checked->token.ptr, checked->token.len);
-    text[checked->token.len] = '\0';
-    jwt_t *jwt = NULL;
-    if (key->len == 0 || jwt_decode(&jwt, text, (const unsigned char *)key->bytes, (int)key->len))
-        return false;
-    bool good = jwt_get_alg(jwt) == checked->algorithm->alg;
-    jwt_free(jwt);
-    return good;
-}
-
-static bool signature_holds(const struct key *key, const struct checked *checked) {
-    if (key->kind == KEY_ED25519)
-        return key_verify_ed25519(key, checked->signed_part, checked->signature);
-    return jwt_holds(key, checked);
-}
 
 /* The key says which algorithms there are; the token only picks among them. */
 static bool fits(const struct key *key, const struct checked *checked, bool by_name) {
@@ -88,7 +68,8 @@ static bool any_holds(const struct keys *keys, const struct checked *checked, bo
             continue;
         if ((*count)++ >= KEYS_TRIED_MAX)
             return false;
-        if (signature_holds(&keys->list[i], checked))
+        if (key_verify(&keys->list[i], checked->algorithm->hash, checked->signed_part,
+                       checked->signature))
             return true;
     }
     return false;
@@ -110,7 +91,7 @@ enum token_result token_verify(const struct keys *keys, const struct claims_want
     char bytes[PART_BYTES_MAX], signature[PART_BYTES_MAX];
     size_t len, signature_len;
     struct auth_grant grant;
-    struct checked checked = {.token = token};
+    struct checked checked;
     if (!split(token, parts) ||
         !text_base64url_decode(parts[PART_SIGNATURE], signature, &signature_len))
         return TOKEN_BAD;
@@ -131,29 +112,28 @@ enum token_result token_verify(const struct keys *keys, const struct claims_want
     return result;
 }
 
-static enum err sign(jwt_t *jwt, struct slice secret, const char *payload, char *ret_token) {
-    if (jwt_add_grants_json(jwt, payload) ||
-        jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)secret.ptr, (int)secret.len))
-        return ERR_INTERNAL;
-    char *text = jwt_encode_str(jwt);
-    if (!text)
-        return ERR_INTERNAL;
-    size_t len = strlen(text);
-    if (len < AUTH_TOKEN_MAX)
-        memcpy(ret_token, text, len + 1);
-    free(text);
-    return len < AUTH_TOKEN_MAX ? OK : ERR_SYNTAX;
+static bool write_token(struct buf *to, struct slice secret, struct slice payload) {
+    uint8_t mac[HASH_SHA256_BYTES];
+    if (!text_append_base64url(to, SLICE("{\"alg\":\"HS256\",\"typ\":\"JWT\"}")) ||
+        !buf_append_char(to, '.') || !text_append_base64url(to, payload))
+        return false;
+    hash_hmac_sha256(secret, buf_slice(to), mac);
+    return buf_append_char(to, '.') && text_append_base64url(to, slice_make(mac, sizeof mac)) &&
+           buf_append_char(to, '\0');
 }
 
 enum err auth_sign(struct slice secret, const struct auth_claims *claims, char *ret_token) {
-    if (secret.len == 0 || secret.len > INT32_MAX)
+    if (secret.len == 0)
         return ERR_SYNTAX;
     char *payload = claims_write_payload(claims);
     if (!payload)
         return ERR_SYNTAX;
-    jwt_t *jwt = NULL;
-    enum err err = jwt_new(&jwt) ? ERR_INTERNAL : sign(jwt, secret, payload, ret_token);
-    jwt_free(jwt);
+    struct buf token;
+    buf_init(&token, AUTH_TOKEN_MAX);
+    bool written = write_token(&token, secret, slice_of_cstr(payload));
+    if (written)
+        memcpy(ret_token, token.ptr, token.len);
+    buf_done(&token);
     free(payload);
-    return err;
+    return written ? OK : ERR_SYNTAX;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One token: checked against a key, or signed. The only file that knows libjwt is token.c. */
+/* One token: checked against the keys, or signed. */
 #ifndef HATI_AUTH_TOKEN_H
 #define HATI_AUTH_TOKEN_H
 

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/json_load.h"
 #include "server/http_pages.h"
 #include "server/http_request.h"
 
@@ -31,7 +32,7 @@ static bool read_path(struct http_request *request, struct slice *ret_path) {
         return true;
     if (body.len > BODY_BYTES_MAX || !text_json_depth_ok(body, DEPTH_MAX))
         return false;
-    request->json = json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL);
+    request->json = json_load_slice(body, JSON_REJECT_DUPLICATES, NULL);
     const json_t *path = json_object_get(request->json, "path");
     if (!json_is_object(request->json) || json_object_size(request->json) > (path ? 1 : 0))
         return false;
@@ -57,7 +58,9 @@ enum MHD_Result http_tickets_run(struct http_request *request) {
     if (err)
         return http_reply_error(request, err, NULL);
     if (core->auth)
-        auth_make_ticket(core->auth, request->grant, path, request->now_ms, ticket);
+        err = auth_make_ticket(core->auth, request->grant, path, request->now_ms, ticket);
+    if (err)
+        return http_reply_error(request, err, NULL);
     int len = snprintf(text, sizeof text, "{\"ticket\":\"%s\",\"expires_in\":%d}\n", ticket,
                        AUTH_TICKET_MS / 1000);
     struct MHD_Response *response =

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ import time
 
 from doors import WORKSPACE
 from harness import Failure, Server, b64url, check, connect_http, same, sign, wait_until
-from cases_auth import raw_signature
+from cases_tokens import raw_signature
 
 PATH = "/api2/%s/jwks/k" % WORKSPACE
 SECRETS = ["the first secret, of more than 32 bytes", "the second secret, of more than 32 bytes"]
@@ -73,7 +74,7 @@ class Issuer:
         self.body, self.status, self.headers = b"", 200, {}
         self.fetches = 0
         self.context = context
-        self.port = 0
+        self.port, self.holds = 0, None
         self.come()
 
     def come(self):
@@ -99,7 +100,11 @@ class Issuer:
             def handle_error(self, *_):
                 pass
 
-        self.server = Listener(("127.0.0.1", self.port), Handler)
+        self.server = Listener(("127.0.0.1", self.port), Handler, bind_and_activate=False)
+        self.server.server_bind()
+        if self.holds:
+            self.holds.close()
+        self.server.server_activate()
         self.port = self.server.server_address[1]
         if self.context:
             self.server.socket = self.context.wrap_socket(self.server.socket, server_side=True)
@@ -108,6 +113,9 @@ class Issuer:
     def go(self):
         self.server.shutdown()
         self.server.server_close()
+        self.holds = socket.socket()  # nobody else gets the port meanwhile, and nobody listens
+        self.holds.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.holds.bind(("127.0.0.1", self.port))
 
     def publish(self, *keys):
         self.status, self.headers = 200, {}

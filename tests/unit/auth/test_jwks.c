@@ -84,13 +84,13 @@ static void test_the_ed25519_example_of_rfc_8037_is_good(void **state) {
     assert_int_equal(keys->count, 1);
     assert_true(text_base64url_decode(SLICE(ED_SIGNATURE), bytes, &len));
     struct slice signature = slice_make(bytes, len);
-    assert_true(key_verify_ed25519(&keys->list[0], SLICE(ED_SIGNED), signature));
-    assert_false(key_verify_ed25519(&keys->list[0], SLICE(ED_SIGNED "x"), signature));
+    assert_true(key_verify(&keys->list[0], KEY_SHA512, SLICE(ED_SIGNED), signature));
+    assert_false(key_verify(&keys->list[0], KEY_SHA512, SLICE(ED_SIGNED "x"), signature));
     signature.len--;
-    assert_false(key_verify_ed25519(&keys->list[0], SLICE(ED_SIGNED), signature));
+    assert_false(key_verify(&keys->list[0], KEY_SHA512, SLICE(ED_SIGNED), signature));
     bytes[10] ^= 1;
     signature.len++;
-    assert_false(key_verify_ed25519(&keys->list[0], SLICE(ED_SIGNED), signature));
+    assert_false(key_verify(&keys->list[0], KEY_SHA512, SLICE(ED_SIGNED), signature));
     keys_drop(keys);
 }
 
@@ -111,7 +111,7 @@ static void test_a_signature_of_ed25519_has_one_form(void **state) {
         carry >>= 8;
     }
     assert_int_equal(carry, 0);
-    assert_false(key_verify_ed25519(&keys->list[0], SLICE(ED_SIGNED), slice_make(bytes, 64)));
+    assert_false(key_verify(&keys->list[0], KEY_SHA512, SLICE(ED_SIGNED), slice_make(bytes, 64)));
     keys_drop(keys);
 }
 

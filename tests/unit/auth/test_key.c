@@ -255,6 +255,93 @@ static void test_a_signature_has_one_spelling(void **state) {
     }
 }
 
+/* The start of what signs the token, decoded; its length. */
+static size_t decode_signature(uint8_t *bytes, size_t start) {
+    size_t len;
+    assert_true(text_base64url_decode(slice_make(token.text + start, token.len - start),
+                                      (char *)bytes, &len));
+    return len;
+}
+
+static void test_numbers_of_es256_with_zeros_before_them_are_good(void **state) {
+    (void)state;
+    struct auth *auth = case_open(&(struct auth_options){.public_key_pem = case_public_pem(&p256)});
+    struct auth_grant grant;
+    uint8_t bytes[100] = {1};
+    unsigned with_zero = 0;
+    for (unsigned i = 0; i < 20000 && with_zero < 2; i++) {
+        char payload[40];
+        snprintf(payload, sizeof payload, "{\"jti\":\"%u\"}", i);
+        case_start(&token, SLICE(ES256), slice_of_cstr(payload));
+        size_t start = token.len + 1;
+        case_sign_private(&token, &p256);
+        assert_int_equal(decode_signature(bytes, start), 64);
+        if (bytes[0] && bytes[32])
+            continue;
+        with_zero++;
+        assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), OK);
+    }
+    assert_int_equal(with_zero, 2);
+    auth_close(auth);
+}
+
+static void check_signature(struct auth *auth, size_t start, const uint8_t *bytes, size_t len,
+                            enum err expected) {
+    struct auth_grant grant;
+    token.len = start;
+    case_add_base64url(&token, bytes, len);
+    assert_int_equal(auth_check(auth, case_slice(&token), NOW_MS, &grant), expected);
+}
+
+/* The same number modulo n, or with a zero more or less, would be the same signature. */
+static void test_a_signature_of_rs256_is_as_long_as_its_key_and_less_than_it(void **state) {
+    (void)state;
+    struct auth *auth = case_open(&(struct auth_options){.public_key_pem = case_public_pem(&rsa)});
+    uint8_t bytes[300] = {0}, *signature = bytes + 1;
+    gnutls_datum_t n, e, unused[4];
+    assert_int_equal(gnutls_x509_privkey_export_rsa_raw(rsa.own, &n, &e, &unused[0], &unused[1],
+                                                        &unused[2], &unused[3]),
+                     0);
+    case_start(&token, SLICE(RS256), SLICE("{}"));
+    size_t start = token.len + 1;
+    case_sign_private(&token, &rsa);
+    assert_int_equal(decode_signature(signature, start), 256);
+    check_signature(auth, start, bytes, 257, ERR_AUTH_REQUIRED);
+    check_signature(auth, start, signature, 257, ERR_AUTH_REQUIRED);
+    check_signature(auth, start, signature, 255, ERR_AUTH_REQUIRED);
+    check_signature(auth, start, signature, 256, OK);
+    unsigned carry = 0;
+    for (size_t i = 256; i-- > 0; carry >>= 8) {
+        carry += (unsigned)signature[i] + n.data[n.size - 256 + i];
+        signature[i] = (uint8_t)carry;
+    }
+    bytes[0] = (uint8_t)carry;
+    check_signature(auth, start, bytes[0] ? bytes : signature, bytes[0] ? 257 : 256,
+                    ERR_AUTH_REQUIRED);
+    memset(signature, 0, 256);
+    check_signature(auth, start, signature, 256, ERR_AUTH_REQUIRED);
+    for (unsigned i = 0; i < 4; i++)
+        gnutls_free(unused[i].data);
+    gnutls_free(n.data);
+    gnutls_free(e.data);
+    auth_close(auth);
+}
+
+static void test_keys_and_secrets_of_over_64_kib_do_not_open(void **state) {
+    (void)state;
+    static char large[65537];
+    for (size_t i = 0; i < sizeof large; i++)
+        large[i] = (char)('a' + i % 23);
+    assert_true(secret_opens(slice_make(large, 65536), false));
+    assert_false(secret_opens(slice_make(large, 65537), false));
+    assert_false(pem_opens(slice_make(large, 65537)));
+    struct slice pem = case_public_pem(&p256);
+    memset(large, '\n', sizeof large);
+    memcpy(large, pem.ptr, pem.len);
+    assert_true(pem_opens(slice_make(large, 65536)));
+    assert_false(pem_opens(slice_make(large, 65537)));
+}
+
 static void test_a_signed_development_token_is_good_until_its_lifetime_ends(void **state) {
     (void)state;
     struct auth *auth = case_open(
@@ -316,6 +403,9 @@ int main(void) {
         cmocka_unit_test(test_a_signature_of_another_pair_or_altered_is_refused),
         cmocka_unit_test(test_an_altered_signature_of_ed25519_is_refused),
         cmocka_unit_test(test_a_signature_has_one_spelling),
+        cmocka_unit_test(test_numbers_of_es256_with_zeros_before_them_are_good),
+        cmocka_unit_test(test_a_signature_of_rs256_is_as_long_as_its_key_and_less_than_it),
+        cmocka_unit_test(test_keys_and_secrets_of_over_64_kib_do_not_open),
         cmocka_unit_test(test_a_signed_development_token_is_good_until_its_lifetime_ends),
         cmocka_unit_test(test_what_cannot_be_signed_is_refused),
     };

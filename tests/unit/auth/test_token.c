@@ -140,6 +140,38 @@ static void test_keys_named_or_carried_by_the_header_change_nothing(void **state
     }
 }
 
+/* RFC 9068 has access tokens say so. */
+static void test_a_token_may_be_of_any_type(void **state) {
+    (void)state;
+    static const char *const types[] = {"JWT", "jwt", "at+jwt", "application/at+jwt", ""};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        char header[100];
+        snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":\"%s\"}", types[i]);
+        assert_int_equal(check(case_hs256(&token, header, "{}")), OK);
+    }
+}
+
+static uint64_t subject_of(const char *payload) {
+    struct auth_grant grant;
+    assert_int_equal(auth_check(auth, case_hs256(&token, HS256, payload), NOW_MS, &grant), OK);
+    return grant.subject;
+}
+
+static void test_limits_are_by_sub_of_its_issuer_or_else_by_account(void **state) {
+    (void)state;
+    uint64_t me = subject_of("{\"sub\":\"me\"}"),
+             here = subject_of("{\"sub\":\"me\",\"iss\":\"a\"}");
+    assert_true(me && here && me != here);
+    assert_int_equal(subject_of("{\"sub\":\"me\",\"account\":\"other\",\"scope\":\"admin\"}"), me);
+    assert_int_equal(subject_of("{\"account\":\"me\"}"), me);
+    assert_int_equal(subject_of("{\"sub\":\"\",\"account\":\"me\"}"), me);
+    assert_int_equal(subject_of("{\"sub\":7,\"account\":\"me\"}"), me);
+    assert_true(subject_of("{\"sub\":\"me\",\"iss\":\"b\"}") != here);
+    assert_int_equal(subject_of("{}"), 0);
+    assert_int_equal(subject_of("{\"sub\":\"\"}"), 0);
+    assert_int_equal(subject_of("{\"account\":\"\"}"), 0);
+}
+
 static void test_a_payload_that_is_no_plain_object_is_refused(void **state) {
     (void)state;
     assert_bad(HS256, "[]");
@@ -223,6 +255,8 @@ static void test_claims_of_the_wrong_type_are_refused(void **state) {
     assert_bad(HS256, "{\"scope\":[\"admin\"]}");
     assert_bad(HS256, "{\"scope\":null}");
     assert_bad(HS256, "{\"aud\":7}");
+    assert_bad(HS256, "{\"aud\":[\"a\",7]}");
+    assert_bad(HS256, "{\"exp\":\"1800000000\"}");
     assert_bad(HS256, "{\"iss\":[]}");
 }
 
@@ -301,6 +335,45 @@ static void test_a_huge_token_is_refused(void **state) {
     assert_bad(HS256, payload);
 }
 
+static unsigned compared; /* signatures in constant time */
+
+/* In the place of the library's: the auth room compares by it. */
+int gnutls_memcmp(const void *one, const void *other, size_t len) {
+    const volatile uint8_t *a = one, *b = other;
+    uint8_t differs = 0;
+    for (size_t i = 0; i < len; i++)
+        differs = (uint8_t)(differs | (a[i] ^ b[i]));
+    compared += len == 32;
+    return differs;
+}
+
+static void test_a_signature_is_compared_in_constant_time(void **state) {
+    (void)state;
+    case_hs256(&token, HS256, "{}");
+    size_t first = (size_t)((char *)memrchr(token.text, '.', token.len) - token.text) + 1;
+    for (size_t at = first; at < token.len; at += token.len - 2 - first) { /* early, and late */
+        char old = token.text[at];
+        compared = 0;
+        token.text[at] = old == 'A' ? 'B' : 'A';
+        assert_int_equal(check(case_slice(&token)), ERR_AUTH_REQUIRED);
+        assert_int_equal(compared, 1);
+        token.text[at] = old;
+    }
+}
+
+static void test_a_signature_of_another_length_is_refused(void **state) {
+    (void)state;
+    case_hs256(&token, HS256, "{}");
+    token.len -= 4;
+    assert_int_equal(check(case_slice(&token)), ERR_AUTH_REQUIRED);
+    case_hs256(&token, HS256, "{}");
+    case_add(&token, SLICE("AAAA"));
+    assert_int_equal(check(case_slice(&token)), ERR_AUTH_REQUIRED);
+    case_start(&token, SLICE("{\"alg\":\"HS512\"}"), SLICE("{}"));
+    case_sign_hmac(&token, GNUTLS_MAC_SHA256, STRONG);
+    assert_int_equal(check(case_slice(&token)), ERR_AUTH_REQUIRED);
+}
+
 static void test_another_secret_does_not_open(void **state) {
     (void)state;
     case_start(&token, SLICE(HS256), SLICE("{}"));
@@ -319,6 +392,7 @@ static void test_audience_and_issuer_fit_where_they_are_asked_for(void **state) 
 #define ISS "\"iss\":\"https://id.example\""
     assert_good("{\"aud\":\"hati\"," ISS "}");
     assert_good("{\"aud\":[\"other\",\"hati\"]," ISS "}");
+    assert_good("{\"aud\":[\"hati\",\"other\"]," ISS "}");
     assert_bad(HS256, "{" ISS "}");
     assert_bad(HS256, "{\"aud\":\"hati2\"," ISS "}");
     assert_bad(HS256, "{\"aud\":\"hat\"," ISS "}");
@@ -365,6 +439,8 @@ int main(void) {
         CASE(test_an_unsigned_token_is_refused),
         CASE(test_a_header_that_hides_something_is_refused),
         CASE(test_keys_named_or_carried_by_the_header_change_nothing),
+        CASE(test_a_token_may_be_of_any_type),
+        CASE(test_limits_are_by_sub_of_its_issuer_or_else_by_account),
         CASE(test_a_payload_that_is_no_plain_object_is_refused),
         CASE(test_a_deep_payload_is_refused),
         CASE(test_exp_is_a_whole_number_not_past),
@@ -376,6 +452,8 @@ int main(void) {
         CASE(test_every_letter_of_the_token_counts),
         CASE(test_a_last_letter_with_unused_bits_has_one_spelling),
         CASE(test_a_huge_token_is_refused),
+        CASE(test_a_signature_is_compared_in_constant_time),
+        CASE(test_a_signature_of_another_length_is_refused),
         CASE(test_another_secret_does_not_open),
         CASE(test_audience_and_issuer_fit_where_they_are_asked_for),
         CASE(test_a_secret_may_hold_any_byte),

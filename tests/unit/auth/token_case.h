@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <gnutls/abstract.h>
@@ -155,6 +156,27 @@ static inline void case_sign_private(struct token_text *token, const struct key_
         case_add_base64url(token, signature.data, signature.size);
     gnutls_free(signature.data);
     gnutls_privkey_deinit(abstract);
+}
+
+/* A certificate of the pair by itself, into a file of the mkstemp form. */
+static inline void case_write_certificate(const struct key_pair *pair, char *path) {
+    gnutls_x509_crt_t cert;
+    gnutls_datum_t pem;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(gnutls_x509_crt_init(&cert), 0);
+    assert_int_equal(gnutls_x509_crt_set_key(cert, pair->own), 0);
+    assert_int_equal(gnutls_x509_crt_set_version(cert, 3), 0);
+    assert_int_equal(gnutls_x509_crt_set_serial(cert, "1", 1), 0);
+    assert_int_equal(gnutls_x509_crt_set_dn(cert, "CN=one", NULL), 0);
+    assert_int_equal(gnutls_x509_crt_set_activation_time(cert, NOW_S), 0);
+    assert_int_equal(gnutls_x509_crt_set_expiration_time(cert, NOW_S * 2), 0);
+    assert_int_equal(gnutls_x509_crt_sign2(cert, cert, pair->own, GNUTLS_DIG_SHA256, 0), 0);
+    assert_int_equal(gnutls_x509_crt_export2(cert, GNUTLS_X509_FMT_PEM, &pem), 0);
+    assert_int_equal(write(fd, pem.data, pem.size), (ssize_t)pem.size);
+    close(fd);
+    gnutls_free(pem.data);
+    gnutls_x509_crt_deinit(cert);
 }
 
 static inline struct auth *case_open(const struct auth_options *options) {
