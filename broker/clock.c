@@ -11,6 +11,7 @@
 #define STEPS_MAX 512U    /* messages of a queue before others get its lock */
 #define SLEEP_MAX_MS 1000 /* the wall clock may be set */
 #define BUSY_RETRY_MS 1000
+#define NOBODY_SLEEPS (INT64_MIN / 2)
 #define JUMP_MS 100 /* between the clocks: less is drift */
 
 int64_t clock_steady_of(const struct broker *broker, int64_t now_ms) {
@@ -38,6 +39,8 @@ void clock_schedule_locked(struct queue *queue) {
         if (ends_ms < due_ms)
             due_ms = ends_ms;
     }
+    if (queue->retry_ms && queue->retry_ms < due_ms)
+        due_ms = queue->retry_ms;
     if (due_ms >= queue->scheduled_ms)
         return;
     struct clock *clock = &queue->broker->clock;
@@ -45,18 +48,26 @@ void clock_schedule_locked(struct queue *queue) {
     bool listed = queue->clock_index != 0;
     heap_remove(&clock->due, queue);
     queue->scheduled_ms = due_ms;
-    if (heap_reserve(&clock->due) == OK) {
-        heap_push(&clock->due, queue);
-        if (!listed)
-            queue_ref(queue);
-        if (due_ms < clock->sleeps_until_ms)
-            pthread_cond_signal(&clock->changed);
-    } else {
-        queue->scheduled_ms = INT64_MAX; /* the next change tries again */
-        if (listed)
-            atomic_fetch_sub_explicit(&queue->refs, 1, memory_order_relaxed);
-    }
+    heap_push(&clock->due, queue);
+    if (!listed)
+        queue_ref(queue);
+    if (due_ms - clock_wall_ms() < clock->sleeps_until_ms - clock_steady_ms())
+        pthread_cond_signal(&clock->changed);
     pthread_mutex_unlock(&clock->lock);
+}
+
+enum err clock_expect(struct broker *broker) {
+    struct clock *clock = &broker->clock;
+    pthread_mutex_lock(&clock->lock);
+    enum err err = heap_reserve_all(&clock->due, atomic_load(&clock->queue_count) + 1);
+    if (!err)
+        atomic_fetch_add(&clock->queue_count, 1);
+    pthread_mutex_unlock(&clock->lock);
+    return err;
+}
+
+void clock_forget(struct broker *broker) {
+    atomic_fetch_sub(&broker->clock.queue_count, 1); /* the last ones outlive the clock */
 }
 
 /* The clock comes by: what was put in meanwhile is not waited for. */
@@ -88,6 +99,12 @@ static void end_leases_locked(struct queue *queue, int64_t now_ms, struct effect
     }
 }
 
+void clock_end_leases_locked(struct queue *queue, int64_t now_ms, struct effects *effects) {
+    const struct message *message;
+    while ((message = heap_top(&queue->leases)) && message->due_ms <= now_ms)
+        end_leases_locked(queue, now_ms, effects);
+}
+
 static void end_waits_locked(struct queue *queue, int64_t now_ms, struct effects *effects) {
     struct message *message;
     for (unsigned i = 0; i < STEPS_MAX; i++) {
@@ -106,11 +123,28 @@ static void end_waits_locked(struct queue *queue, int64_t now_ms, struct effects
     }
 }
 
+/* What had its last delivery moves on, whatever else holds. */
+static void try_again_locked(struct queue *queue, int64_t now_ms, struct effects *effects) {
+    if (queue->retry_ms == 0 || queue->retry_ms > now_ms)
+        return;
+    struct message *next = queue->later;
+    queue->retry_ms = 0;
+    queue->later = NULL;
+    while (next) {
+        struct message *message = next;
+        next = message->next;
+        message->next = NULL;
+        queue->delayed--;
+        lease_settle_locked(queue, message, now_ms, 0, effects);
+    }
+}
+
 static void tick(struct queue *queue, int64_t now_ms) {
     struct effects effects;
     effects_init(&effects);
     queue_lock(queue);
     unschedule_locked(queue);
+    try_again_locked(queue, now_ms, &effects);
     end_leases_locked(queue, now_ms, &effects);
     end_waits_locked(queue, now_ms, &effects);
     waiter_serve_locked(queue, now_ms, &effects);
@@ -207,6 +241,11 @@ static bool free_some_locked(struct garbage *garbage) {
     return false;
 }
 
+void garbage_free_locked(struct garbage *garbage) {
+    while (free_some_locked(garbage)) {
+    }
+}
+
 /* The waits heap was put in last, so it is gone through before what it points to is freed. */
 static void free_garbage(struct garbage *garbage) {
     bool more = true;
@@ -254,7 +293,7 @@ static void sleep_locked(struct clock *clock) {
         return;
     if (left_ms > SLEEP_MAX_MS)
         left_ms = SLEEP_MAX_MS;
-    clock->sleeps_until_ms = now_ms + left_ms;
+    clock->sleeps_until_ms = clock_steady_ms() + left_ms;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += left_ms / 1000;
@@ -264,7 +303,7 @@ static void sleep_locked(struct clock *clock) {
         until.tv_sec++;
     }
     pthread_cond_timedwait(&clock->changed, &clock->lock, &until);
-    clock->sleeps_until_ms = INT64_MIN;
+    clock->sleeps_until_ms = NOBODY_SLEEPS;
 }
 
 static void schedule_again(void *context, struct slice name, void *value) {
@@ -316,7 +355,7 @@ void clock_open(struct broker *broker) {
     pthread_condattr_destroy(&monotonic);
     heap_init(&clock->due, offsetof(struct queue, scheduled_ms),
               offsetof(struct queue, clock_index));
-    clock->sleeps_until_ms = INT64_MIN;
+    clock->sleeps_until_ms = NOBODY_SLEEPS;
 }
 
 enum err clock_start(struct broker *broker) {

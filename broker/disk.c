@@ -39,6 +39,7 @@ static enum err started(void *context) {
     if (disk->was_new)
         err = disk_write_position(disk, disk->store.applied_seq);
     disk->applied_seq = disk->store.applied_seq;
+    atomic_store(&disk->free_bytes, env_free_bytes(disk->env));
     names_each(&disk->broker->queues, schedule, NULL);
     if (!err && !disk->broker->options.manual_clock)
         err = clock_start(disk->broker);

@@ -6,6 +6,27 @@
 
 #include "broker/move.h"
 
+/* A definition that LMDB is to be told of. */
+struct def_change {
+    struct def_change *next;
+    uint16_t key_len;
+    uint16_t value_len; /* 0: it is deleted */
+    char bytes[];       /* key, value */
+};
+
+struct dropped_store {
+    struct dropped_store *next;
+    struct queue *queue; /* RETIRED: whose it was */
+    uint32_t store;
+};
+
+/* What LMDB is to be told of a change. It is made before the change is carried out, so that nothing
+ * is left to fail behind that. */
+struct disk_notes {
+    struct def_change *defs, **last_def;
+    struct dropped_store *dropped;
+};
+
 #define DISK_LIST_MAX 4096U /* messages of a lane's list before the tail is used */
 #define DISK_LIST_BYTES_MAX (8U << 20)
 
@@ -49,9 +70,12 @@ void disk_throw_locked(struct queue *queue, struct message *message);
 void disk_throw_dead_locked(struct queue *queue);
 /* A message that was in no list while its queue was flushed: it is kept under the new store. */
 void disk_adopt_locked(struct queue *queue, struct message *message);
+/* Takes what disk_renew_store_locked needs; ERR_OUT_OF_MEMORY. */
+enum err disk_ready_to_renew_locked(struct queue *queue,
+                                    struct dropped_store **ret_retired) MUST_USE;
 /* The queue's messages move to another store, leased ones with it; the old one is dropped. */
-void disk_renew_store_locked(struct queue *queue, uint32_t store);
-void disk_drop_store(struct broker *broker, uint32_t store);
+void disk_renew_store_locked(struct queue *queue, uint32_t store, struct dropped_store *retired);
+void disk_free_stores(struct dropped_store *first);
 /* The queue is freed: so is what is known of its old stores. */
 void disk_forget_stores(struct queue *queue);
 
@@ -78,12 +102,19 @@ enum err disk_add_state(struct journal_block *block, const struct queue *queue,
                         int64_t due_ms) MUST_USE;
 enum err disk_add_topology(struct broker *broker, struct journal_block *block,
                            const struct broker_op *op) MUST_USE;
-/* Its messages move to the store *ret_store. */
-enum err disk_add_flush(struct journal_block *block, const struct queue *queue,
+/* Its messages move to the store *ret_store, but for those whose leases are not over. */
+enum err disk_add_flush(struct journal_block *block, const struct queue *queue, int64_t now_ms,
                         uint64_t *ret_store) MUST_USE;
-/* A change of the topology is about to be carried out, or was (it is locked for writing): LMDB is
- * to be told of it. */
-void disk_note_topology(struct broker *broker, const struct broker_op *op, bool done);
+void disk_notes_init(struct disk_notes *notes);
+/* Of a change of the topology that is about to be carried out (it is locked for writing);
+ * ERR_OUT_OF_MEMORY, which leaves the notes to be freed. */
+enum err disk_note_topology(struct disk_notes *notes, const struct broker_op *op,
+                            const struct queue *queue, const struct router *router) MUST_USE;
+/* It was carried out: LMDB is told. */
+void disk_notes_take(struct disk *disk, struct disk_notes *notes);
+void disk_notes_free(struct disk_notes *notes);
+/* A queue was made, or changed. */
+void disk_note_queue(struct queue *queue);
 
 #define PEEK_BYTES 1048576U /* of a page, beyond its first message */
 

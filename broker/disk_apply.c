@@ -39,6 +39,8 @@ struct batch {
     unsigned queue_count, queue_room;
     struct def_change *defs;
     struct dropped_store *retired; /* of these queues */
+    bool left;                     /* some of what is dirty did not get in */
+    bool failed;                   /* for want of memory */
 };
 
 /* ---- collecting ---- */
@@ -133,15 +135,19 @@ static void collect_queue(struct batch *batch, struct queue *queue) {
     while (!queue->deleted && has_room(batch, queue) && (message = disk_take_dirty(queue)))
         if (message->store == queue->store) /* else it was flushed: its store is dropped */
             collect_one_locked(batch, queue, message);
-    if (queue->dirty_first && !queue->deleted)
+    if (queue->dirty_first && !queue->deleted) {
+        batch->left = true;
+        batch->failed |= queue->retired != NULL; /* it is written as a whole, or not */
         disk_list_dirty(queue);
+    }
     batch->queues[batch->queue_count - 1].store = queue->store;
     take_retired_locked(batch, queue);
     pthread_mutex_unlock(&queue->lock);
 }
 
 /* Not this time. */
-static void list_again(struct queue *queue) {
+static void list_again(struct batch *batch, struct queue *queue) {
+    batch->left = true;
     queue_lock(queue);
     queue->listed_dirty = false;
     disk_list_dirty(queue);
@@ -156,10 +162,12 @@ static void collect(struct batch *batch) {
         struct queue *next =
             queue->dirty_next; /* it is not listed anew before listed_dirty is off */
         bool room = batch->count < ITEMS_MAX && batch->bytes < ITEMS_BYTES;
-        if (room && note_queue(batch, queue))
+        if (room && !batch->failed)
+            batch->failed = !note_queue(batch, queue);
+        if (room && !batch->failed)
             collect_queue(batch, queue);
         else
-            list_again(queue);
+            list_again(batch, queue);
         queue = next;
     }
     pthread_mutex_lock(&disk->lock);
@@ -563,9 +571,11 @@ static enum err apply_some(struct disk *disk, uint64_t applied_seq, bool committ
     if (!batch.items)
         return ERR_OUT_OF_MEMORY;
     collect(&batch);
-    bool last = batch.count < ITEMS_MAX && batch.bytes < ITEMS_BYTES;
+    bool last = !batch.left;
     bool safe = !committer_runs || checkpoint(disk, &synced);
-    enum err err = safe ? write_batch(&batch, last ? applied_seq : 0) : ERR_UNAVAILABLE;
+    enum err err = batch.failed ? ERR_OUT_OF_MEMORY
+                   : safe       ? write_batch(&batch, last ? applied_seq : 0)
+                                : ERR_UNAVAILABLE;
     settle_batch(&batch, err == OK);
     settle_defs(&batch, err == OK);
     free(batch.items);
@@ -574,7 +584,15 @@ static enum err apply_some(struct disk *disk, uint64_t applied_seq, bool committ
     return err;
 }
 
+void disk_measure(struct disk *disk) {
+    uint64_t free_bytes = atomic_load_explicit(&disk->free_bytes, memory_order_relaxed);
+    uint64_t waiting = atomic_load_explicit(&disk->dirty_bytes, memory_order_relaxed);
+    atomic_store_explicit(&disk->tight, datadir_is_tight(disk->datadir, free_bytes, waiting),
+                          memory_order_relaxed);
+}
+
 static void note_applied(struct disk *disk, uint64_t seq) {
+    atomic_store_explicit(&disk->free_bytes, env_free_bytes(disk->env), memory_order_relaxed);
     pthread_mutex_lock(&disk->lock);
     disk->applied_seq = seq;
     pthread_cond_broadcast(&disk->changed);
@@ -590,10 +608,10 @@ static bool apply(struct disk *disk) {
         return false;
     while (!last) {
         enum err err = apply_some(disk, seq, true, &last);
-        if (err == ERR_STORAGE_FULL || err == ERR_OUT_OF_MEMORY) {
+        if (err == ERR_STORAGE_FULL)
             note_full(disk, true);
+        if (err == ERR_STORAGE_FULL || err == ERR_OUT_OF_MEMORY) /* tried again */
             return false;
-        }
         if (err) {
             if (!disk->closing)
                 disk_fail(disk, "LMDB could not be written");
@@ -609,7 +627,18 @@ static bool apply(struct disk *disk) {
 static bool is_due_locked(const struct disk *disk, uint64_t segment) {
     bool behind =
         segment > disk->applied_segment + SEGMENTS_BEHIND; /* a checkpoint may know more */
-    return behind || atomic_load(&disk->dirty_bytes) > disk->buffer_bytes / 4;
+    return behind || (atomic_load(&disk->tight) && anything_locked(disk)) ||
+           atomic_load(&disk->dirty_bytes) > disk->buffer_bytes / 4;
+}
+
+/* On a full disk: what others wrote meanwhile keeps segments too, and where nobody writes any more
+ * somebody has to ask for the next segment. True where there is something to apply. */
+static bool holds_up(struct disk *disk) {
+    uint64_t seq;
+    if (!journal_is_full(datadir_journal(disk->datadir)) || !checkpoint(disk, &seq))
+        return false;
+    datadir_trim(disk->datadir, &disk->store, disk->applied_seq);
+    return seq > disk->applied_seq;
 }
 
 static void *run(void *context) {
@@ -620,12 +649,13 @@ static void *run(void *context) {
         if (!disk->stopping && !is_due_locked(disk, segment))
             wait_ms_locked(disk, IDLE_MS);
         bool stopping = disk->stopping;
+        disk_measure(disk);
         bool work = anything_locked(disk) || is_due_locked(disk, segment);
         pthread_mutex_unlock(&disk->lock);
         if (stopping || atomic_load(&disk->dead))
             return NULL;
         segment = atomic_load(&disk->segment_seen);
-        if (work && !apply(disk)) {
+        if ((work || holds_up(disk)) && !apply(disk)) {
             pthread_mutex_lock(&disk->lock);
             if (!disk->stopping)
                 wait_ms_locked(disk, RETRY_MS);

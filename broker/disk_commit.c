@@ -27,6 +27,7 @@ enum err disk_may_grow(struct broker *broker) {
     if (atomic_load_explicit(&disk->dead, memory_order_relaxed))
         return ERR_UNAVAILABLE;
     bool full = atomic_load_explicit(&disk->full, memory_order_relaxed) ||
+                atomic_load_explicit(&disk->tight, memory_order_relaxed) ||
                 journal_is_full(datadir_journal(disk->datadir));
     return full ? ERR_STORAGE_FULL : OK;
 }
@@ -137,12 +138,13 @@ enum err disk_add_state(struct journal_block *block, const struct queue *queue,
     return add(block, &record, sizeof record, SLICE(""));
 }
 
-enum err disk_add_flush(struct journal_block *block, const struct queue *queue,
+enum err disk_add_flush(struct journal_block *block, const struct queue *queue, int64_t now_ms,
                         uint64_t *ret_store) {
     uint32_t store = ++queue->broker->next_id; /* the committer's alone */
-    struct record_link record = {.kind = RECORD_FLUSH, .queue = queue->id, .other = store};
+    struct record_link record = {
+        .kind = RECORD_FLUSH, .pattern_len = sizeof now_ms, .queue = queue->id, .other = store};
     *ret_store = store;
-    return add(block, &record, sizeof record, SLICE(""));
+    return add(block, &record, sizeof record, slice_make(&now_ms, sizeof now_ms));
 }
 
 static enum err add_link(struct broker *broker, struct journal_block *block, uint8_t kind,
@@ -266,25 +268,19 @@ static void end_write(struct broker_write *write) {
 
 static void finish_write(struct commit_job *job) {
     struct broker_write *write = write_of(job);
-    for (unsigned i = write->first; i < write->op_count; i++) {
-        struct broker_op *op = &write->ops[i];
-        if (op->err || !op->stage)
-            continue;
-        if (op->action == BROKER_PUBLISH)
-            publish_finish(write->broker, op);
-        else if (op->action == BROKER_RESTORE)
-            restore_finish(write->broker, op);
-        else
-            settle_finish(write->broker, op);
-    }
+    for (unsigned i = write->first; i < write->op_count; i++)
+        if (!write->ops[i].err)
+            broker_stage_finish(write->broker, &write->ops[i]);
     end_write(write);
 }
 
-/* Staged or not: where the journal is lost what was staged stays as it is, and is never seen. */
+/* Staged or not: what was is never seen. Definitions stay as they are; nothing comes after them. */
 static void refuse_write(struct commit_job *job, enum err err) {
     struct broker_write *write = write_of(job);
-    for (unsigned i = write->first; i < write->op_count; i++)
+    for (unsigned i = write->first; i < write->op_count; i++) {
+        broker_stage_undo(write->broker, &write->ops[i]);
         write->ops[i].err = err;
+    }
     end_write(write);
 }
 
@@ -297,6 +293,7 @@ void disk_submit(struct broker *broker, struct broker_write *write) {
     write->job.ends_batch = false;
     for (unsigned i = write->first; i < write->op_count; i++) {
         enum broker_action action = write->ops[i].action;
+        write->ops[i].stage = NULL;
         if (action != BROKER_NACK && action != BROKER_EXTEND)
             write->job.lazy = false;
         if (action <= BROKER_PAUSE) /* what is published behind it may go elsewhere */
@@ -371,33 +368,36 @@ static uint64_t size_of_moves(const struct commit_job *job) {
     return size;
 }
 
+static bool add_move(const struct move_job *moves, struct move *move, struct journal_block *block) {
+    const struct disk *disk = disk_of(moves->queue->broker);
+    if (move->target && queue_is_hdd(move->target)) {
+        char *to = add_message(disk, block, move->fresh->body, move->fresh->lane, 1, 0);
+        if (!to)
+            return false;
+        add_target(to, move->target, move->fresh, false);
+        move->seq = journal_block_seq(block);
+    }
+    return !queue_is_hdd(moves->queue) ||
+           disk_add_ack(block, moves->queue, move->message->lane, move->message->seq) == OK;
+}
+
 static void prepare_moves(void *context, struct commit_job *job, struct journal_block *block) {
     struct move_job *moves = moves_of(job);
     (void)context;
     for (unsigned i = 0; i < moves->count; i++) {
-        struct move *move = &moves->moves[i];
-        if (move->target && queue_is_hdd(move->target)) {
-            char *to = add_message(disk_of(moves->queue->broker), block, move->fresh->body,
-                                   move->fresh->lane, 1, 0);
-            if (to)
-                add_target(to, move->target, move->fresh, false);
-            else
-                disk_fail(disk_of(moves->queue->broker), "no memory for a dead letter");
-            move->seq = journal_block_seq(block);
-        }
-        if (queue_is_hdd(moves->queue) &&
-            disk_add_ack(block, moves->queue, move->message->lane, move->message->seq))
-            disk_fail(disk_of(moves->queue->broker), "no memory for a dead letter");
+        struct journal_mark mark = journal_block_mark(block);
+        moves->moves[i].unwritten = !add_move(moves, &moves->moves[i], block);
+        if (moves->moves[i].unwritten)
+            journal_block_go_back(block, mark);
     }
 }
 
 static void finish_moves(struct commit_job *job) {
-    move_finish(moves_of(job), true);
+    move_finish(moves_of(job), OK);
 }
 
 static void refuse_moves(struct commit_job *job, enum err err) {
-    (void)err;
-    move_finish(moves_of(job), false);
+    move_finish(moves_of(job), err);
 }
 
 void disk_submit_moves(struct move_job *job) {
@@ -462,6 +462,7 @@ void disk_submit_state(struct queue *queue, const struct message *message, enum 
 void disk_before(void *context) {
     struct disk *disk = context;
     struct journal *journal = datadir_journal(disk->datadir);
+    disk_measure(disk);
     pthread_mutex_lock(&disk->lock);
     for (;;) {
         if (disk->checkpoints_done < disk->checkpoints_wanted && journal_sync(journal) == OK) {

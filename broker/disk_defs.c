@@ -6,22 +6,56 @@
 
 #define KEY_MAX (9U + BROKER_NAME_MAX)
 
-void disk_note_def(struct disk *disk, struct slice key, struct slice value) {
+void disk_notes_init(struct disk_notes *notes) {
+    *notes = (struct disk_notes){0};
+    notes->last_def = &notes->defs;
+}
+
+enum err disk_note_def(struct disk_notes *notes, struct slice key, struct slice value) {
     struct def_change *def = malloc(sizeof *def + key.len + value.len);
-    if (!def) {
-        disk_fail(disk, "no memory for a definition");
-        return;
-    }
+    if (!def)
+        return ERR_OUT_OF_MEMORY;
     def->next = NULL;
     def->key_len = (uint16_t)key.len;
     def->value_len = (uint16_t)value.len;
     memcpy(def->bytes, key.ptr, key.len);
     if (value.len)
         memcpy(def->bytes + key.len, value.ptr, value.len);
+    *notes->last_def = def;
+    notes->last_def = &def->next;
+    return OK;
+}
+
+void disk_notes_take(struct disk *disk, struct disk_notes *notes) {
     pthread_mutex_lock(&disk->lock);
-    *disk->last_def = def;
-    disk->last_def = &def->next;
+    if (notes->defs) {
+        *disk->last_def = notes->defs;
+        disk->last_def = notes->last_def;
+    }
+    struct dropped_store **end = &notes->dropped;
+    while (*end)
+        end = &(*end)->next;
+    *end = disk->dropped;
+    disk->dropped = notes->dropped;
     pthread_mutex_unlock(&disk->lock);
+    disk_notes_init(notes);
+}
+
+void disk_notes_free(struct disk_notes *notes) {
+    while (notes->defs) {
+        struct def_change *next = notes->defs->next;
+        free(notes->defs);
+        notes->defs = next;
+    }
+    disk_free_stores(notes->dropped);
+}
+
+enum err disk_notes_end(struct disk *disk, struct disk_notes *notes, enum err err) {
+    if (err)
+        disk_notes_free(notes);
+    else
+        disk_notes_take(disk, notes);
+    return err;
 }
 
 void disk_queue_key(uint32_t id, char to[5]) {
@@ -52,18 +86,13 @@ void disk_note_queue(struct queue *queue) {
     pthread_mutex_unlock(&queue->lock);
 }
 
-void disk_drop_store(struct broker *broker, uint32_t store) {
-    struct disk *disk = disk_of(broker);
+enum err disk_note_store(struct disk_notes *notes, uint32_t store) {
     struct dropped_store *dropped = malloc(sizeof *dropped);
-    if (!dropped) {
-        disk_fail(disk, "no memory to drop a store");
-        return;
-    }
-    dropped->store = store;
-    pthread_mutex_lock(&disk->lock);
-    dropped->next = disk->dropped;
-    disk->dropped = dropped;
-    pthread_mutex_unlock(&disk->lock);
+    if (!dropped)
+        return ERR_OUT_OF_MEMORY;
+    *dropped = (struct dropped_store){.next = notes->dropped, .store = store};
+    notes->dropped = dropped;
+    return OK;
 }
 
 void disk_free_stores(struct dropped_store *first) {
@@ -78,86 +107,83 @@ void disk_forget_stores(struct queue *queue) {
     disk_free_stores(queue->retired);
 }
 
-static void note_dropped_store(struct disk *disk, uint32_t store) {
-    char key[5] = {KEY_DROPPED};
-    put_be32(key + 1, store);
-    disk_note_def(disk, slice_make(key, sizeof key), SLICE("1"));
-    disk_drop_store(disk->broker, store);
-}
-
-void disk_note_gone_queue(struct disk *disk, struct queue *queue) {
+enum err disk_note_gone_queue(struct disk_notes *notes, const struct queue *queue) {
     char key[5];
+    char store[5] = {KEY_DROPPED};
     disk_queue_key(queue->id, key);
-    disk_note_def(disk, slice_make(key, sizeof key), SLICE(""));
-    note_dropped_store(disk, queue->store);
+    put_be32(store + 1, queue->store);
+    enum err err = disk_note_def(notes, slice_make(key, sizeof key), SLICE(""));
+    if (!err)
+        err = disk_note_def(notes, slice_make(store, sizeof store), SLICE("1"));
+    return err ? err : disk_note_store(notes, queue->store);
 }
 
-void disk_note_router(struct disk *disk, const struct router *router, bool gone) {
+enum err disk_note_router(struct disk_notes *notes, uint32_t id, struct slice name,
+                          enum broker_router_type type) {
     char key[5] = {KEY_ROUTER};
     char value[sizeof(struct record_router) + BROKER_NAME_MAX];
-    struct record_router record = {.kind = RECORD_ROUTER,
-                                   .type = (uint8_t)router->type,
-                                   .name_len = router->name_len,
-                                   .id = router->id};
-    put_be32(key + 1, router->id);
+    struct record_router record = {
+        .kind = RECORD_ROUTER, .type = (uint8_t)type, .name_len = (uint8_t)name.len, .id = id};
+    put_be32(key + 1, id);
     memcpy(value, &record, sizeof record);
-    memcpy(value + sizeof record, router->name, router->name_len);
-    disk_note_def(disk, slice_make(key, sizeof key),
-                  slice_make(value, gone ? 0 : sizeof record + router->name_len));
+    memcpy(value + sizeof record, name.ptr, name.len);
+    return disk_note_def(notes, slice_make(key, sizeof key),
+                         slice_make(value, sizeof record + name.len));
 }
 
-void disk_note_binding(struct disk *disk, const struct router *router, const struct queue *queue,
-                       struct slice pattern, bool gone) {
+enum err disk_note_binding(struct disk_notes *notes, const struct router *router,
+                           const struct queue *queue, struct slice pattern, bool gone) {
     char key[KEY_MAX] = {KEY_BINDING};
     put_be32(key + 1, router->id);
     put_be32(key + 5, queue->id);
     if (pattern.len)
         memcpy(key + 9, pattern.ptr, pattern.len);
-    disk_note_def(disk, slice_make(key, 9 + pattern.len), gone ? SLICE("") : SLICE("1"));
+    return disk_note_def(notes, slice_make(key, 9 + pattern.len), gone ? SLICE("") : SLICE("1"));
 }
 
 struct unbinding {
-    struct disk *disk;
+    struct disk_notes *notes;
     const struct router *router;
+    enum err err;
 };
 
 static void note_unbound(void *context, struct slice pattern, void *target) {
-    const struct unbinding *unbinding = context;
-    disk_note_binding(unbinding->disk, unbinding->router, target, pattern, true);
+    struct unbinding *unbinding = context;
+    if (!unbinding->err)
+        unbinding->err =
+            disk_note_binding(unbinding->notes, unbinding->router, target, pattern, true);
 }
 
-static void note_before(struct disk *disk, const struct broker_op *op, struct queue *queue,
-                        struct router *router) {
-    struct unbinding unbinding = {disk, router};
-    if (op->action == BROKER_DELETE_QUEUE &&
-        queue) { /* its bindings are cleared at the next start */
-        disk_note_gone_queue(disk, queue);
-    } else if (op->action == BROKER_DELETE_ROUTER && router) {
-        if (router->set)
-            match_each(router->set, note_unbound, &unbinding);
-        disk_note_router(disk, router, true);
-    } else if (op->action == BROKER_UNBIND && queue && router) {
-        disk_note_binding(disk, router, queue, op->pattern, true);
-    }
+enum err disk_note_gone_router(struct disk_notes *notes, const struct router *router) {
+    struct unbinding unbinding = {notes, router, OK};
+    char key[5] = {KEY_ROUTER};
+    if (router->set)
+        match_each(router->set, note_unbound, &unbinding);
+    put_be32(key + 1, router->id);
+    return unbinding.err ? unbinding.err
+                         : disk_note_def(notes, slice_make(key, sizeof key), SLICE(""));
 }
 
-void disk_note_topology(struct broker *broker, const struct broker_op *op, bool done) {
-    struct disk *disk = disk_of(broker);
-    struct queue *queue = op->queue.len ? names_get(&broker->queues, op->queue) : NULL;
-    struct router *router = op->router.len ? names_get(&broker->routers, op->router) : NULL;
-    if (!done) {
-        note_before(disk, op, queue, router);
-        return;
+/* A queue's bindings are cleared at the next start. */
+enum err disk_note_topology(struct disk_notes *notes, const struct broker_op *op,
+                            const struct queue *queue, const struct router *router) {
+    switch (op->action) {
+    case BROKER_DELETE_QUEUE:
+        return queue ? disk_note_gone_queue(notes, queue) : OK;
+    case BROKER_DELETE_ROUTER:
+        return router ? disk_note_gone_router(notes, router) : OK;
+    case BROKER_CREATE_ROUTER: /* flag: it was not there already */
+        return op->flag && !router
+                   ? disk_note_router(notes, (uint32_t)op->count, op->router, op->router_type)
+                   : OK;
+    case BROKER_BIND:
+    case BROKER_UNBIND:
+        return queue && router ? disk_note_binding(notes, router, queue, op->pattern,
+                                                   op->action == BROKER_UNBIND)
+                               : OK;
+    default:
+        return OK;
     }
-    bool created = op->flag; /* not: it was there already */
-    if (op->action == BROKER_CREATE_QUEUE && created && queue)
-        disk_note_queue(queue);
-    else if (op->action == BROKER_PAUSE && queue)
-        disk_note_queue(queue);
-    else if (op->action == BROKER_CREATE_ROUTER && created && router)
-        disk_note_router(disk, router, false);
-    else if (op->action == BROKER_BIND && queue && router)
-        disk_note_binding(disk, router, queue, op->pattern, false);
 }
 
 /* ---- messages ---- */
@@ -250,14 +276,24 @@ void disk_throw_locked(struct queue *queue, struct message *message) {
         message_free(message);
 }
 
-void disk_renew_store_locked(struct queue *queue, uint32_t store) {
-    struct dropped_store *retired = malloc(sizeof *retired);
-    if (retired) {
-        *retired = (struct dropped_store){queue->retired, queue, queue->store};
-        queue->retired = retired;
-    } else {
-        disk_fail(disk_of(queue->broker), "no memory to drop a store");
+enum err disk_ready_to_renew_locked(struct queue *queue, struct dropped_store **ret_retired) {
+    struct dropped_store *retired = calloc(1, sizeof *retired); /* may be freed as it is */
+    enum err err = retired ? OK : ERR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; !err && i < queue->leases.count; i++) {
+        struct message *message = queue->leases.items[i];
+        if (!message->body && disk_load_body_locked(queue, message) == ERR_OUT_OF_MEMORY)
+            err = ERR_OUT_OF_MEMORY;
     }
+    if (err)
+        free(retired);
+    else
+        *ret_retired = retired;
+    return err;
+}
+
+void disk_renew_store_locked(struct queue *queue, uint32_t store, struct dropped_store *retired) {
+    *retired = (struct dropped_store){queue->retired, queue, queue->store};
+    queue->retired = retired;
     queue->store = store;
     queue->changed = true;
     disk_list_dirty(queue);

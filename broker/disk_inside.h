@@ -23,20 +23,6 @@
 /* Keys in the database of spaces begin with one of these. */
 enum { KEY_QUEUE = 'Q', KEY_ROUTER = 'R', KEY_BINDING = 'B', KEY_DROPPED = 'D', KEY_SEEN = 'I' };
 
-/* A definition that LMDB is to be told of. */
-struct def_change {
-    struct def_change *next;
-    uint16_t key_len;
-    uint16_t value_len; /* 0: it is deleted */
-    char bytes[];       /* key, value */
-};
-
-struct dropped_store {
-    struct dropped_store *next;
-    struct queue *queue; /* RETIRED: whose it was */
-    uint32_t store;
-};
-
 struct disk {
     struct broker *broker;
     struct datadir *datadir;
@@ -48,6 +34,8 @@ struct disk {
     struct commit_job nudge;
     _Atomic uint64_t dirty_bytes;
     _Atomic uint64_t segment_seen; /* of the journal */
+    _Atomic uint64_t free_bytes;   /* in LMDB's file */
+    _Atomic bool tight;            /* what waits for LMDB needs all the room there is */
     _Atomic bool full;             /* the disk */
     _Atomic bool dead;
 
@@ -85,7 +73,8 @@ enum err disk_load(struct disk *disk) MUST_USE;
 /* A message as LMDB has it, in no list; NULL where it cannot be had. */
 struct message *disk_message_of(const struct disk *disk, struct slice key, struct slice value,
                                 enum err *ret_err);
-/* Puts a message in no list where its state says; room is reserved here. */
+/* Puts a message in no list where its state says; room is reserved here. ERR_OUT_OF_MEMORY: it is
+ * freed. */
 enum err disk_settle(struct queue *queue, struct message *message,
                      enum message_state state) MUST_USE;
 
@@ -96,16 +85,22 @@ enum err disk_replay(void *context, uint64_t seq, struct slice record) MUST_USE;
 enum err disk_applier_start(struct disk *disk) MUST_USE;
 /* The committer is gone: applies what is left, once. */
 void disk_applier_stop(struct disk *disk);
-/* Remembers a definition under its key; value empty: it is gone. */
-void disk_note_def(struct disk *disk, struct slice key, struct slice value);
-
+/* Whether what grows still fits. Any thread. */
+void disk_measure(struct disk *disk);
 /* disk_defs.c: definitions that changed. */
-void disk_free_stores(struct dropped_store *first);
-void disk_note_queue(struct queue *queue);
-void disk_note_gone_queue(struct disk *disk, struct queue *queue);
-void disk_note_router(struct disk *disk, const struct router *router, bool gone);
-void disk_note_binding(struct disk *disk, const struct router *router, const struct queue *queue,
-                       struct slice pattern, bool gone);
+/* A definition under its key; value empty: it is gone. These fail with ERR_OUT_OF_MEMORY, which
+ * leaves the notes to be freed. */
+enum err disk_note_def(struct disk_notes *notes, struct slice key, struct slice value) MUST_USE;
+enum err disk_note_gone_queue(struct disk_notes *notes, const struct queue *queue) MUST_USE;
+enum err disk_note_router(struct disk_notes *notes, uint32_t id, struct slice name,
+                          enum broker_router_type type) MUST_USE;
+enum err disk_note_gone_router(struct disk_notes *notes, const struct router *router) MUST_USE;
+enum err disk_note_binding(struct disk_notes *notes, const struct router *router,
+                           const struct queue *queue, struct slice pattern, bool gone) MUST_USE;
+/* A store's messages are to be deleted. */
+enum err disk_note_store(struct disk_notes *notes, uint32_t store) MUST_USE;
+/* Takes them where err is OK, frees them otherwise; returns err. */
+enum err disk_notes_end(struct disk *disk, struct disk_notes *notes, enum err err) MUST_USE;
 void disk_queue_key(uint32_t id, char to[5]);
 /* Takes the message that is DIRTY longest; NULL: none. The queue is locked. */
 struct message *disk_take_dirty(struct queue *queue);

@@ -39,8 +39,10 @@ struct message *disk_message_of(const struct disk *disk, struct slice key, struc
 
 enum err disk_settle(struct queue *queue, struct message *message, enum message_state state) {
     if (lane_reserve(queue, message->lane) || heap_reserve(&queue->waits) ||
-        heap_reserve(&queue->leases) || known_reserve(queue))
+        heap_reserve(&queue->leases) || known_reserve(queue)) {
+        disk_throw_locked(queue, message);
         return ERR_OUT_OF_MEMORY;
+    }
     known_add(queue, message);
     message->state = (uint8_t)state;
     switch (state) {
@@ -49,6 +51,8 @@ enum err disk_settle(struct queue *queue, struct message *message, enum message_
         queue->leased++;
         break;
     case MESSAGE_DELAYED:
+        if (message->expires_ms && message->expires_ms < message->due_ms)
+            message->due_ms = message->expires_ms;
         heap_push(&queue->waits, message);
         queue->delayed++;
         break;
@@ -134,16 +138,19 @@ static enum err take_queue(struct walk *walk, struct slice key, struct slice val
 
 static enum err take_router(struct walk *walk, struct slice key, struct slice value) {
     struct record_router record;
+    struct slice name;
     (void)key;
-    if (value.len < sizeof record)
-        return ERR_CORRUPT;
-    memcpy(&record, value.ptr, sizeof record);
-    if (value.len != sizeof record + record.name_len)
+    if (!router_record_read(value, &record, &name))
         return ERR_CORRUPT;
     note_id(walk->disk->broker, record.id);
-    return topology_add_router(walk->disk->broker, record.id,
-                               slice_make(value.ptr + sizeof record, record.name_len),
+    return topology_add_router(walk->disk->broker, record.id, name,
                                (enum broker_router_type)record.type);
+}
+
+static enum err note_def_gone(struct disk *disk, struct slice key) {
+    struct disk_notes notes;
+    disk_notes_init(&notes);
+    return disk_notes_end(disk, &notes, disk_note_def(&notes, key, SLICE("")));
 }
 
 static enum err take_binding(struct walk *walk, struct slice key, struct slice value) {
@@ -155,8 +162,7 @@ static enum err take_binding(struct walk *walk, struct slice key, struct slice v
     struct router *router = topology_find_router_id(walk->disk->broker, get_be32(key.ptr + 1));
     struct queue *queue = names_get(&walk->disk->broker->queues_by_id, slice_make(&id, sizeof id));
     if (!router || !router->set || !queue) { /* gone, and this with it */
-        disk_note_def(walk->disk, key, SLICE(""));
-        return OK;
+        return note_def_gone(walk->disk, key);
     }
     return match_add(router->set, slice_make(key.ptr + 9, key.len - 9), queue, &fresh);
 }
@@ -165,8 +171,9 @@ static enum err take_dropped(struct walk *walk, struct slice key, struct slice v
     (void)value;
     if (key.len != 5)
         return ERR_CORRUPT;
-    disk_drop_store(walk->disk->broker, get_be32(key.ptr + 1));
-    return OK;
+    struct disk_notes notes;
+    disk_notes_init(&notes);
+    return disk_notes_end(walk->disk, &notes, disk_note_store(&notes, get_be32(key.ptr + 1)));
 }
 
 static enum err take_seen(struct walk *walk, struct slice key, struct slice value) {
@@ -177,8 +184,7 @@ static enum err take_seen(struct walk *walk, struct slice key, struct slice valu
     const struct queue *queue =
         names_get(&walk->disk->broker->queues_by_id, slice_make(&id, sizeof id));
     if (!queue || !queue->dedup || until_ms <= clock_wall_ms()) {
-        disk_note_def(walk->disk, key, SLICE("")); /* gone, or over */
-        return OK;
+        return note_def_gone(walk->disk, key); /* or over */
     }
     uint8_t hash[16];
     memcpy(hash, value.ptr, sizeof hash);

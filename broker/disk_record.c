@@ -129,6 +129,13 @@ void queue_record_write(const struct queue *queue, char *to) {
     append(at, options->dead_letter);
 }
 
+/* What no caller could have made. */
+static bool is_sane(const struct record_queue *record) {
+    return record->kind == RECORD_QUEUE && record->name_len > 0 && record->storage <= BROKER_HDD &&
+           record->overflow <= OVERFLOW_DROP_HEAD && record->paused <= 1 && record->lease_ms > 0 &&
+           record->ttl_ms >= 0 && record->dedup_window_ms >= 0;
+}
+
 bool queue_record_read(struct slice bytes, struct record_queue *ret_record, struct slice *ret_name,
                        struct broker_queue_options *ret_options, struct slice *ret_rest) {
     struct record_queue record;
@@ -136,7 +143,7 @@ bool queue_record_read(struct slice bytes, struct record_queue *ret_record, stru
         return false;
     memcpy(&record, bytes.ptr, sizeof record);
     size_t size = sizeof record + record.name_len + record.dead_letter_len;
-    if (record.kind != RECORD_QUEUE || bytes.len < size || record.name_len == 0)
+    if (!is_sane(&record) || bytes.len < size)
         return false;
     const char *at = bytes.ptr + sizeof record;
     *ret_record = record;
@@ -153,5 +160,19 @@ bool queue_record_read(struct slice bytes, struct record_queue *ret_record, stru
         .dead_letter = take(&at, record.dead_letter_len),
     };
     *ret_rest = slice_make(bytes.ptr + size, bytes.len - size);
+    return true;
+}
+
+bool router_record_read(struct slice bytes, struct record_router *ret_record,
+                        struct slice *ret_name) {
+    struct record_router record;
+    if (bytes.len < sizeof record)
+        return false;
+    memcpy(&record, bytes.ptr, sizeof record);
+    if (record.kind != RECORD_ROUTER || record.type > ROUTER_TOPIC || record.name_len == 0 ||
+        bytes.len != sizeof record + record.name_len)
+        return false;
+    *ret_record = record;
+    *ret_name = slice_make(bytes.ptr + sizeof record, record.name_len);
     return true;
 }

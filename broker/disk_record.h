@@ -91,7 +91,7 @@ struct record_router {
 };
 
 /* BIND, UNBIND (then the pattern), and of one queue or router: DROP_*, PAUSE (flag), FLUSH (other:
- * the new store). */
+ * the new store; then, but in those of earlier versions, when it was, in ms: 8 bytes). */
 struct record_link {
     uint8_t kind, flag, pattern_len, unused;
     uint32_t queue, router, other;
@@ -159,5 +159,7 @@ void queue_record_write(const struct queue *queue, char *to);
 /* Options point into bytes; *ret_rest is what stands behind. */
 bool queue_record_read(struct slice bytes, struct record_queue *ret_record, struct slice *ret_name,
                        struct broker_queue_options *ret_options, struct slice *ret_rest);
+bool router_record_read(struct slice bytes, struct record_router *ret_record,
+                        struct slice *ret_name);
 
 #endif

@@ -79,8 +79,10 @@ static enum err take(struct queue *queue, unsigned at, uint64_t seq, struct mess
 }
 
 static enum err append_ready(struct queue *queue, struct message *message) {
-    if (lane_reserve(queue, message->lane) || heap_reserve(&queue->waits) || known_reserve(queue))
+    if (lane_reserve(queue, message->lane) || heap_reserve(&queue->waits) || known_reserve(queue)) {
+        disk_throw_locked(queue, message);
         return ERR_OUT_OF_MEMORY;
+    }
     known_add(queue, message); /* a later record finds it */
     lane_append_locked(queue, message);
     if (message->expires_ms) {
@@ -243,28 +245,41 @@ static enum err replay_queue(struct disk *disk, struct slice bytes) {
 
 static enum err replay_router(struct disk *disk, struct slice bytes) {
     struct record_router record;
-    if (bytes.len < sizeof record)
+    struct slice name;
+    if (!router_record_read(bytes, &record, &name))
         return ERR_CORRUPT;
-    memcpy(&record, bytes.ptr, sizeof record);
-    if (bytes.len != sizeof record + record.name_len || record.name_len == 0)
-        return ERR_CORRUPT;
-    struct slice name = slice_make(bytes.ptr + sizeof record, record.name_len);
     note_id(disk->broker, record.id);
     if (topology_find_router_id(disk->broker, record.id) || names_get(&disk->broker->routers, name))
         return OK;
     enum err err =
         topology_add_router(disk->broker, record.id, name, (enum broker_router_type)record.type);
+    struct disk_notes notes;
+    disk_notes_init(&notes);
     if (!err)
-        disk_note_router(disk, topology_find_router_id(disk->broker, record.id), false);
-    return err;
+        err = disk_note_router(&notes, record.id, name, (enum broker_router_type)record.type);
+    return disk_notes_end(disk, &notes, err);
 }
 
-static void drop_queue(struct disk *disk, struct queue *queue) {
+static enum err drop_queue(struct disk *disk, struct queue *queue) {
     struct effects none;
+    struct disk_notes notes;
     effects_init(&none);
-    disk_note_gone_queue(disk, queue);
-    topology_remove_queue(disk->broker, queue, &none);
-    queue_unref(queue);
+    disk_notes_init(&notes);
+    enum err err = disk_note_gone_queue(&notes, queue);
+    if (!err) {
+        topology_remove_queue(disk->broker, queue, &none);
+        queue_unref(queue);
+    }
+    return disk_notes_end(disk, &notes, err);
+}
+
+static enum err drop_router(struct disk *disk, struct router *router) {
+    struct disk_notes notes;
+    disk_notes_init(&notes);
+    enum err err = disk_note_gone_router(&notes, router);
+    if (!err)
+        topology_remove_router(disk->broker, router);
+    return disk_notes_end(disk, &notes, err);
 }
 
 static void drop_if_replayed(struct queue *queue, struct message *message) {
@@ -303,12 +318,38 @@ static void drop_replayed_delayed(struct queue *queue) {
     }
 }
 
-static enum err flush(struct queue *queue, uint32_t store) {
+/* It was back in its queue: the end of a lease has no record. What was to become a dead letter
+ * instead has one, further on. */
+static bool lease_was_over(const struct queue *queue, const struct message *message,
+                           int64_t by_ms) {
+    uint32_t most = queue->options.max_deliver;
+    return message->due_ms <= by_ms && !(most && message->attempt >= most) &&
+           !(message->expires_ms && message->expires_ms <= by_ms);
+}
+
+static void drop_unleased(struct queue *queue, int64_t by_ms, bool replayed_alone) {
+    for (uint32_t i = queue->leases.count; i-- > 0;) {
+        struct message *message = queue->leases.items[i];
+        if (!lease_was_over(queue, message, by_ms) ||
+            (replayed_alone && (message->flags & MESSAGE_ON_DISK)))
+            continue;
+        detach(queue, message);
+        message_gone_locked(queue, message);
+        i = queue->leases.count; /* others took its place */
+    }
+}
+
+static enum err flush(struct queue *queue, uint32_t store, int64_t by_ms) {
     note_id(queue->broker, store);
+    drop_unleased(queue, by_ms, queue->store >= store);
     if (queue->store < store) { /* stores are numbered upwards */
+        struct dropped_store *retired;
+        enum err err = disk_ready_to_renew_locked(queue, &retired);
+        if (err)
+            return err;
         queue_empty_locked(queue, false);
         garbage_free_all(queue->broker); /* later records must not find it */
-        disk_renew_store_locked(queue, store);
+        disk_renew_store_locked(queue, store, retired);
         return OK;
     }
     /* LMDB is ahead: what it has came later; what was only replayed is dropped */
@@ -332,6 +373,7 @@ static enum err replay_link(struct disk *disk, struct slice bytes) {
     struct router *router =
         record.router ? topology_find_router_id(disk->broker, record.router) : NULL;
     bool both = queue && router && router->set;
+    int64_t by_ms = INT64_MIN;
     enum err err = OK;
     switch ((enum record_kind)record.kind) {
     case RECORD_BIND:
@@ -342,15 +384,9 @@ static enum err replay_link(struct disk *disk, struct slice bytes) {
             match_remove(router->set, pattern, queue);
         break;
     case RECORD_DROP_ROUTER:
-        if (router) {
-            disk_note_router(disk, router, true);
-            topology_remove_router(disk->broker, router);
-        }
-        return OK;
+        return router ? drop_router(disk, router) : OK;
     case RECORD_DROP_QUEUE:
-        if (queue)
-            drop_queue(disk, queue);
-        return OK;
+        return queue ? drop_queue(disk, queue) : OK;
     case RECORD_PAUSE:
         if (queue) {
             queue->options.paused = record.flag;
@@ -358,13 +394,17 @@ static enum err replay_link(struct disk *disk, struct slice bytes) {
         }
         return OK;
     case RECORD_FLUSH:
-        return queue ? flush(queue, record.other) : OK;
+        if (pattern.len == sizeof by_ms)
+            memcpy(&by_ms, pattern.ptr, sizeof by_ms);
+        return queue ? flush(queue, record.other, by_ms) : OK;
     default:
         return ERR_CORRUPT;
     }
+    struct disk_notes notes;
+    disk_notes_init(&notes);
     if (!err && both)
-        disk_note_binding(disk, router, queue, pattern, record.kind == RECORD_UNBIND);
-    return err;
+        err = disk_note_binding(&notes, router, queue, pattern, record.kind == RECORD_UNBIND);
+    return disk_notes_end(disk, &notes, err);
 }
 
 enum err disk_replay(void *context, uint64_t seq, struct slice record) {

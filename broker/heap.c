@@ -31,9 +31,15 @@ void heap_done(struct heap *heap) {
 }
 
 enum err heap_reserve(struct heap *heap) {
-    if (heap->count < heap->room)
+    return heap_reserve_all(heap, heap->count + 1);
+}
+
+enum err heap_reserve_all(struct heap *heap, uint32_t count) {
+    if (count <= heap->room)
         return OK;
     uint32_t room = heap->room ? 2 * heap->room : FIRST_ROOM;
+    while (room < count)
+        room *= 2;
     void **items = realloc(heap->items, room * sizeof *items);
     if (!items)
         return ERR_OUT_OF_MEMORY;

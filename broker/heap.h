@@ -24,6 +24,8 @@ static inline void *heap_top(const struct heap *heap) {
 }
 /* Makes room, so that the next push cannot fail. ERR_OUT_OF_MEMORY. */
 enum err heap_reserve(struct heap *heap) MUST_USE;
+/* Makes room for so many items in all. ERR_OUT_OF_MEMORY. */
+enum err heap_reserve_all(struct heap *heap, uint32_t count) MUST_USE;
 /* After heap_reserve; the item is in no heap by this index. */
 void heap_push(struct heap *heap, void *item);
 /* Does nothing where the item is not in the heap. */

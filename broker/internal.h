@@ -70,6 +70,10 @@ struct queue {
     struct heap waits;                          /* DELAYED, and READY ones that expire */
     struct heap waiters_due;                    /* receives, by deadline */
     struct message *moving_first, *moving_last; /* MOVING, linked by prev: oldest first */
+    /* DELAYED though in no heap, linked by next; a flush takes them: */
+    struct message *later; /* what could not be done for want of memory, until retry_ms */
+    struct message *aside; /* a redrive came by, they do not go; until it ends */
+    int64_t retry_ms;      /* 0: nothing is to be tried again */
     struct broker_receive *first_waiter, *last_waiter;
     struct message *
         *known; /* by seq: leased; on hdd also delayed, returned, and dead ones LMDB has */
@@ -77,7 +81,8 @@ struct queue {
     struct consumer_slot *consumers;
     uint32_t consumer_room, consumer_free, consumer_count;
     uint64_t next_seq; /* memory */
-    uint64_t ready, leased, delayed, staged, waiter_count;
+    uint64_t ready, leased, delayed, waiter_count;
+    uint64_t staged, staged_delayed; /* places taken; those of them that will be delayed */
     uint64_t published, delivered, acked, redelivered, dead_lettered, expired, dropped;
     struct dedup *dedup;
     int64_t scheduled_ms; /* when the clock comes by; INT64_MAX: not */
@@ -102,7 +107,8 @@ struct router {
 struct clock {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct heap due; /* queues */
+    struct heap due;              /* queues; there is room for all */
+    _Atomic uint32_t queue_count; /* that there are, deleted ones too */
     struct garbage *garbage;
     int64_t sleeps_until_ms;
     _Atomic int64_t manual_ms; /* tests: when the last tick was */
@@ -187,6 +193,11 @@ struct message *known_find(const struct queue *queue, uint64_t seq);
 /* Takes everything but what is leased (all: that too) out of the queue, in no time; the clock's
  * thread frees it. Returns how many messages. */
 uint64_t queue_empty_locked(struct queue *queue, bool all);
+/* A message that is in no list stays DELAYED until the queue tries again what failed. Cannot fail.
+ */
+void queue_keep_locked(struct queue *queue, struct message *message, int64_t now_ms);
+/* The clock comes by in a moment, though nothing is due. */
+void queue_retry_locked(struct queue *queue, int64_t now_ms);
 /* Counts bytes of a memory queue's message. */
 void queue_count_bytes(struct queue *queue, const struct message *message, bool more);
 
@@ -248,18 +259,25 @@ int64_t clock_now_ms(const struct broker *broker);
 /* What waits of receives are measured by: the steady clock, or now_ms where tests move the time. */
 int64_t clock_steady_of(const struct broker *broker, int64_t now_ms);
 void clock_close(struct broker *broker);
+/* There is one queue more, or one less: room for it is made beforehand. ERR_OUT_OF_MEMORY. */
+enum err clock_expect(struct broker *broker) MUST_USE;
+void clock_forget(struct broker *broker);
 /* Makes sure the clock comes by when something is due. */
 void clock_schedule_locked(struct queue *queue);
+/* Ends the leases that are over by then, where the clock did not come by yet. */
+void clock_end_leases_locked(struct queue *queue, int64_t now_ms, struct effects *effects);
 /* Gives messages (linked by next) to be freed by and by. */
 struct garbage *garbage_new(struct queue *queue);
 void garbage_throw(struct broker *broker, struct garbage *garbage);
+/* Frees all of it. The queue's lock is held, it is nobody else's. */
+void garbage_free_locked(struct garbage *garbage);
 /* Frees all there is. The clock's thread, or before it runs. */
 void garbage_free_all(struct broker *broker);
 
 struct garbage {
     struct garbage *next;
-    struct queue *queue;              /* referenced */
-    struct message *lists[2 * LANES]; /* linked by next */
+    struct queue *queue;                  /* referenced */
+    struct message *lists[2 * LANES + 2]; /* linked by next */
     unsigned list_count;
     struct heap heaps[LANES + 2]; /* messages that are in no list, some in two heaps */
     unsigned heap_count;
@@ -305,6 +323,7 @@ struct stage_item {
     struct queue *queue;     /* referenced */
     struct message *message; /* NULL: it is a duplicate there */
     struct dedup_entry *dedup;
+    bool delayed;
     struct effects effects; /* of putting it in */
 };
 
@@ -317,7 +336,8 @@ struct broker_stage {
     int64_t now_ms;
     unsigned count;
     bool on_heap;
-    struct message *leased; /* ACK, NACK, EXTEND */
+    struct dropped_store *retired; /* FLUSH on hdd: for the store that is left */
+    struct message *leased;        /* ACK, NACK, EXTEND */
     struct stage_item *items;
     struct stage_item few[STAGE_FEW];
 };
@@ -355,7 +375,6 @@ void settle_finish(struct broker *broker, struct broker_op *op);
 
 /* topology.c */
 struct queue *broker_find_queue(struct broker *broker, struct slice name); /* referenced, or NULL */
-struct queue *broker_find_queue_id(struct broker *broker, uint32_t id);    /* likewise */
 enum err topology_open(struct broker *broker) MUST_USE;
 void topology_close(struct broker *broker);
 enum err topology_stage(struct broker *broker, struct broker_op *op,

@@ -80,11 +80,14 @@ enum err lease_fill_locked(struct queue *queue, struct broker_receive *receive, 
     if (limit == 0)
         return OK;
     receive->deliveries = malloc(limit * sizeof *receive->deliveries);
-    if (!receive->deliveries)
+    if (!receive->deliveries) {
+        queue_retry_locked(queue, now_ms);
         return ERR_OUT_OF_MEMORY;
+    }
     uint64_t bytes = 0;
+    enum err err = OK;
     while (receive->count < limit) {
-        enum err err = known_reserve(queue);
+        err = known_reserve(queue);
         if (!err)
             err = heap_reserve(&queue->leases);
         struct message *message = err ? NULL : pop_live(queue, now_ms, effects);
@@ -99,8 +102,14 @@ enum err lease_fill_locked(struct queue *queue, struct broker_receive *receive, 
         lease(queue, message, receive, now_ms);
     }
     atomic_fetch_add_explicit(&queue->broker->delivered, receive->count, memory_order_relaxed);
+    if (receive->count == 0 && queue->ready) /* no memory: who waits is served then */
+        queue_retry_locked(queue, now_ms);
     clock_schedule_locked(queue);
-    return OK;
+    if (receive->count || !err)
+        return OK;
+    free(receive->deliveries); /* that there is nothing would not be true */
+    receive->deliveries = NULL;
+    return err;
 }
 
 enum err lease_find_locked(struct queue *queue, struct slice receipt, int64_t now_ms,
@@ -151,16 +160,6 @@ void message_gone_locked(struct queue *queue, struct message *message) {
     message_free(message);
 }
 
-/* Without memory for its place it stays leased, to nobody, for a moment. */
-static void keep_for_later(struct queue *queue, struct message *message, int64_t now_ms) {
-    message->state = MESSAGE_LEASED;
-    message->due_ms = now_ms + RETRY_MS;
-    message->nonce = new_nonce(queue->broker);
-    heap_push(&queue->leases, message);
-    queue->leased++;
-    clock_schedule_locked(queue);
-}
-
 /* due_ms is when it may be handed out again. */
 void message_place_locked(struct queue *queue, struct message *message, int64_t now_ms,
                           struct effects *effects) {
@@ -174,7 +173,7 @@ void message_place_locked(struct queue *queue, struct message *message, int64_t 
         disk_adopt_locked(queue, message);
     if (lane_reserve(queue, message->lane) || heap_reserve(&queue->waits) ||
         (queue_is_hdd(queue) && known_reserve(queue))) {
-        keep_for_later(queue, message, now_ms);
+        queue_keep_locked(queue, message, now_ms);
         return;
     }
     if (queue_is_hdd(queue))

@@ -50,7 +50,7 @@ enum message_state { MESSAGE_READY, MESSAGE_LEASED, MESSAGE_DELAYED, MESSAGE_MOV
 enum message_flags {
     MESSAGE_KNOWN = 1,       /* in the queue's table by seq */
     MESSAGE_RETURNED = 2,    /* READY in its lane's heap, not in the list */
-    MESSAGE_BUSY = 4,        /* a change of it is with the committer */
+    MESSAGE_BUSY = 4,        /* its ack or nack is with the committer */
     MESSAGE_ON_DISK = 8,     /* LMDB has it */
     MESSAGE_DISK_PLAIN = 16, /* and has it as one that was never touched */
     MESSAGE_DIRTY = 32,      /* LMDB is to be told of it */

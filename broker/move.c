@@ -6,13 +6,12 @@
 #include "broker/disk.h"
 
 #define STEP_BYTES (4U << 20)
-#define RETRY_MS 1000
 
 static void go(struct move_job *job) {
     if (move_needs_journal(job))
         disk_submit_moves(job);
     else
-        move_finish(job, true);
+        move_finish(job, OK);
 }
 
 bool move_needs_journal(const struct move_job *job) {
@@ -70,21 +69,16 @@ static bool add(struct move_job *job, struct message *message, struct queue *tar
     return true;
 }
 
+/* It did not move: tried again in a moment, and handed out to nobody meanwhile. */
 static void put_back(struct queue *queue, struct message *message, int64_t now_ms) {
-    struct effects effects;
-    effects_init(&effects);
     queue_lock(queue);
     if (queue->deleted) {
         message_gone_locked(queue, message);
     } else {
-        message->next = NULL;
-        message->due_ms = now_ms + RETRY_MS;
-        if (message->expires_ms && message->expires_ms <= message->due_ms)
-            message->expires_ms = message->due_ms; /* tried again then */
-        message_place_locked(queue, message, now_ms, &effects);
+        moving_remove(queue, message);
+        queue_keep_locked(queue, message, now_ms);
     }
     pthread_mutex_unlock(&queue->lock);
-    effects_run(queue, &effects);
 }
 
 static bool has_body(struct queue *queue, struct message *message) {
@@ -101,6 +95,10 @@ void move_run(struct queue *queue, struct message *moves) {
         struct message *message = moves;
         moves = message->next;
         job = job ? job : job_new(queue);
+        if (!job) {
+            put_back(queue, message, clock_now_ms(broker));
+            continue;
+        }
         struct queue *target =
             queue->dead_letter_len ? broker_find_queue(broker, queue->options.dead_letter) : NULL;
         if (target && !has_body(queue, message)) {
@@ -108,7 +106,7 @@ void move_run(struct queue *queue, struct message *moves) {
             put_back(queue, message, clock_now_ms(broker));
             continue;
         }
-        if (!job || !add(job, message, target, false))
+        if (!add(job, message, target, false))
             put_back(queue, message, clock_now_ms(broker));
         else if (job->count == MOVES_MAX || job->bytes >= STEP_BYTES) {
             go(job);
@@ -157,79 +155,102 @@ static void undo_one(struct move_job *job, struct move *move) {
     put_back(job->queue, move->message, job->now_ms);
 }
 
-/* Takes out what may go back; what came from nowhere, or whose queue is gone, stays. */
-static void collect(struct move_job *job) {
-    struct queue *queue = job->queue;
-    struct message *staying = NULL;
-    job->count = 0;
-    job->bytes = 0;
-    while (job->left && job->count < MOVES_MAX && job->bytes < STEP_BYTES) {
-        struct body_parts parts;
-        queue_lock(queue);
-        struct message *message = queue->deleted ? NULL : lane_pop_locked(queue);
-        if (message) {
-            message->state = MESSAGE_MOVING;
-            message->nonce = REASON_NONE;
-            moving_add(queue, message);
-        }
-        bool readable = message && (message->body || disk_load_body_locked(queue, message) == OK);
-        pthread_mutex_unlock(&queue->lock);
-        job->left = message ? job->left - 1 : 0;
-        if (!message)
-            break;
-        struct queue *target = NULL;
-        if (readable) {
-            body_read(message->body, &parts);
-            target = parts.from.len ? broker_find_queue(queue->broker, parts.from) : NULL;
-        }
-        if (!target || !add(job, message, target, true)) {
-            queue_lock(queue); /* the applier may be looking at it */
-            message->next = staying;
-            pthread_mutex_unlock(&queue->lock);
-            staying = message;
-        }
+/* The next ready message, on its way; *ret_target: where it may go back to, referenced, or NULL. */
+static struct message *next_ready(struct queue *queue, struct queue **ret_target) {
+    struct body_parts parts;
+    queue_lock(queue);
+    struct message *message = queue->deleted ? NULL : lane_pop_locked(queue);
+    if (message) {
+        message->state = MESSAGE_MOVING;
+        message->nonce = REASON_NONE;
+        moving_add(queue, message);
     }
+    bool readable = message && (message->body || disk_load_body_locked(queue, message) == OK);
+    pthread_mutex_unlock(&queue->lock);
+    *ret_target = NULL;
+    if (readable) {
+        body_read(message->body, &parts);
+        *ret_target = parts.from.len ? broker_find_queue(queue->broker, parts.from) : NULL;
+    }
+    return message;
+}
+
+/* It does not go. Put back at once it would come again in the next step, before what is behind. */
+static void set_aside(struct queue *queue, struct message *message) {
+    queue_lock(queue);
+    if (queue->deleted) {
+        message_gone_locked(queue, message);
+    } else {
+        moving_remove(queue, message);
+        message->state = MESSAGE_DELAYED;
+        message->next = queue->aside;
+        queue->aside = message;
+        queue->delayed++;
+    }
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static void put_aside_back(struct move_job *job) {
+    struct queue *queue = job->queue;
     struct effects effects;
     effects_init(&effects);
     queue_lock(queue);
-    while (staying) {
-        struct message *next = staying->next;
-        staying->next = NULL;
-        staying->due_ms = 0;
-        if (queue->deleted)
-            message_gone_locked(queue, staying);
-        else
-            message_place_locked(queue, staying, job->now_ms, &effects);
-        staying = next;
+    while (queue->aside) {
+        struct message *message = queue->aside;
+        queue->aside = message->next;
+        queue->delayed--;
+        message->next = NULL;
+        message->due_ms = 0;
+        message_place_locked(queue, message, job->now_ms, &effects);
     }
+    waiter_serve_locked(queue, job->now_ms, &effects);
     pthread_mutex_unlock(&queue->lock);
     effects_run(queue, &effects);
 }
 
+/* Takes out what may go back; what came from nowhere, or whose queue is gone, stays. */
+static void collect(struct move_job *job) {
+    job->count = 0;
+    job->bytes = 0;
+    while (job->left && job->count < MOVES_MAX && job->bytes < STEP_BYTES) {
+        struct queue *target;
+        struct message *message = next_ready(job->queue, &target);
+        job->left = message ? job->left - 1 : 0;
+        if (message && (!target || !add(job, message, target, true)))
+            set_aside(job->queue, message);
+    }
+}
+
 static void end(struct move_job *job) {
     struct broker_write *write = job->write;
+    if (write)
+        put_aside_back(job);
     queue_unref(job->queue);
     free(job);
-    if (write && write->done)
+    if (write)
         write->done(write);
 }
 
-void move_finish(struct move_job *job, bool safe) {
+void move_finish(struct move_job *job, enum err err) {
+    unsigned done = 0;
     for (unsigned i = 0; i < job->count; i++) {
-        if (safe)
+        if (!err && !job->moves[i].unwritten) {
             finish_one(job, &job->moves[i]);
-        else
+            done++;
+        } else {
             undo_one(job, &job->moves[i]);
+        }
     }
     if (!job->write) {
         end(job);
         return;
     }
     struct broker_op *op = &job->write->ops[0];
-    op->count += safe ? job->count : 0;
-    if (!safe)
-        job->write->err = op->err = ERR_UNAVAILABLE;
-    if (safe && !atomic_load(&job->queue->broker->draining))
+    op->count += done;
+    bool all = done == job->count;
+    if (!all)
+        job->write->err = op->err = err ? err : ERR_OUT_OF_MEMORY;
+    if (all && !atomic_load(&job->queue->broker->draining))
         collect(job);
     else
         job->count = 0; /* what is left stays where it is */

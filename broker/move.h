@@ -13,6 +13,7 @@ struct move {
     struct queue *target;    /* referenced; NULL: it is dropped */
     struct message *fresh;   /* the same for the target */
     uint64_t seq;            /* of its record, where the target is on hdd */
+    bool unwritten;          /* there was no memory for its record */
 };
 
 struct move_job {
@@ -28,8 +29,8 @@ struct move_job {
 
 /* True where the journal has to know. */
 bool move_needs_journal(const struct move_job *job);
-/* Carries it out; with `safe` false puts everything back, to be tried again later. Then goes on, or
+/* Carries it out, or with an error puts everything back, to be tried again later. Then goes on, or
  * frees the job. */
-void move_finish(struct move_job *job, bool safe);
+void move_finish(struct move_job *job, enum err err);
 
 #endif

@@ -61,7 +61,7 @@ static bool is_full(const struct queue *queue) {
     if (most == 0)
         return false;
     if (queue->options.overflow == OVERFLOW_DROP_HEAD)
-        return queue->delayed >= most;
+        return queue->delayed + queue->staged_delayed >= most;
     return queue->ready + queue->delayed + queue->staged >= most;
 }
 
@@ -83,8 +83,17 @@ static enum err take_place_locked(struct queue *queue, const struct broker_op *o
         if (!item->dedup)
             return ERR_OUT_OF_MEMORY;
     }
+    item->delayed = op->delay_ms > 0;
     queue->staged++;
+    queue->staged_delayed += item->delayed;
     return OK;
+}
+
+static void give_place_locked(struct queue *queue, const struct stage_item *item) {
+    if (is_plain(queue))
+        return;
+    queue->staged--;
+    queue->staged_delayed -= item->delayed;
 }
 
 static void undo_item(struct stage_item *item) {
@@ -92,8 +101,8 @@ static void undo_item(struct stage_item *item) {
     queue_lock(queue);
     if (item->dedup)
         dedup_take_back(queue->dedup, item->dedup);
-    if (item->message && !is_plain(queue))
-        queue->staged--;
+    if (item->message)
+        give_place_locked(queue, item);
     pthread_mutex_unlock(&queue->lock);
     if (item->message) {
         queue_count_bytes(queue, item->message, false);
@@ -198,9 +207,10 @@ static enum err route_and_stage(struct broker *broker, struct broker_op *op, int
         op->stage->now_ms = now_ms;
         err = stage_all(op, op->stage, &found);
         op->queues = found.count;
-        atomic_fetch_add_explicit(found.count || err ? &router->published : &router->unroutable, 1,
-                                  memory_order_relaxed);
     }
+    if (!err)
+        atomic_fetch_add_explicit(found.count ? &router->published : &router->unroutable, 1,
+                                  memory_order_relaxed);
     match_result_done(&found);
     return err;
 }
@@ -288,8 +298,8 @@ static void put_item(struct stage_item *item, const struct broker_op *op, uint64
     queue_lock(queue);
     if (item->dedup)
         dedup_confirm(item->dedup);
-    if (item->message && !is_plain(queue))
-        queue->staged--;
+    if (item->message)
+        give_place_locked(queue, item);
     if (item->message && queue->deleted) {
         queue_count_bytes(queue, item->message, false);
         message_free(item->message);

@@ -6,12 +6,18 @@
 #include "broker/internal.h"
 
 #define FIRST_KNOWN 16U
+#define RETRY_MS 1000
 
 enum err queue_new(struct broker *broker, struct slice name,
                    const struct broker_queue_options *options, struct queue **ret_queue) {
+    enum err err = clock_expect(broker);
+    if (err)
+        return err;
     struct queue *queue = calloc(1, sizeof *queue);
-    if (!queue)
+    if (!queue) {
+        clock_forget(broker);
         return ERR_OUT_OF_MEMORY;
+    }
     queue->broker = broker;
     atomic_init(&queue->refs, 1);
     queue->options = *options;
@@ -54,6 +60,7 @@ void queue_unref(struct queue *queue) {
     free(queue->consumers);
     dedup_free(queue->dedup);
     disk_forget_stores(queue);
+    clock_forget(queue->broker);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
 }
@@ -168,14 +175,33 @@ static void throw_lane(struct queue *queue, unsigned at, struct garbage *garbage
     lane->loaded_seq = 0;
 }
 
+void queue_retry_locked(struct queue *queue, int64_t now_ms) {
+    if (queue->retry_ms == 0)
+        queue->retry_ms = now_ms + RETRY_MS;
+    clock_schedule_locked(queue);
+}
+
+void queue_keep_locked(struct queue *queue, struct message *message, int64_t now_ms) {
+    message->state = MESSAGE_DELAYED;
+    message->due_ms = now_ms + RETRY_MS;
+    message->next = queue->later;
+    queue->later = message;
+    queue->delayed++;
+    queue_retry_locked(queue, now_ms);
+}
+
+/* Without memory for the garbage whoever asks waits for all of it to be freed. */
 uint64_t queue_empty_locked(struct queue *queue, bool all) {
-    struct garbage *garbage = garbage_new(queue);
+    struct garbage here = {.queue = queue};
+    struct garbage *thrown = garbage_new(queue);
+    struct garbage *garbage = thrown ? thrown : &here;
     uint64_t count = queue->ready + queue->delayed + (all ? queue->leased : 0);
-    if (!garbage)
-        return 0;
     for (unsigned i = 0; i < LANES; i++)
         if (queue->lanes[i])
             throw_lane(queue, i, garbage);
+    garbage->lists[garbage->list_count++] = queue->later;
+    garbage->lists[garbage->list_count++] = queue->aside;
+    queue->later = queue->aside = NULL;
     garbage->heaps[garbage->heap_count++] = queue->waits;
     heap_init(&queue->waits, offsetof(struct message, due_ms), offsetof(struct message, due_index));
     if (all) {
@@ -189,6 +215,9 @@ uint64_t queue_empty_locked(struct queue *queue, bool all) {
     queue->lanes_used = 0;
     queue->ready = 0;
     queue->delayed = 0;
-    garbage_throw(queue->broker, garbage);
+    if (thrown)
+        garbage_throw(queue->broker, thrown);
+    else
+        garbage_free_locked(&here);
     return count;
 }

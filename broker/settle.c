@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is done with a delivery, or with all messages of a queue: staged and finished as a publish
- * is. A message whose ack is staged is BUSY: its lease was good when the ack came. */
+ * is. A message whose ack or nack is staged is BUSY: its lease was good when that came. A lease
+ * runs anew as soon as that is staged: whoever else has the receipt may end it meanwhile. */
 #include <stdlib.h>
 
 #include "broker/disk.h"
@@ -29,18 +30,34 @@ static enum err add_record(struct broker_stage *stage, const struct broker_op *o
     }
 }
 
+/* Its place in the heap never was empty. */
+static void extend_locked(struct queue *queue, struct message *message, int64_t until_ms) {
+    heap_remove(&queue->leases, message);
+    message->due_ms = until_ms;
+    heap_push(&queue->leases, message);
+    if (queue_is_hdd(queue))
+        disk_note_locked(queue, message);
+    clock_schedule_locked(queue);
+}
+
 static enum err stage_locked(struct broker_stage *stage, struct broker_op *op,
                              struct journal_block *block) {
     struct queue *queue = stage->few[0].queue;
     if (queue->deleted)
         return ERR_QUEUE_NOT_EXIST;
-    if (op->action == BROKER_FLUSH)
-        return OK;
+    if (op->action == BROKER_FLUSH) /* behind the commit nothing may fail */
+        return queue_is_hdd(queue) ? disk_ready_to_renew_locked(queue, &stage->retired) : OK;
     enum err err = lease_find_locked(queue, op->receipt, stage->now_ms, &stage->leased);
     if (!err)
         err = add_record(stage, op, block);
-    if (!err)
+    if (err) {
+        stage->leased = NULL;
+    } else if (op->action == BROKER_EXTEND) {
+        extend_locked(queue, stage->leased, extended_until(stage, op));
+        stage->leased = NULL;
+    } else {
         stage->leased->flags |= MESSAGE_BUSY;
+    }
     return err;
 }
 
@@ -62,12 +79,13 @@ enum err settle_stage(struct broker *broker, struct broker_op *op, int64_t now_m
     stage->on_heap = !on_stack;
     stage->now_ms = now_ms;
     stage->leased = NULL;
+    stage->retired = NULL;
     stage->few[0] = (struct stage_item){.queue = queue};
     queue_lock(queue);
     enum err err = stage_locked(stage, op, block);
     pthread_mutex_unlock(&queue->lock);
     if (!err && op->action == BROKER_FLUSH && block)
-        err = disk_add_flush(block, queue, &stage->seq);
+        err = disk_add_flush(block, queue, now_ms, &stage->seq);
     op->stage = stage;
     if (err)
         settle_undo(broker, op);
@@ -77,6 +95,7 @@ enum err settle_stage(struct broker *broker, struct broker_op *op, int64_t now_m
 static void stage_free(struct broker_op *op) {
     struct broker_stage *stage = op->stage;
     op->stage = NULL;
+    disk_free_stores(stage->retired);
     queue_unref(stage->few[0].queue);
     if (stage->on_heap)
         free(stage);
@@ -93,39 +112,33 @@ void settle_undo(struct broker *broker, struct broker_op *op) {
     stage_free(op);
 }
 
-static void flush_locked(struct queue *queue, struct broker_op *op) {
+/* What is leased stays: so what is not any more goes, as a replay has it too. */
+static void flush_locked(struct queue *queue, struct broker_op *op, struct effects *effects) {
+    struct broker_stage *stage = op->stage;
+    clock_end_leases_locked(queue, stage->now_ms, effects);
     op->count = queue_empty_locked(queue, false);
     queue->dropped += op->count;
-    if (queue_is_hdd(queue))
-        disk_renew_store_locked(queue, (uint32_t)op->stage->seq);
+    if (!queue_is_hdd(queue))
+        return;
+    disk_renew_store_locked(queue, (uint32_t)stage->seq, stage->retired);
+    stage->retired = NULL;
 }
 
 static void finish_locked(struct queue *queue, struct broker_op *op, struct effects *effects) {
     struct broker_stage *stage = op->stage;
     struct message *message = stage->leased;
-    if (op->action == BROKER_FLUSH) {
-        flush_locked(queue, op);
+    if (op->action == BROKER_FLUSH)
+        flush_locked(queue, op, effects);
+    if (!message)
         return;
-    }
     message->flags &= (uint16_t)~MESSAGE_BUSY;
-    switch (op->action) {
-    case BROKER_ACK:
-        lease_end_locked(queue, message, effects);
+    lease_end_locked(queue, message, effects);
+    if (op->action == BROKER_ACK) {
         queue->acked++;
         atomic_fetch_add_explicit(&queue->broker->acked, 1, memory_order_relaxed);
         message_gone_locked(queue, message);
-        break;
-    case BROKER_NACK:
-        lease_end_locked(queue, message, effects);
+    } else {
         lease_settle_locked(queue, message, stage->now_ms, op->delay_ms, effects);
-        break;
-    default: /* BROKER_EXTEND; its place in the heap never was empty */
-        heap_remove(&queue->leases, message);
-        message->due_ms = extended_until(stage, op);
-        heap_push(&queue->leases, message);
-        if (queue_is_hdd(queue))
-            disk_note_locked(queue, message);
-        break;
     }
     waiter_serve_locked(queue, stage->now_ms, effects);
     clock_schedule_locked(queue);

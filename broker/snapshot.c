@@ -148,7 +148,7 @@ void snapshot_take_part_locked(struct snapshot_part *part) {
     for (unsigned at = 0; all && at < LANES; at++)
         all = keep_lane(part, at);
     all = all && keep_heap(part, &queue->leases) && keep_delayed(part) && keep_moving(part) &&
-          keep_known(part);
+          keep_list(part, queue->later) && keep_list(part, queue->aside) && keep_known(part);
     if (!all)
         atomic_store(&part->snapshot->broken, true);
 }

@@ -22,15 +22,6 @@ struct queue *broker_find_queue(struct broker *broker, struct slice name) {
     return queue;
 }
 
-struct queue *broker_find_queue_id(struct broker *broker, uint32_t id) {
-    pthread_rwlock_rdlock(&broker->topology);
-    struct queue *queue = names_get(&broker->queues_by_id, id_slice(&id));
-    if (queue)
-        queue_ref(queue);
-    pthread_rwlock_unlock(&broker->topology);
-    return queue;
-}
-
 struct router *topology_find_router_id(struct broker *broker, uint32_t id) {
     return names_get(&broker->routers_by_id, id_slice(&id));
 }
@@ -240,25 +231,37 @@ static void pause(struct queue *queue, const struct broker_op *op, int64_t now_m
     effects_run(queue, &effects);
 }
 
+static void tell_disk(struct broker *broker, const struct broker_op *op, struct disk_notes *notes) {
+    disk_notes_take(broker->disk, notes);
+    struct queue *queue = NULL;
+    if (op->action == BROKER_PAUSE || (op->action == BROKER_CREATE_QUEUE && op->flag))
+        queue = names_get(&broker->queues, op->queue);
+    if (queue)
+        disk_note_queue(queue);
+}
+
 enum err topology_finish(struct broker *broker, struct broker_op *op, int64_t now_ms) {
     struct effects effects;
+    struct disk_notes notes;
     effects_init(&effects);
+    disk_notes_init(&notes);
     pthread_rwlock_wrlock(&broker->topology);
     struct queue *queue = op->queue.len ? names_get(&broker->queues, op->queue) : NULL;
     struct router *router = op->router.len ? names_get(&broker->routers, op->router) : NULL;
     if (queue)
         queue_ref(queue);
-    if (broker->disk)
-        disk_note_topology(broker, op, false);
-    enum err err = change(broker, op, queue, router, &effects);
+    enum err err = broker->disk ? disk_note_topology(&notes, op, queue, router) : OK;
+    if (!err)
+        err = change(broker, op, queue, router, &effects);
     if (broker->disk && !err)
-        disk_note_topology(broker, op, true);
+        tell_disk(broker, op, &notes);
     pthread_rwlock_unlock(&broker->topology);
-    if (queue && op->action == BROKER_PAUSE)
+    disk_notes_free(&notes);
+    if (queue && !err && op->action == BROKER_PAUSE)
         pause(queue, op, now_ms);
     if (queue) {
         effects_run(queue, &effects);
-        if (op->action == BROKER_DELETE_QUEUE)
+        if (!err && op->action == BROKER_DELETE_QUEUE)
             queue_unref(queue); /* the topology's */
         queue_unref(queue);
     }

@@ -82,6 +82,11 @@ void waiter_end_locked(struct queue *queue, struct broker_receive *receive, enum
 }
 
 void waiter_serve_locked(struct queue *queue, int64_t now_ms, struct effects *effects) {
+    if (!queue->first_waiter)
+        return;
+    int64_t clock_ms = clock_now_ms(queue->broker);
+    if (clock_ms > now_ms) /* what brought the message may have waited for the disk */
+        now_ms = clock_ms;
     while (queue->first_waiter && queue->ready && !queue->options.paused) {
         struct broker_receive *receive = queue->first_waiter;
         if (lease_fill_locked(queue, receive, limit_of(receive), now_ms, effects) ||
@@ -256,10 +261,11 @@ enum err broker_consumer_open(struct broker *broker, struct slice name, unsigned
     struct queue *queue = broker_find_queue(broker, name);
     if (!queue)
         return ERR_QUEUE_NOT_EXIST;
-    *ret_consumer = (struct broker_consumer){.queue = queue, .prefetch = prefetch, .open = true};
+    *ret_consumer = (struct broker_consumer){.queue = queue, .prefetch = prefetch};
     queue_lock(queue);
     enum err err = queue->deleted ? ERR_QUEUE_NOT_EXIST : add_slot(queue, ret_consumer);
     pthread_mutex_unlock(&queue->lock);
+    ret_consumer->open = !err;
     if (err)
         queue_unref(queue);
     return err;

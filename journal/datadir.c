@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -18,6 +19,8 @@
 #define FORMAT_SEALED_TEXT "hati data 2\n" /* some of it may be sealed */
 #define DIR_BYTES 384                      /* names in it have room behind it in every PATH_BYTES */
 #define PATH_BYTES (DIR_BYTES + 16)
+#define GROWTH 2U                  /* what waits takes more in LMDB than in memory */
+#define MARGIN_BYTES (16ULL << 20) /* for deletes */
 
 struct datadir {
     struct datadir_options options;
@@ -72,10 +75,16 @@ static enum err check_format(const struct datadir *datadir, struct format *ret_f
     if (len == 0)
         good = write(fd, FORMAT_TEXT, strlen(FORMAT_TEXT)) == (ssize_t)strlen(FORMAT_TEXT) &&
                fsync(fd) == 0;
+    int error = errno;
     if (fd >= 0)
         close(fd);
     if (good || ret_format->sealed)
         return OK;
+    if (len <= 0) {
+        snprintf(ret_why, why_bytes, "data-dir: cannot read or write %s: %s", path,
+                 strerror(error));
+        return ERR_UNAVAILABLE;
+    }
     snprintf(ret_why, why_bytes, "data-dir: %s is in a format this version does not know", path);
     return ERR_CORRUPT;
 }
@@ -322,6 +331,14 @@ enum err datadir_renew_keys(struct datadir *datadir, struct seal_keys *fresh, ch
     return err;
 }
 
+bool datadir_is_tight(const struct datadir *datadir, uint64_t free_bytes, uint64_t waiting_bytes) {
+    struct statvfs disk;
+    if (fstatvfs(datadir->lock_fd, &disk) != 0)
+        return false;
+    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize + free_bytes;
+    return room < GROWTH * waiting_bytes + MARGIN_BYTES;
+}
+
 struct journal *datadir_journal(struct datadir *datadir) {
     return datadir->journal;
 }
@@ -380,10 +397,11 @@ enum err datadir_drop_journal(struct datadir *datadir, char *ret_why, size_t why
     datadir->journal = NULL;
     DIR *dir = opendir(path);
     bool good = dir != NULL;
+    errno = 0;
     for (struct dirent *entry; good && (entry = readdir(dir));)
         if (strncmp(entry->d_name, "segment-", 8) == 0 || strncmp(entry->d_name, "spare-", 6) == 0)
             good = unlinkat(dirfd(dir), entry->d_name, 0) == 0;
-    good = good && fsync(dirfd(dir)) == 0;
+    good = good && errno == 0 && fsync(dirfd(dir)) == 0;
     if (!good)
         snprintf(ret_why, why_bytes, "cannot delete the files in %s: %s", path, strerror(errno));
     if (dir)

@@ -76,6 +76,11 @@ const struct seal_keys *datadir_keys(const struct datadir *datadir);
  * else they are in force when it returns. It was opened with keys. One thread at a time. Blocks. */
 enum err datadir_renew_keys(struct datadir *datadir, struct seal_keys *fresh, char *ret_why,
                             size_t why_bytes) MUST_USE;
+/* What a store has in the journal, and what deletes need (they copy pages, too), may not fit into
+ * its own files any more: nothing that grows is to be taken. free_bytes: room in those files. Any
+ * thread. */
+bool datadir_is_tight(const struct datadir *datadir, uint64_t free_bytes, uint64_t waiting_bytes);
+
 /* From `started` on until datadir_close. Any thread; what may be done with it: journal.h. */
 struct journal *datadir_journal(struct datadir *datadir);
 /* From `started` on until datadir_stop. Any thread. */

@@ -173,8 +173,10 @@ static bool has_data(const char *dir) {
 static enum err open_env(const char *dir, unsigned flags, struct env **ret_env, char *ret_why,
                          size_t why_bytes) {
     struct env *env = calloc(1, sizeof *env);
-    if (!env)
+    if (!env) {
+        snprintf(ret_why, why_bytes, "no memory to open %s", dir);
         return ERR_OUT_OF_MEMORY;
+    }
     env_fault_watch();
     env_fault_enter(dir);
     int code = has_data(dir) ? 0 : make_lmdb(dir, flags);
@@ -292,8 +294,9 @@ static enum err get(MDB_txn *txn, MDB_dbi dbi, struct slice key, struct slice *r
 }
 
 static uint64_t count(MDB_txn *txn, MDB_dbi dbi) {
-    MDB_stat stat;
-    return mdb_stat(txn, dbi, &stat) == 0 ? stat.ms_entries : 0;
+    MDB_stat stat = {0};
+    mdb_stat(txn, dbi, &stat); /* fails for a transaction that failed before */
+    return stat.ms_entries;
 }
 
 enum err env_read_get(struct env_read *read, enum env_db db, struct slice key,
@@ -350,10 +353,10 @@ enum err env_cursor_next(struct env_cursor *cursor, struct slice *ret_key,
 }
 
 uint64_t env_used_bytes(struct env *env) {
-    MDB_envinfo info;
+    MDB_envinfo info; /* neither call fails for an environment that is open */
     MDB_stat stat;
-    if (mdb_env_info(env->lmdb, &info) || mdb_env_stat(env->lmdb, &stat))
-        return 0;
+    mdb_env_info(env->lmdb, &info);
+    mdb_env_stat(env->lmdb, &stat);
     return (info.me_last_pgno + 1) * stat.ms_psize;
 }
 
@@ -362,21 +365,19 @@ static uint64_t pages_of(const MDB_stat *stat) {
 }
 
 uint64_t env_free_bytes(struct env *env) {
-    MDB_stat stat;
+    MDB_stat stat = {0};
     struct env_read *read;
     if (env_read_begin(env, &read))
         return 0;
-    uint64_t page_bytes = 0;
-    uint64_t used = META_PAGES;
-    if (mdb_env_stat(env->lmdb, &stat) == 0) {
-        page_bytes = stat.ms_psize;
+    mdb_env_stat(env->lmdb, &stat);
+    uint64_t page_bytes = stat.ms_psize;
+    uint64_t used = META_PAGES + pages_of(&stat);
+    mdb_stat(read->txn, FREE_DBI, &stat);
+    used += pages_of(&stat);
+    for (int i = 0; i < ENV_DBS; i++) {
+        mdb_stat(read->txn, env->dbis[i], &stat);
         used += pages_of(&stat);
     }
-    if (mdb_stat(read->txn, FREE_DBI, &stat) == 0)
-        used += pages_of(&stat);
-    for (int i = 0; i < ENV_DBS; i++)
-        if (mdb_stat(read->txn, env->dbis[i], &stat) == 0)
-            used += pages_of(&stat);
     env_read_end(read);
     uint64_t all = env_used_bytes(env);
     return all > used * page_bytes ? all - used * page_bytes : 0;

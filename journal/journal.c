@@ -15,6 +15,7 @@
 
 #define KEPT_BLOCK_BYTES (16U << 20) /* room that stays for the next block */
 #define SMALL_SHARE 32U              /* of a usual segment, where there is no room for one */
+#define LEFT_SHARE 4U                /* of it is left to deletes on a full disk */
 
 void journal_path(const struct journal *journal, uint64_t number, char path[PATH_BYTES]) {
     snprintf(path, PATH_BYTES, "%s/segment-%016" PRIx64, journal->dir, number);
@@ -76,6 +77,11 @@ static enum err open_dir(struct journal *journal, const struct journal_options *
     return named ? OK : ERR_UNAVAILABLE;
 }
 
+static void note_room(struct journal *journal) {
+    atomic_store_explicit(&journal->room_bytes, journal->current.size_bytes - journal->offset,
+                          memory_order_relaxed);
+}
+
 static void free_journal(struct journal *journal) {
     while (journal->oldest) {
         struct old_segment *next = journal->oldest->next;
@@ -96,8 +102,12 @@ enum err journal_open(const struct journal_options *options, struct journal **re
     struct journal *journal = calloc(1, sizeof *journal);
     if (!journal)
         return ERR_OUT_OF_MEMORY;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&journal->lock, NULL);
-    pthread_cond_init(&journal->wake, NULL);
+    pthread_cond_init(&journal->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     journal->current.fd = journal->dir_fd = -1;
     journal->segment_bytes =
         options->segment_bytes ? options->segment_bytes : JOURNAL_SEGMENT_BYTES;
@@ -110,6 +120,8 @@ enum err journal_open(const struct journal_options *options, struct journal **re
         err = journal_spares_start(journal);
         if (!err)
             err = begin_what_fits(journal, 0);
+        if (!err)
+            note_room(journal);
         if (err) {
             snprintf(ret_why, why_bytes, "cannot begin a segment in %s: %s", options->dir,
                      err_text(err));
@@ -151,23 +163,22 @@ void journal_block_begin(const struct journal *journal, struct journal_block *bl
     block->count = 0;
     block->outside_count = 0;
     block->outside_bytes = 0;
-    if (buf_reserve(&block->bytes, BLOCK_HEADER_BYTES))
-        block->bytes.len = BLOCK_HEADER_BYTES;
 }
 
 char *journal_block_add(struct journal_block *block, size_t len) {
     uint32_t prefix = (uint32_t)len;
-    char *at = buf_reserve(&block->bytes, sizeof prefix + len + BLOCK_ALIGN);
+    size_t header = block->bytes.len ? 0 : BLOCK_HEADER_BYTES;
+    char *at = buf_reserve(&block->bytes, header + sizeof prefix + len + BLOCK_ALIGN);
     if (!at)
         return NULL;
+    at += header;
     memcpy(at, &prefix, sizeof prefix);
-    block->bytes.len += sizeof prefix + len;
+    block->bytes.len += header + sizeof prefix + len;
     block->count++;
     return at + sizeof prefix;
 }
 
 char *journal_block_add_outside(struct journal_block *block, size_t len, struct slice rest) {
-    size_t before = block->bytes.len;
     if (block->outside_count == JOURNAL_OUTSIDE_MAX ||
         rest.len > JOURNAL_BLOCK_MAX - block->outside_bytes)
         return NULL;
@@ -175,7 +186,7 @@ char *journal_block_add_outside(struct journal_block *block, size_t len, struct 
     if (!to)
         return NULL;
     uint32_t prefix = (uint32_t)(len + rest.len);
-    memcpy(block->bytes.ptr + before, &prefix, sizeof prefix);
+    memcpy(to - sizeof prefix, &prefix, sizeof prefix);
     block->outside[block->outside_count++] = (struct journal_outside){block->bytes.len, rest};
     block->outside_bytes += rest.len;
     return to;
@@ -215,20 +226,32 @@ static void retire_current(struct journal *journal, struct old_segment *old) {
     pthread_mutex_unlock(&journal->lock);
 }
 
+/* On a full disk, a segment that nobody needs any more is of more use as the next one. */
+static bool is_better_left(struct journal *journal) {
+    return journal_is_full(journal) && journal->current.size_bytes == journal->segment_bytes &&
+           atomic_load(&journal->applied_seq) + 1 == journal->next_seq &&
+           journal_has_room(journal, journal->segment_bytes / SMALL_SHARE);
+}
+
 enum err journal_reserve(struct journal *journal, uint64_t payload_bytes) {
     uint64_t size = block_size(payload_bytes);
     if (journal->broken)
         return ERR_UNAVAILABLE;
-    if (journal->offset + size <= journal->current.size_bytes)
+    bool fits = journal->offset + size <= journal->current.size_bytes;
+    if (fits && !is_better_left(journal))
         return OK;
     enum err err = journal_sync(journal); /* what follows in the next one was written after it */
     if (err)
         return err;
     struct old_segment *old = malloc(sizeof *old);
     if (!old)
-        return ERR_OUT_OF_MEMORY;
+        return fits ? OK : ERR_OUT_OF_MEMORY;
     struct segment was = journal->current;
     err = begin_what_fits(journal, SEGMENT_HEADER_BYTES + size);
+    if (fits && (err == ERR_STORAGE_FULL || err == ERR_OUT_OF_MEMORY)) {
+        free(old);
+        return OK;
+    }
     if (err) {
         free(old);
         return err;
@@ -237,6 +260,7 @@ enum err journal_reserve(struct journal *journal, uint64_t payload_bytes) {
     journal->current = was;
     retire_current(journal, old);
     journal->current = fresh;
+    note_room(journal);
     return OK;
 }
 
@@ -289,6 +313,7 @@ enum err journal_append(struct journal *journal, struct journal_block *block) {
     }
     journal->offset += size;
     journal->next_seq += block->count;
+    note_room(journal);
     atomic_fetch_add_explicit(&journal->written_bytes, size, memory_order_relaxed);
     atomic_store_explicit(&journal->written_seq, journal->next_seq - 1, memory_order_relaxed);
     return OK;
@@ -365,6 +390,7 @@ static struct old_segment *take_applied(struct journal *journal, uint64_t applie
 }
 
 void journal_trim(struct journal *journal, uint64_t applied_seq) {
+    atomic_store(&journal->applied_seq, applied_seq);
     for (struct old_segment *old; (old = take_applied(journal, applied_seq));) {
         journal_spare_give(journal, old->number, old->usual_size);
         free(old);
@@ -372,7 +398,9 @@ void journal_trim(struct journal *journal, uint64_t applied_seq) {
 }
 
 bool journal_is_full(struct journal *journal) {
-    return atomic_load(&journal->full);
+    return atomic_load(&journal->full) &&
+           atomic_load_explicit(&journal->room_bytes, memory_order_relaxed) <
+               journal->segment_bytes / LEFT_SHARE;
 }
 
 void journal_figures(struct journal *journal, struct journal_figures *ret_figures) {

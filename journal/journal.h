@@ -22,7 +22,7 @@ struct journal;
 #define JOURNAL_OUTSIDE_MAX 15U /* parts of a block that stay where they are */
 
 struct journal_block {
-    struct buf bytes; /* room for the header, then records */
+    struct buf bytes; /* room for the header, then records; nothing where there is none */
     struct journal_outside {
         size_t at; /* in bytes: it belongs there */
         struct slice part;
@@ -110,7 +110,9 @@ struct journal_figures {
 /* Any thread. */
 void journal_figures(struct journal *journal, struct journal_figures *ret_figures);
 
-/* True while the disk has no room for another segment. Any thread. */
+/* True while the disk has no room for another segment, and this one little more than what deletes
+ * need. Once all of it was applied, the next block goes to a small one, and it is used again. Any
+ * thread. */
 bool journal_is_full(struct journal *journal);
 
 #endif

@@ -31,6 +31,8 @@ struct journal {
     struct segment current;
     int dir_fd;
     _Atomic uint64_t written_seq, written_bytes, current_bytes; /* for whoever asks */
+    _Atomic uint64_t room_bytes;                                /* of the segment written to */
+    _Atomic uint64_t applied_seq;                               /* as journal_trim was told */
     _Atomic uint64_t skipped_from, skipped_to;
 
     pthread_mutex_t lock; /* what follows */
@@ -56,6 +58,8 @@ enum err journal_replay(struct journal *journal, const struct journal_options *o
 /* journal_spare.c: files of zeros made beforehand by a thread of their own. */
 enum err journal_spares_start(struct journal *journal) MUST_USE;
 void journal_spares_stop(struct journal *journal);
+/* The disk has so much room, and some for others. Any thread. */
+bool journal_has_room(const struct journal *journal, uint64_t bytes);
 /* Gives up a spare, whose path is the caller's then; where another size is wanted it is made. */
 enum err journal_spare_take(struct journal *journal, uint64_t size_bytes,
                             char ret_path[PATH_BYTES]) MUST_USE;

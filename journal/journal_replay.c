@@ -135,10 +135,10 @@ static enum err check_order(struct replay *replay, const struct segment *segment
     return OK;
 }
 
-static void remember(struct journal *journal, const struct segment *segment) {
+static bool remember(struct journal *journal, const struct segment *segment) {
     struct old_segment *old = calloc(1, sizeof *old);
     if (!old)
-        abort();
+        return false;
     old->number = segment->number;
     old->size_bytes = segment->size_bytes;
     old->usual_size = segment->size_bytes == journal->segment_bytes;
@@ -147,6 +147,7 @@ static void remember(struct journal *journal, const struct segment *segment) {
     else
         journal->oldest = old;
     journal->newest = old;
+    return true;
 }
 
 static enum err replay_file(struct replay *replay, uint64_t number) {
@@ -180,7 +181,8 @@ static enum err replay_file(struct replay *replay, uint64_t number) {
         if (segment.skipped_from) /* nor was the skip told to anybody */
             *replay = before;
     } else {
-        remember(replay->journal, &segment);
+        if (!remember(replay->journal, &segment))
+            return fail(replay, ERR_OUT_OF_MEMORY, "no memory to read the journal");
         if (segment.skipped_from) {
             replay->journal->skipped_from = segment.skipped_from;
             replay->journal->skipped_to = segment.first_seq;
@@ -197,12 +199,14 @@ static int compare_numbers(const void *a, const void *b) {
 }
 
 /* Numbers of the segments there are; spares of a former life are deleted. */
-static size_t find_segments(struct journal *journal, uint64_t *numbers) {
+static enum err find_segments(struct replay *replay, uint64_t *numbers, size_t *ret_count) {
+    const struct journal *journal = replay->journal;
     size_t count = 0;
     DIR *dir = opendir(journal->dir);
     if (!dir)
-        return 0;
-    for (struct dirent *entry; (entry = readdir(dir)) && count < SEGMENTS_MAX;) {
+        return fail(replay, ERR_UNAVAILABLE, "cannot read %s: %s", journal->dir, strerror(errno));
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) && count < SEGMENTS_MAX; errno = 0) {
         uint64_t number;
         int end = 0;
         if (strncmp(entry->d_name, "spare-", 6) == 0)
@@ -211,9 +215,13 @@ static size_t find_segments(struct journal *journal, uint64_t *numbers) {
                  end == 24 && entry->d_name[end] == 0)
             numbers[count++] = number;
     }
+    int error = errno;
     closedir(dir);
+    if (error) /* without a segment, what was answered would seem never to have been */
+        return fail(replay, ERR_UNAVAILABLE, "cannot read %s: %s", journal->dir, strerror(error));
     qsort(numbers, count, sizeof *numbers, compare_numbers);
-    return count;
+    *ret_count = count;
+    return OK;
 }
 
 enum err journal_replay(struct journal *journal, const struct journal_options *options,
@@ -222,8 +230,8 @@ enum err journal_replay(struct journal *journal, const struct journal_options *o
     uint64_t *numbers = calloc(SEGMENTS_MAX, sizeof *numbers);
     if (!numbers)
         return fail(&replay, ERR_OUT_OF_MEMORY, "no memory to read the journal");
-    size_t count = find_segments(journal, numbers);
-    enum err err = OK;
+    size_t count = 0;
+    enum err err = find_segments(&replay, numbers, &count);
     for (size_t i = 0; !err && i < count; i++)
         err = replay_file(&replay, numbers[i]);
     free(numbers);

@@ -21,18 +21,25 @@ static void note_full_locked(struct journal *journal, enum err err) {
     bool full = err && journal->spares == 0;
     if (atomic_exchange(&journal->full, full) == full)
         return;
-    log_warn(full ? "no room for another journal segment: writes fail until there is"
-                  : "there is room for the journal again");
+    if (full && err != ERR_STORAGE_FULL)
+        log_warn("the next journal segment cannot be made: writes fail once this one is full");
+    else
+        log_warn(full ? "no room for another journal segment: writes fail until there is"
+                      : "there is room for the journal again");
     pthread_cond_broadcast(&journal->wake);
+}
+
+bool journal_has_room(const struct journal *journal, uint64_t bytes) {
+    struct statvfs disk;
+    return fstatvfs(journal->dir_fd, &disk) != 0 ||
+           (uint64_t)disk.f_bavail * disk.f_frsize >= bytes + bytes / 4;
 }
 
 /* Trying would fill the disk for a moment, for LMDB and everybody else; some is left to them. */
 static enum err make_spare(const struct journal *journal, const char *path) {
-    struct statvfs disk;
-    uint64_t needed = journal->segment_bytes + journal->segment_bytes / 4;
-    if (fstatvfs(journal->dir_fd, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < needed)
-        return ERR_STORAGE_FULL;
-    return segment_make(path, journal->segment_bytes);
+    return journal_has_room(journal, journal->segment_bytes)
+               ? segment_make(path, journal->segment_bytes)
+               : ERR_STORAGE_FULL;
 }
 
 /* Where little room is left, spares are in the way of what the disk is for: a store that is full
@@ -45,7 +52,7 @@ static bool is_low(const struct journal *journal) {
 
 static void wait_locked(struct journal *journal) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += RETRY_S;
     pthread_cond_timedwait(&journal->wake, &journal->lock, &until);
 }

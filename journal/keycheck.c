@@ -63,7 +63,7 @@ static bool read_lines(FILE *file, struct known_keys *known) {
             return false;
         known->count++;
     }
-    return known->count > 0;
+    return known->count > 0 && !ferror(file);
 }
 
 /* None where there is no file. */

@@ -219,8 +219,10 @@ static enum err put_in_place(const struct rewrite *rewrite) {
 
 enum err rewrite_env(const struct rewrite *rewrite, char *ret_why, size_t why_bytes) {
     struct copy *copy = calloc(1, sizeof *copy);
-    if (!copy)
+    if (!copy) {
+        snprintf(ret_why, why_bytes, "no memory to write %s anew", rewrite->dir);
         return ERR_OUT_OF_MEMORY;
+    }
     copy->rewrite = rewrite;
     ret_why[0] = 0;
     enum err err = env_open(rewrite->dir, &copy->from, ret_why, why_bytes);

@@ -2,7 +2,6 @@
 /* The durable store's front: opening, closing, figures. */
 #include "kv/hdd.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -59,7 +58,6 @@ static void init(struct kv_hdd *hdd, const struct kv_options *options) {
     pthread_mutex_init(&hdd->lock, NULL);
     pthread_cond_init(&hdd->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    hdd->dir_fd = -1;
     hdd->seed = hash_process_seed();
     hdd->buffer_bytes = options->write_buffer_bytes ? options->write_buffer_bytes : 256U << 20;
     hdd->fatal = options->fatal;
@@ -87,8 +85,6 @@ static void free_hdd(struct kv_hdd *hdd) {
         hdd->new_spaces = next;
     }
     arena_done(&hdd->scratch);
-    if (hdd->dir_fd >= 0)
-        close(hdd->dir_fd);
     if (hdd->owns_datadir)
         datadir_close(hdd->datadir);
     pthread_cond_destroy(&hdd->changed);
@@ -110,8 +106,7 @@ static enum err open_dir(struct kv_hdd *hdd, const struct kv_options *options, c
         return err;
     hdd->keys = datadir_keys(hdd->datadir);
     snprintf(hdd->dir, sizeof hdd->dir, "%s", datadir_path(hdd->datadir));
-    hdd->dir_fd = open(hdd->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return hdd->dir_fd < 0 ? ERR_UNAVAILABLE : OK;
+    return OK;
 }
 
 static enum err join_datadir(struct kv_hdd *hdd, char *ret_why, size_t why_bytes) {
@@ -132,8 +127,10 @@ enum err kv_hdd_open(const struct kv_options *options, struct feeds *feeds, stru
                      char *ret_why, size_t why_bytes) {
     struct kv_hdd *hdd = NULL;
     ret_why[0] = 0;
-    if (posix_memalign((void **)&hdd, 64, sizeof *hdd) != 0)
+    if (posix_memalign((void **)&hdd, 64, sizeof *hdd) != 0) {
+        snprintf(ret_why, why_bytes, "no memory for the hdd storage");
         return ERR_OUT_OF_MEMORY;
+    }
     memset(hdd, 0, sizeof *hdd);
     init(hdd, options);
     hdd->feeds = feeds;

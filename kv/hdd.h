@@ -55,7 +55,6 @@ struct feed_dues {
 
 struct kv_hdd {
     char dir[HDD_PATH_BYTES];
-    int dir_fd;
     struct env *envs[HDD_SHARDS_MAX];
     unsigned shard_count;
     struct datadir *datadir;
@@ -160,9 +159,10 @@ void hdd_lost(void *context);
 
 /* hdd_replay.c: the committer, and the start before it. */
 
-/* Remembers a space that LMDB is to be told of, made by the record seq. */
-enum err hdd_note_space(struct kv_hdd *hdd, uint32_t space, uint64_t seq,
-                        const struct uuid *workspace, struct slice ns) MUST_USE;
+/* A space that LMDB is to be told of, of a namespace of at most 255 bytes; NULL without memory. */
+struct new_space *hdd_new_space(const struct uuid *workspace, struct slice ns);
+/* Remembers it, made by the record seq; it is the store's from here on. */
+void hdd_note_space(struct kv_hdd *hdd, struct new_space *fresh, uint32_t space, uint64_t seq);
 /* Puts the state a record leads to (a touch's is not in the record itself); NULL without memory. */
 const struct version *hdd_put_version(struct kv_hdd *hdd, uint64_t seq, const struct record *record,
                                       struct slice type, struct slice value);

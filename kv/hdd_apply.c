@@ -206,7 +206,8 @@ static bool apply_frozen(struct kv_hdd *hdd, struct generation *generation) {
             hdd_fail(hdd, "LMDB could not be written");
             return false;
         }
-        note_full(hdd, true);
+        if (err == ERR_STORAGE_FULL)
+            note_full(hdd, true);
         pthread_mutex_lock(&hdd->lock);
         bool stopping = hdd->stopping;
         if (!stopping)

@@ -86,6 +86,29 @@ static bool is_full(struct kv_hdd *hdd) {
            journal_is_full(hdd->journal);
 }
 
+/* Its number is given last: it cannot be taken back, and everybody sees it. */
+static enum err make_new_space(struct kv_hdd *hdd, struct journal_block *block,
+                               const struct kv_ref *ref, uint32_t *ret_space) {
+    struct record record = {.kind = RECORD_SPACE,
+                            .key = ref->ns,
+                            .value = slice_make(&ref->workspace, sizeof ref->workspace)};
+    struct journal_mark mark = journal_block_mark(block);
+    struct new_space *fresh = hdd_new_space(&ref->workspace, ref->ns);
+    char *to = fresh ? journal_block_add(block, record_size(&record)) : NULL;
+    enum err err =
+        to ? spaces_make(hdd->spaces, &ref->workspace, ref->ns, &record.space) : ERR_OUT_OF_MEMORY;
+    if (err) {
+        journal_block_go_back(block, mark);
+        free(fresh);
+        return err;
+    }
+    record_write(&record, to);
+    hdd->pending_own_seq = journal_block_seq(block);
+    hdd_note_space(hdd, fresh, record.space, hdd->pending_own_seq);
+    *ret_space = record.space;
+    return OK;
+}
+
 /* The space of an op; made, with a record, where it is not there and the op will want it. Only the
  * committer makes spaces, and it does so before the ops of a stage, so that taking them back leaves
  * the space. */
@@ -93,19 +116,9 @@ static enum err make_space(struct kv_hdd *hdd, struct journal_block *block,
                            const struct kv_ref *ref, uint32_t *ret_space) {
     uint32_t space = spaces_find(hdd->spaces, &ref->workspace, ref->ns);
     if (space == SPACE_NONE) {
-        enum err err = spaces_make(hdd->spaces, &ref->workspace, ref->ns, &space);
+        enum err err = make_new_space(hdd, block, ref, &space);
         if (err)
             return err;
-        struct record record = {.kind = RECORD_SPACE,
-                                .space = space,
-                                .key = ref->ns,
-                                .value = slice_make(&ref->workspace, sizeof ref->workspace)};
-        uint64_t seq = add_record(block, &record);
-        if (!seq || hdd_note_space(hdd, space, seq, &ref->workspace, ref->ns)) {
-            hdd_fail(hdd, "no memory for a namespace");
-            return ERR_OUT_OF_MEMORY;
-        }
-        hdd->pending_own_seq = seq;
     }
     *ret_space = space;
     return OK;

@@ -171,15 +171,18 @@ static void expire_heap(struct kv_hdd *hdd, int64_t now_ms) {
 
 /* ---- LMDB's index ---- */
 
-/* False where there is no room for it now. */
+/* False where there is no room for it now, or it cannot be read. */
 static bool expire_stored(struct kv_hdd *hdd, struct env_read *read, struct slice due,
                           struct slice place) {
     struct slice bytes;
     struct stored stored;
     if (place.len < 4 || !feeds_follow(hdd->feeds, KV_HDD, get_be32(place.ptr)))
         return true;
-    if (env_read_get(read, ENV_ENTRIES, place, &bytes) || stored_peek(place, bytes, &stored) ||
-        stored.expires_at_ms != due_time(due) || hdd_is_waiting(hdd, &stored))
+    enum err err = env_read_get(read, ENV_ENTRIES, place, &bytes);
+    if (err)
+        return err == ERR_KEY_NOT_EXIST;
+    if (stored_peek(place, bytes, &stored) || stored.expires_at_ms != due_time(due) ||
+        hdd_is_waiting(hdd, &stored))
         return true;
     struct feed *feed = feeds_find(hdd->feeds, KV_HDD, stored.space);
     if (!feed)

@@ -14,6 +14,7 @@ struct stream {
     struct env_read *read;
     struct env_cursor *cursor;
     bool at_end;               /* the cursor is behind everything that is asked for */
+    enum err err;              /* at the end: why it could not go on */
     struct slice place, bytes; /* where the cursor stands */
     struct slice head;         /* the next key; ptr NULL: none */
     struct slice *group;       /* keys sorted apart; those from group_at on are to come */
@@ -47,6 +48,7 @@ static struct slice cut(struct slice text, size_t len) {
 
 static void check_end(const struct listing *listing, struct stream *stream, enum err err) {
     struct slice prefix = cut(listing->list->prefix, PLACE_PREFIX_BYTES);
+    stream->err = err == ERR_KEY_NOT_EXIST ? OK : err;
     stream->at_end = err || stream->place.len < 4 ||
                      get_be32(stream->place.ptr) != listing->space ||
                      !slice_starts_with(key_part(stream->place), prefix);
@@ -107,7 +109,7 @@ static enum err gather_group(const struct listing *listing, struct stream *strea
     }
     if (stream->group_count)
         shorten_group(listing, stream);
-    return err;
+    return err ? err : stream->err; /* some of the group are not known */
 }
 
 /* Finds the stream's next key. */
@@ -119,7 +121,7 @@ static enum err advance(const struct listing *listing, struct stream *stream) {
             return OK;
         }
         if (stream->at_end)
-            return OK;
+            return stream->err;
         if (key_part(stream->place).len == PLACE_PREFIX_BYTES) {
             enum err err = gather_group(listing, stream);
             if (err)

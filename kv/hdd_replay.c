@@ -5,16 +5,19 @@
 
 #include "kv/hdd.h"
 
-enum err hdd_note_space(struct kv_hdd *hdd, uint32_t space, uint64_t seq,
-                        const struct uuid *workspace, struct slice ns) {
+struct new_space *hdd_new_space(const struct uuid *workspace, struct slice ns) {
     struct new_space *fresh = calloc(1, sizeof *fresh);
     if (!fresh)
-        return ERR_OUT_OF_MEMORY;
-    fresh->space = space;
-    fresh->seq = seq;
+        return NULL;
     fresh->workspace = *workspace;
     fresh->ns_len = (uint8_t)ns.len;
     memcpy(fresh->ns, ns.ptr, ns.len);
+    return fresh;
+}
+
+void hdd_note_space(struct kv_hdd *hdd, struct new_space *fresh, uint32_t space, uint64_t seq) {
+    fresh->space = space;
+    fresh->seq = seq;
     pthread_mutex_lock(&hdd->lock);
     if (hdd->last_new_space)
         hdd->last_new_space->next = fresh;
@@ -22,7 +25,6 @@ enum err hdd_note_space(struct kv_hdd *hdd, uint32_t space, uint64_t seq,
         hdd->new_spaces = fresh;
     hdd->last_new_space = fresh;
     pthread_mutex_unlock(&hdd->lock);
-    return OK;
 }
 
 const struct version *hdd_put_version(struct kv_hdd *hdd, uint64_t seq, const struct record *record,
@@ -71,8 +73,16 @@ static enum err replay_space(struct kv_hdd *hdd, uint64_t seq, const struct reco
     if (record->value.len != sizeof workspace)
         return ERR_CORRUPT;
     memcpy(&workspace, record->value.ptr, sizeof workspace);
+    struct new_space *fresh = hdd_new_space(&workspace, record->key);
+    if (!fresh)
+        return ERR_OUT_OF_MEMORY;
     enum err err = spaces_restore(hdd->spaces, record->space, &workspace, record->key);
-    return err ? err : hdd_note_space(hdd, record->space, seq, &workspace, record->key);
+    if (err) {
+        free(fresh);
+        return err;
+    }
+    hdd_note_space(hdd, fresh, record->space, seq);
+    return OK;
 }
 
 enum err hdd_replay(void *context, uint64_t seq, struct slice bytes) {

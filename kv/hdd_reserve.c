@@ -14,9 +14,6 @@
 
 #define RESERVE_BYTES (8 << 20)
 
-#define GROWTH 2U /* an entry takes more in LMDB than among the recent writes */
-#define MARGIN_BYTES (2U * RESERVE_BYTES)
-
 void hdd_reserve_measure(struct kv_hdd *hdd) {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < hdd->shard_count; i++)
@@ -25,12 +22,8 @@ void hdd_reserve_measure(struct kv_hdd *hdd) {
 }
 
 bool hdd_reserve_is_tight(const struct kv_hdd *hdd, uint64_t waiting_bytes) {
-    struct statvfs disk;
-    if (fstatvfs(hdd->dir_fd, &disk) != 0)
-        return false;
-    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize +
-                    atomic_load_explicit(&hdd->free_bytes, memory_order_relaxed);
-    return room < GROWTH * waiting_bytes + MARGIN_BYTES;
+    uint64_t free_bytes = atomic_load_explicit(&hdd->free_bytes, memory_order_relaxed);
+    return datadir_is_tight(hdd->datadir, free_bytes, waiting_bytes);
 }
 
 static void reserve_path(const struct kv_hdd *hdd, char path[HDD_PATH_BYTES + 16]) {

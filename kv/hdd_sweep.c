@@ -107,11 +107,16 @@ enum err hdd_sweep(struct kv_hdd *hdd, int64_t now_ms, bool *ret_more) {
     return OK;
 }
 
-static bool still_stands(struct env_read *read, struct slice due, struct slice place) {
+/* Adds one where the entry is still there and that is its expiry. */
+static enum err count_standing(struct env_read *read, struct slice due, struct slice place,
+                               uint64_t *count) {
     struct slice bytes;
     struct stored stored;
-    return !env_read_get(read, ENV_ENTRIES, place, &bytes) && !stored_peek(place, bytes, &stored) &&
-           stored.expires_at_ms == due_time(due);
+    enum err err = env_read_get(read, ENV_ENTRIES, place, &bytes);
+    if (err)
+        return err == ERR_KEY_NOT_EXIST ? OK : err;
+    *count += !stored_peek(place, bytes, &stored) && stored.expires_at_ms == due_time(due);
+    return OK;
 }
 
 enum err hdd_count_expired(struct env_read *read, int64_t now_ms, uint64_t *ret_count) {
@@ -123,8 +128,9 @@ enum err hdd_count_expired(struct env_read *read, int64_t now_ms, uint64_t *ret_
         return err;
     err = env_cursor_seek(cursor, (struct slice){NULL, 0}, &due, &place);
     while (!err && is_due(due, place, now_ms)) {
-        count += still_stands(read, due, place);
-        err = env_cursor_next(cursor, &due, &place);
+        err = count_standing(read, due, place, &count);
+        if (!err)
+            err = env_cursor_next(cursor, &due, &place);
     }
     env_cursor_close(cursor);
     if (err && err != ERR_KEY_NOT_EXIST)

@@ -178,13 +178,6 @@ enum err spaces_restore(struct spaces *spaces, uint32_t space, const struct uuid
     return err;
 }
 
-uint32_t spaces_count(struct spaces *spaces) {
-    pthread_rwlock_rdlock(&spaces->lock);
-    uint32_t count = spaces->count;
-    pthread_rwlock_unlock(&spaces->lock);
-    return count;
-}
-
 struct space_table {
     uint32_t count;
     const struct space_name *names[]; /* NULL: none */

@@ -25,7 +25,6 @@ enum err spaces_make(struct spaces *spaces, const struct uuid *workspace, struct
 /* Puts a space under the number it had before (replay). Numbers come in any order. */
 enum err spaces_restore(struct spaces *spaces, uint32_t space, const struct uuid *workspace,
                         struct slice ns) MUST_USE;
-uint32_t spaces_count(struct spaces *spaces);
 
 /* Names by number, of all that were made before. */
 struct space_table;

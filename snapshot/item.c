@@ -237,6 +237,11 @@ static bool is_time(int64_t ms) {
     return ms >= 0 && ms <= BROKER_TIME_MAX_MS;
 }
 
+/* Of the wall clock; what is added to it does not overflow. */
+static bool is_instant(int64_t ms) {
+    return ms >= 0 && ms <= INT64_MAX / 2;
+}
+
 /* It goes out as a header again. */
 static bool is_type(struct slice type) {
     if (type.len > KV_CONTENT_TYPE_MAX)
@@ -254,7 +259,7 @@ static const char *entry_fault(const struct snapshot_entry *entry) {
         return "an entry's key is none";
     if (!is_type(entry->type))
         return "an entry's content type is none";
-    return entry->expires_ms < 0 ? "an entry's expiry is none" : NULL;
+    return is_instant(entry->expires_ms) ? NULL : "an entry's expiry is none";
 }
 
 static const char *queue_fault(const struct snapshot_queue *queue) {
@@ -279,7 +284,8 @@ static const char *message_fault(const struct snapshot_message *message) {
     if (headers.len && (!is_object || headers.len > BROKER_HEADERS_MAX || !text_is_utf8(headers)))
         return "a message's headers are none";
     if (message->priority > BROKER_PRIORITY_MAX || message->reason > REASON_EXPIRED ||
-        message->published_ms < 0 || message->due_ms < 0 || message->expires_ms < 0)
+        !is_instant(message->published_ms) || !is_instant(message->due_ms) ||
+        !is_instant(message->expires_ms))
         return "a message's numbers are none";
     return NULL;
 }

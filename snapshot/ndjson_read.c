@@ -220,6 +220,8 @@ static bool read_head(struct pack *pack, int to) {
     json_t *object = parse(pack, line);
     if (!object)
         return false;
+    if (!json_object_get(object, "hatiSnapshot"))
+        fault(pack, "this is no snapshot of hati");
     if (take_number(pack, object, "hatiSnapshot", INT64_MAX) != SNAPSHOT_VERSION)
         fault(pack, "a snapshot of another format version than this program knows");
     if (!snapshot_id_parse(take_bytes(pack, object, "id"), head.id))

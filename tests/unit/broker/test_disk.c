@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "broker/disk_inside.h"
+#include "rewind.h"
 
 struct fixture {
     struct broker *broker;
@@ -42,21 +43,6 @@ static void close_all(struct fixture *f) {
     datadir_stop(f->datadir);
     broker_close(f->broker);
     datadir_close(f->datadir);
-}
-
-/* As after a crash before LMDB was told how far it is. */
-static void rewind_position(const struct fixture *f, uint64_t applied_seq) {
-    char dir[100];
-    char why[300] = "";
-    struct env *env;
-    struct env_write *write;
-    snprintf(dir, sizeof dir, "%s/broker", f->dir);
-    assert_int_equal(env_open(dir, &env, why, sizeof why), OK);
-    assert_int_equal(env_write_begin(env, 4096, &write), OK);
-    struct slice value = slice_make(&applied_seq, sizeof applied_seq);
-    assert_int_equal(env_write_put(write, ENV_META, META_APPLIED, value), OK);
-    assert_int_equal(env_write_commit(write), OK);
-    env_close(env);
 }
 
 static int set_up(void **state) {
@@ -190,7 +176,7 @@ static void what_came_after_two_flushes_outlives_a_replay_of_both(void **state) 
     flush(f);
     publish(f, "after", "");
     close_all(f);
-    rewind_position(f, applied_seq);
+    rewind_position(f->dir, applied_seq);
     for (unsigned i = 0; i < 2; i++) {
         open_all(f);
         assert_int_equal(stats(f).ready, 1);
@@ -233,7 +219,7 @@ static void replaying_what_LMDB_has_already_changes_nothing(void **state) {
     }
     assert_int_equal(take(f, 1, false, NULL), 1);
     close_all(f);
-    rewind_position(f, applied_seq);
+    rewind_position(f->dir, applied_seq);
     open_all(f);
     assert_int_equal(stats(f).ready, 5);
     assert_int_equal(stats(f).leased, 1);

@@ -268,6 +268,55 @@ static void rewriting_leaves_nothing_in_plain_or_under_another_key(void **state)
     assert_int_equal(take(f, "q", 100, SECRET), 48);
 }
 
+/* One bit of the first message turns, or its key is none. */
+static void damage(const struct fixture *f, bool key_too) {
+    char dir[100], why[300] = "", bytes[500];
+    struct env *env;
+    struct env_write *write;
+    struct slice key, value;
+    snprintf(dir, sizeof dir, "%s/broker", f->dir);
+    assert_int_equal(env_open(dir, &env, why, sizeof why), OK);
+    assert_int_equal(env_write_begin(env, 4096, &write), OK);
+    assert_int_equal(env_write_seek(write, ENV_ENTRIES, SLICE("\0"), &key, &value), OK);
+    assert_true(value.len < sizeof bytes);
+    memcpy(bytes, value.ptr, value.len);
+    bytes[value.len - 1] ^= 1;
+    struct slice to = slice_make(bytes, value.len);
+    char same[SPOT_BYTES];
+    memcpy(same, key.ptr, SPOT_BYTES);
+    key = key_too ? SLICE("no place") : slice_make(same, SPOT_BYTES);
+    assert_int_equal(env_write_put(write, ENV_ENTRIES, key, to), OK);
+    assert_int_equal(env_write_commit(write), OK);
+    env_close(env);
+}
+
+static void rewriting_stops_at_a_damaged_message_with_all_as_it_was(void **state) {
+    struct fixture *f = *state;
+    struct broker_reseal with = {count, f};
+    uint64_t messages = 0;
+    open_all(f, KEY_A);
+    create(f, "q");
+    for (unsigned i = 0; i < 3; i++)
+        publish(f, "q", SECRET);
+    close_all(f);
+    damage(f, false);
+    for (unsigned round = 0; round < 2; round++) {
+        open_all(f, KEY_B KEY_A);
+        stop(f);
+        f->why[0] = '\0';
+        assert_int_equal(broker_reseal(f->datadir, &with, f->why, sizeof f->why), ERR_CORRUPT);
+        assert_non_null(f->why[0] ? f->why : NULL);
+        assert_int_equal(broker_reseal_count(f->datadir, &messages, f->why, sizeof f->why), OK);
+        assert_int_equal(messages, 3 + round);
+        datadir_close(f->datadir);
+        seal_keys_close(f->keys);
+        if (round == 0)
+            damage(f, true);
+    }
+    open_all(f, KEY_B KEY_A);
+    assert_int_equal(take(f, "q", 10, SECRET), 2);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -276,6 +325,7 @@ int main(void) {
         CASE(they_come_back_from_the_journal),
         CASE(a_message_that_was_put_in_anothers_place_is_not_delivered),
         CASE(rewriting_leaves_nothing_in_plain_or_under_another_key),
+        CASE(rewriting_stops_at_a_damaged_message_with_all_as_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

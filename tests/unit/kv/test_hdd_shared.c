@@ -252,7 +252,7 @@ static void test_segments_are_used_again_although_only_another_store_writes(void
     snprintf(path, sizeof path, "%s/journal/segment-0000000000000001", f->c.dir);
     assert_int_equal(access(path, F_OK), 0);
     set_key(&f->c, "a", "1");
-    for (int i = 0; i < 20000 && access(path, F_OK) == 0; i++)
+    for (int i = 0; i < 200000 && access(path, F_OK) == 0; i++)
         assert_int_equal(submit_job(f, NULL, 0, 1000, true), OK);
     assert_int_equal(access(path, F_OK), -1);
     assert_value(&f->c, "a", "1");
