@@ -144,7 +144,8 @@ static bool is_host_list(const char *keyword) {
     return !strcmp(keyword, "host") || !strcmp(keyword, "hostaddr") || !strcmp(keyword, "port");
 }
 
-static void take_options(struct keywords *keywords, const PQconninfoOption *options,
+/* False without memory: with a host or a port left out, libpq would turn to another server. */
+static bool take_options(struct keywords *keywords, const PQconninfoOption *options,
                          const struct pool *pool) {
     unsigned hosts = 1;
     for (const PQconninfoOption *option = options; option->keyword; option++)
@@ -157,12 +158,13 @@ static void take_options(struct keywords *keywords, const PQconninfoOption *opti
         if (is_host_list(option->keyword)) {
             char *turned = turn_list(value, hosts, pool->host_turn % hosts);
             if (!turned)
-                continue;
+                return false;
             keywords->owned[keywords->owned_count++] = turned;
             value = turned;
         }
         add_keyword(keywords, option->keyword, value);
     }
+    return true;
 }
 
 /* Dead peers are noticed by TCP itself in seconds; the operator's own settings come first. */
@@ -173,7 +175,7 @@ static PGconn *start_connecting(const struct pool *pool) {
     PQfreemem(message);
     if (!options)
         return NULL;
-    take_options(&keywords, options, pool);
+    bool taken = take_options(&keywords, options, pool);
     add_keyword(&keywords, "application_name", pool->name);
     add_keyword(&keywords, "tcp_user_timeout", "5000");
     add_keyword(&keywords, "keepalives_idle", "10");
@@ -183,18 +185,19 @@ static PGconn *start_connecting(const struct pool *pool) {
         add_keyword(&keywords, "target_session_attrs", "read-write");
     keywords.names[keywords.count] = NULL;
     keywords.values[keywords.count] = NULL;
-    PGconn *pg = PQconnectStartParams(keywords.names, keywords.values, 0);
+    PGconn *pg = taken ? PQconnectStartParams(keywords.names, keywords.values, 0) : NULL;
     while (keywords.owned_count)
         free(keywords.owned[--keywords.owned_count]);
     PQconninfoFree(options);
     return pg;
 }
 
-/* What matters comes as a notice too: a commit that did not wait for its standby. */
+/* What matters comes as a notice too: a commit that did not wait for its standby. One whose state
+ * found no memory may be that. */
 static void on_notice(void *context, const PGresult *result) {
     struct conn *conn = context;
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    if (state && (!strcmp(state, "01000") || !strcmp(state, "57P01")))
+    if (!state || !strcmp(state, "01000") || !strcmp(state, "57P01"))
         conn->doubtful = true;
 }
 
@@ -307,7 +310,7 @@ void conn_send(struct conn *conn, struct request *request) {
         conn->state = CONN_BUSY;
     bool sent = true;
     for (unsigned i = 0; sent && i < request->step_count; i++)
-        sent = !params_failed(&request->steps[i].params) && send_step(conn, i);
+        sent = send_step(conn, i);
     conn->broken = !sent || !PQpipelineSync(conn->pg) || !flush(conn);
 }
 
@@ -358,10 +361,17 @@ static bool take_result(struct conn *conn, PGresult *result) {
             pool_note_lost_name(conn);
         snprintf(request->sqlstate, sizeof request->sqlstate, "%s", state ? state : "");
         snprintf(conn->pool->trouble, sizeof conn->pool->trouble, "%s: %s", state ? state : "",
-                 text ? text : "");
+                 text ? text : PQresultErrorMessage(result));
     }
     PQclear(result);
     return !fatal;
+}
+
+static bool lacks_a_result(const struct request *request) {
+    for (unsigned i = 0; i < request->step_count; i++)
+        if (!request->steps[i].result)
+            return true;
+    return false;
 }
 
 /* The Sync is answered: all results are in. */
@@ -388,6 +398,8 @@ static void answered(struct conn *conn) {
     request->conn = NULL;
     if (conn->doubtful) /* a refusal may stand behind the commit that is in doubt */
         be_in_doubt(request);
+    else if (request->outcome == OUTCOME_OK && lacks_a_result(request))
+        request->outcome = OUTCOME_LOST;
     if (in_transaction && request->outcome == OUTCOME_OK && request->keeps_conn) {
         conn->state = CONN_KEPT;
         request->conn = conn;
@@ -401,12 +413,16 @@ static void answered(struct conn *conn) {
     pool_serve(pool);
 }
 
+/* Where libpq finds no memory for the end of a step or for the Sync, it says so in its message
+ * alone: it tells of the step again and again, or of nothing any more. */
 static void take_results(struct conn *conn) {
-    while (conn->pg && conn->request && !PQisBusy(conn->pg)) {
+    while (conn->request && !PQisBusy(conn->pg)) {
         PGresult *result = PQgetResult(conn->pg);
         if (!result) {
             next_expected(conn);
-            continue;
+            if (conn->expect <= 2 * conn->request->step_count)
+                continue;
+            break;
         }
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
             PQclear(result);
@@ -418,6 +434,8 @@ static void take_results(struct conn *conn) {
             return;
         }
     }
+    if (conn->request && (!PQisBusy(conn->pg) || *PQerrorMessage(conn->pg)))
+        conn_end(conn, PQerrorMessage(conn->pg));
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events) {

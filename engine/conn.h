@@ -48,6 +48,7 @@ struct pool {
     struct conn *conns;
     unsigned conn_count;
     struct request *waiting, **last_waiting;
+    struct request *starved; /* those whose parameters found no memory: told at the next tick */
     uv_timer_t ticker;
     unsigned failures;   /* to connect, one after another */
     int64_t next_try_ms; /* not before */

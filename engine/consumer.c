@@ -38,7 +38,8 @@ void receivers_consumer_close(void *context, struct broker_consumer *broker_cons
     struct consumer *consumer = broker_consumer->remote;
     broker_consumer->open = false;
     broker_consumer->remote = NULL;
-    if (consumer && engine_post(context, WORK_CONSUMER_CLOSE, consumer) != ERR_PENDING)
+    if (consumer &&
+        engine_post_work(context, &consumer->close, WORK_CONSUMER_CLOSE, consumer) != ERR_PENDING)
         consumer_unref(consumer); /* the end took it out of all tables, or will */
 }
 

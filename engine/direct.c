@@ -92,9 +92,12 @@ static bool holds_an_at(const char *host) {
 
 const char *direct_url_trouble(const char *url) {
     const char *trouble = NULL;
-    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    char *message = NULL;
+    PQconninfoOption *options = PQconninfoParse(url, &message);
+    bool is_starved = !options && (!message || strstr(message, "out of memory"));
+    PQfreemem(message);
     if (!options)
-        return "the connection string is none that libpq takes";
+        return is_starved ? "no memory" : "the connection string is none that libpq takes";
     for (const PQconninfoOption *option = options; option->keyword; option++) {
         if (!option->val)
             continue;

@@ -78,48 +78,14 @@ int64_t work_list_answer_by(const struct work_list *list, int64_t now_ms) {
     return soonest_ms < last_ms ? soonest_ms : last_ms;
 }
 
-/* ---- later ---- */
-
-struct later {
-    uv_timer_t timer;
-    void (*run)(void *context);
-    void *context;
-};
-
-static void free_later(uv_handle_t *handle) {
-    free(handle->data);
-}
-
-static void on_later(uv_timer_t *timer) {
-    struct later *later = timer->data;
-    void (*run)(void *) = later->run;
-    void *context = later->context;
-    uv_close((uv_handle_t *)timer, free_later);
-    run(context);
-}
-
-void engine_later(struct engine *engine, int64_t delay_ms, void (*run)(void *context),
-                  void *context) {
-    struct later *later = malloc(sizeof *later);
-    if (!later)
-        abort(); /* what it would go on with cannot be ended here */
-    later->run = run;
-    later->context = context;
-    uv_timer_init(&engine->loop, &later->timer);
-    later->timer.data = later;
-    uv_timer_start(&later->timer, on_later, (uint64_t)delay_ms, 0);
-}
-
 /* ---- the mailbox ---- */
 
 int64_t engine_now_ms(const struct engine *engine) {
     return clock_wall_ms() + atomic_load(&engine->clock_offset_ms);
 }
 
-enum err engine_post(struct engine *engine, enum work_kind kind, void *item) {
-    struct work *work = calloc(1, sizeof *work);
-    if (!work)
-        return ERR_OUT_OF_MEMORY;
+enum err engine_post_work(struct engine *engine, struct work *work, enum work_kind kind,
+                          void *item) {
     work->kind = kind;
     work->any = item;
     work->deadline_ms = clock_steady_ms() + engine->options.timeout_ms;
@@ -129,11 +95,17 @@ enum err engine_post(struct engine *engine, enum work_kind kind, void *item) {
     if (!closed)
         work_list_add(&engine->mailbox, work);
     pthread_mutex_unlock(&engine->lock);
-    if (closed)
-        free(work);
-    else if (first)
+    if (!closed && first)
         uv_async_send(&engine->mail);
     return closed ? ERR_UNAVAILABLE : ERR_PENDING;
+}
+
+enum err engine_post(struct engine *engine, enum work_kind kind, void *item) {
+    struct work *work = calloc(1, sizeof *work);
+    enum err err = work ? engine_post_work(engine, work, kind, item) : ERR_OUT_OF_MEMORY;
+    if (err != ERR_PENDING)
+        free(work);
+    return err;
 }
 
 static bool is_of_memory(struct engine *engine, const struct work *work) {
@@ -197,10 +169,6 @@ static void dispatch(struct engine *engine, struct work *work) {
         take_poke(engine, *(int64_t *)work->any);
         free_poke(work);
         break;
-    case WORK_DRAIN:
-        receivers_drain(engine->receivers);
-        free(work);
-        break;
     }
 }
 
@@ -220,6 +188,10 @@ static void on_mail(uv_async_t *mail) {
     pthread_mutex_unlock(&engine->lock);
     while ((work = work_list_take(&list)))
         dispatch(engine, work);
+    if (atomic_load(&engine->draining) && !engine->drained) {
+        engine->drained = true;
+        receivers_drain(engine->receivers);
+    }
     int64_t now_ms = clock_steady_ms();
     reads_tick(engine->reads, now_ms);
     for (unsigned storage = 0; storage < KV_STORAGES; storage++)
@@ -294,6 +266,8 @@ static enum err front_read(void *context, struct kv_read *read) {
 
 static enum err front_submit(void *context, struct kv_write *write) {
     enum err err = engine_post(context, WORK_KEYS, write);
+    for (unsigned i = 0; err != ERR_PENDING && i < write->op_count; i++)
+        write->ops[i].err = err;
     return err == ERR_PENDING ? err : (write->err = err);
 }
 
@@ -319,6 +293,8 @@ static enum err front_messages(void *context, struct broker_write *write) {
     if (write->at_once)
         return ERR_WOULD_WAIT;
     enum err err = engine_post(context, WORK_MESSAGES, write);
+    for (unsigned i = 0; err != ERR_PENDING && i < write->op_count; i++)
+        write->ops[i].err = err; /* each is answered by its own */
     return err == ERR_PENDING ? err : (write->err = err);
 }
 
@@ -330,8 +306,7 @@ static enum err front_ask(void *context, struct broker_query *query) {
 static void front_drain(void *context) {
     struct engine *engine = context;
     atomic_store(&engine->draining, true);
-    if (engine_post(engine, WORK_DRAIN, NULL) != ERR_PENDING)
-        log_warn("the engine is not told that the server drains");
+    uv_async_send(&engine->mail);
 }
 
 static void front_broker_stats(void *context, struct broker_stats *ret_stats) {
@@ -389,7 +364,7 @@ void engine_poke(struct engine *engine, struct slice queue_id_text) {
 
 /* ---- opening ---- */
 
-static void fill_fronts(struct engine *engine) {
+void engine_fill_fronts(struct engine *engine) {
     engine->kv = (struct kv_remote){
         .context = engine,
         .read = front_read,
@@ -488,17 +463,29 @@ static void close_handle(uv_handle_t *handle, void *context) {
         uv_close(handle, NULL);
 }
 
+static void do_nothing(uv_work_t *work) {
+    (void)work;
+}
+
+/* libuv makes its threads when the first name is looked up, and ends the process where it cannot:
+ * better here than while it serves. */
+static bool make_threads(struct engine *engine) {
+    return uv_queue_work(&engine->loop, &engine->threads, do_nothing, NULL) == 0;
+}
+
 static enum err start(struct engine *engine, char *ret_why, size_t why_bytes) {
     if (uv_loop_init(&engine->loop))
         return ERR_OUT_OF_MEMORY;
     engine->mail.data = engine;
     engine->ticker.data = engine;
-    uv_async_init(&engine->loop, &engine->mail, on_mail);
+    if (uv_async_init(&engine->loop, &engine->mail, on_mail))
+        return ERR_OUT_OF_MEMORY;
     uv_timer_init(&engine->loop, &engine->ticker);
+    engine_later_init(engine);
     enum err err = open_pools(engine, ret_why, why_bytes);
     if (err)
         return err;
-    if (!make_parts(engine))
+    if (!make_parts(engine) || !make_threads(engine))
         return ERR_OUT_OF_MEMORY;
     uv_timer_start(&engine->ticker, on_tick, 0, TICK_MS);
     return pthread_create(&engine->thread, NULL, run_loop, engine) ? ERR_UNAVAILABLE : OK;
@@ -525,7 +512,7 @@ enum err engine_open(const struct engine_options *options, struct engine **ret_e
     pthread_mutex_init(&engine->lock, NULL);
     work_list_init(&engine->mailbox);
     hash_random(&engine->id, sizeof engine->id);
-    fill_fronts(engine);
+    engine_fill_fronts(engine);
     enum err err = OK;
     if (!copy_options(engine, options) || !sql_book_init(&engine->book, options->schema))
         err = ERR_OUT_OF_MEMORY;

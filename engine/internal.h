@@ -2,6 +2,7 @@
 /* What the files of the engine share.
  *
  *   engine.c         loop, mailbox, opening and closing
+ *   later.c          calls that are to come
  *   pool.c conn.c    libpq on the loop             direct.c    libpq that blocks, for a start
  *   params.c         its parameters and results    keyspace.c  how a key stands in an index
  *   reads.c          reads that wait together      position.c  causal contexts
@@ -45,14 +46,13 @@ enum work_kind {
     WORK_QUERY,
     WORK_GATE, /* an engine_gate */
     WORK_REPORT,
-    WORK_POKE,
-    WORK_DRAIN
+    WORK_POKE
 };
 
 struct writer;
 
-/* A call on its way from the thread that made it to the loop; malloced, freed by who finishes it.
- */
+/* A call on its way from the thread that made it to the loop; malloced, freed by who finishes it,
+ * but for those that are a part of what they are for (WORK_STOP, WORK_CONSUMER_CLOSE). */
 struct work {
     struct work *next;
     enum work_kind kind;
@@ -70,8 +70,8 @@ struct work {
         struct engine_report *report;
         void *any;
     };
+    bool alone; /* failed in company: tried by itself */
     /* the transactions' */
-    bool alone;      /* failed in company: tried by itself */
     enum err failed; /* WORK_JOB: its own failure */
     struct writer *writer;
 };
@@ -99,11 +99,30 @@ static inline struct work *work_list_take(struct work_list *list) {
     return work;
 }
 
+/* Before what is in the list. */
+static inline void work_list_put_back(struct work_list *list, struct work_list *back) {
+    if (!back->first)
+        return;
+    *back->last = list->first;
+    if (!list->first)
+        list->last = back->last;
+    list->first = back->first;
+    work_list_init(back);
+}
+
 /* Takes what is late out of the list, into `ret_late` (added to it). */
 void work_list_take_late(struct work_list *list, int64_t now_ms, struct work_list *ret_late);
 /* By when the database has to have answered for all of the list: as the one says that has waited
  * longest, but that an attempt always has a little time. The list is not empty. */
 int64_t work_list_answer_by(const struct work_list *list, int64_t now_ms);
+
+/* A call that is to come: a part of what it is for, so that it needs no memory. */
+struct later {
+    struct later *next;
+    int64_t at_ms; /* monotonic */
+    void (*run)(void *context);
+    void *context;
+};
 
 struct reads;
 struct topology;
@@ -120,6 +139,10 @@ struct engine {
     uv_loop_t loop;
     uv_async_t mail;
     uv_timer_t ticker; /* 10 ms: deadlines of what waits, and what happens by time */
+    uv_work_t threads; /* that libuv makes them */
+    uv_timer_t later_timer;
+    struct later *laters;
+    int64_t later_ms; /* the timer's; INT64_MAX: it is not set */
     pthread_t thread;
     struct pool *pool;
     struct pool *replicas; /* NULL: none */
@@ -138,7 +161,7 @@ struct engine {
     struct due *due;
     struct node *node;
     /* closing */
-    bool stopping, leaving;
+    bool drained, stopping, leaving;
     int64_t stop_by_ms;
     unsigned pools;             /* still open */
     _Atomic unsigned in_flight; /* transactions of writes, for whoever asks; so are these: */
@@ -148,8 +171,14 @@ struct engine {
     _Atomic int64_t clock_offset_ms; /* the database's wall clock less ours, as last heard */
 };
 
+/* What engine_kv and engine_broker give out. */
+void engine_fill_fronts(struct engine *engine);
 /* Any thread: ERR_PENDING, ERR_OUT_OF_MEMORY, or ERR_UNAVAILABLE behind the end. */
 enum err engine_post(struct engine *engine, enum work_kind kind, void *item) MUST_USE;
+/* The same with a work that is a part of the item, the engine's until it is dispatched: it needs no
+ * memory. Any thread; ERR_PENDING or ERR_UNAVAILABLE. */
+enum err engine_post_work(struct engine *engine, struct work *work, enum work_kind kind,
+                          void *item) MUST_USE;
 /* The database's wall clock, as far as it is known here. Any thread. */
 int64_t engine_now_ms(const struct engine *engine);
 
@@ -190,9 +219,11 @@ enum err engine_err_of(const struct request *request, bool is_write);
 bool engine_is_transient(const char sqlstate[6]);
 /* 5 to 200 ms, growing with the attempt, with jitter. */
 int64_t engine_backoff_ms(unsigned attempt);
-/* Calls run(context) on the loop after so long; freed by itself. */
-void engine_later(struct engine *engine, int64_t delay_ms, void (*run)(void *context),
-                  void *context);
+/* ---- later.c ---- */
+void engine_later_init(struct engine *engine);
+/* Calls run(context) on the loop after so long; `later` is the engine's until then. */
+void engine_later(struct engine *engine, struct later *later, int64_t delay_ms,
+                  void (*run)(void *context), void *context);
 
 /* Puts the position word of this database, as the step (WAL_POSITION, HLC_POSITION,
  * REPLAY_POSITION) told it. */

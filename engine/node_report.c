@@ -53,12 +53,12 @@ static void answer_all(struct report *report, enum err err) {
         answer(report, work, err);
 }
 
-static void take_nodes(struct report *report, const PGresult *result) {
+static enum err take_nodes(struct report *report, const PGresult *result) {
     int rows = result_rows(result);
     struct engine_node *nodes = calloc((size_t)rows + 1, sizeof *nodes);
     char own[37] = "";
     if (!nodes)
-        return;
+        return ERR_OUT_OF_MEMORY;
     text_uuid_format(&report->node->engine->id, own);
     report->others = (struct broker_stats){0};
     for (int i = 0; i < rows; i++) {
@@ -73,16 +73,19 @@ static void take_nodes(struct report *report, const PGresult *result) {
     free(report->nodes);
     report->nodes = nodes;
     report->node_count = (unsigned)rows;
+    return OK;
 }
 
 static void on_answer(struct request *request) {
     struct report *report = request->context;
     report->busy = false;
-    if (request->outcome != OUTCOME_OK) {
-        answer_all(report, engine_err_of(request, false));
+    enum err err = request->outcome == OUTCOME_OK
+                       ? take_nodes(report, request->steps[STEP_NODES].result)
+                       : engine_err_of(request, false);
+    if (err) {
+        answer_all(report, err);
         return;
     }
-    take_nodes(report, request->steps[STEP_NODES].result);
     for (unsigned i = 0; i < KV_STORAGES; i++) {
         const PGresult *counts = request->steps[i == KV_MEMORY ? STEP_MEMORY : STEP_HDD].result;
         report->keys[i] = (uint64_t)result_int8(counts, 0, 0);

@@ -15,6 +15,7 @@
 #define IDLE_MS 60000 /* one of more than IDLE_KEPT that was not needed for so long is closed */
 #define IDLE_KEPT 2U
 #define RETRY_MAX_MS 2000
+#define STATE_NO_MEMORY "53200"
 
 /* ---- requests ---- */
 
@@ -50,6 +51,14 @@ struct params *request_add(struct request *request, enum sql_number number, bool
     step->result = NULL;
     params_init(&step->params);
     return &step->params;
+}
+
+/* The first step without memory for its parameters; step_count: none. */
+static unsigned starved_step(const struct request *request) {
+    unsigned at = 0;
+    while (at < request->step_count && !params_failed(&request->steps[at].params))
+        at++;
+    return at;
 }
 
 /* ---- connections ---- */
@@ -227,6 +236,19 @@ static void end_waiting(struct pool *pool, int64_t now_ms) {
     }
 }
 
+static void end_starved(struct pool *pool) {
+    struct request *starved = pool->starved;
+    pool->starved = NULL;
+    while (starved) {
+        struct request *request = starved;
+        starved = request->next;
+        request->outcome = OUTCOME_REFUSED;
+        request->failed_step = starved_step(request);
+        memcpy(request->sqlstate, STATE_NO_MEMORY, sizeof STATE_NO_MEMORY);
+        request->done(request);
+    }
+}
+
 static bool is_late(const struct conn *conn, int64_t now_ms) {
     if (conn->broken)
         return true;
@@ -292,8 +314,9 @@ static void on_tick(uv_timer_t *timer) {
     show(pool);
     while (end_late(pool, now_ms)) {
     }
+    end_starved(pool);
     end_waiting(pool, now_ms);
-    if (pool->closing && !pool->waiting && !pool->conns) {
+    if (pool->closing && !pool->waiting && !pool->starved && !pool->conns) {
         uv_close((uv_handle_t *)&pool->ticker, on_closed);
         return;
     }
@@ -341,8 +364,14 @@ void pool_send(struct pool *pool, struct request *request) {
     struct conn *conn = request->conn;
     request->pool = pool;
     request->next = NULL;
+    request->conn = NULL;
+    if (starved_step(request) < request->step_count) {
+        pool_abandon(pool, conn);
+        request->next = pool->starved;
+        pool->starved = request;
+        return;
+    }
     if (conn) {
-        request->conn = NULL;
         conn_send(conn, request);
         return;
     }

@@ -31,7 +31,8 @@ struct step {
 enum outcome {
     OUTCOME_OK,
     OUTCOME_NOT_SENT, /* nothing of it reached the server: no connection in time */
-    OUTCOME_REFUSED,  /* the server said so, with sqlstate; an open transaction is rolled back */
+    OUTCOME_REFUSED,  /* the server said so, with sqlstate; an open transaction is rolled back. Also
+                         what found no memory here, as the server would say it (53200) */
     OUTCOME_LOST      /* the connection ended, or the deadline passed, behind sending: unknown, but
                          for steps that have a result */
 };

@@ -258,7 +258,7 @@ static void on_pulled(void *context, enum err err) {
     struct asked *asked = context;
     struct broker_query *query = asked->query;
     if (err) {
-        end(asked, ERR_UNAVAILABLE);
+        end(asked, err == ERR_OUT_OF_MEMORY ? err : ERR_UNAVAILABLE);
         return;
     }
     switch (query->question) {

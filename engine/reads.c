@@ -24,6 +24,7 @@ struct flight {
     int64_t give_up_ms; /* on the replica */
     unsigned position_step;
     unsigned attempt;
+    struct later later;
 };
 
 struct reads {
@@ -68,6 +69,19 @@ static void end_flight(struct flight *flight, enum err err) {
     free(flight);
     reads->flights--;
     go_on(reads);
+}
+
+/* Whose read finds no memory shows when each is alone. */
+static void starve(struct flight *flight) {
+    struct reads *reads = flight->reads;
+    if (!flight->works.first || !flight->works.first->next) {
+        end_flight(flight, ERR_OUT_OF_MEMORY);
+        return;
+    }
+    for (struct work *work = flight->works.first; work; work = work->next)
+        work->alone = true;
+    work_list_put_back(&reads->waiting[flight->memory ? KV_MEMORY : KV_HDD], &flight->works);
+    end_flight(flight, OK);
 }
 
 /* ---- one flight ---- */
@@ -140,7 +154,7 @@ static void answer_all(struct flight *flight) {
     unsigned count = key_count(flight);
     int *rows = malloc(sizeof *rows * (count + 1));
     if (!rows) {
-        end_flight(flight, ERR_OUT_OF_MEMORY);
+        starve(flight);
         return;
     }
     for (unsigned i = 0; i < count; i++)
@@ -186,12 +200,16 @@ static void again(void *context) {
 static void on_read(struct request *request) {
     struct flight *flight = request->context;
     bool transient = request->outcome != OUTCOME_REFUSED || engine_is_transient(request->sqlstate);
-    if (request->outcome == OUTCOME_OK)
+    enum err err = request->outcome == OUTCOME_OK ? OK : engine_err_of(request, false);
+    if (!err)
         answer_all(flight);
+    else if (err == ERR_OUT_OF_MEMORY)
+        starve(flight);
     else if (!transient)
-        end_flight(flight, engine_err_of(request, false));
+        end_flight(flight, err);
     else
-        engine_later(flight->reads->engine, engine_backoff_ms(++flight->attempt), again, flight);
+        engine_later(flight->reads->engine, &flight->later, engine_backoff_ms(++flight->attempt),
+                     again, flight);
 }
 
 static void on_replica(struct request *request) {
@@ -208,7 +226,7 @@ static void on_replica(struct request *request) {
         flight->on_replica = false;
         send_flight(flight);
     } else {
-        engine_later(engine, REPLICA_AGAIN_MS, again, flight);
+        engine_later(engine, &flight->later, REPLICA_AGAIN_MS, again, flight);
     }
 }
 
@@ -286,8 +304,9 @@ static void start_flight(struct reads *reads, struct work_list *waiting, bool me
         return;
     }
     for (unsigned count = 0; waiting->first;) {
+        const struct work *first = flight->works.first;
         count += waiting->first->read->key_count;
-        if (flight->works.first && count > KEYS_MAX)
+        if (first && (first->alone || waiting->first->alone || count > KEYS_MAX))
             break;
         work_list_add(&flight->works, work_list_take(waiting));
     }
@@ -322,6 +341,7 @@ struct single {
     struct request request;
     unsigned attempt;
     unsigned position_step;
+    struct later later;
     char rooms[2][KV_KEY_MAX];
 };
 
@@ -401,7 +421,8 @@ static void on_single(struct request *request) {
     else if (!transient || clock_steady_ms() >= single->work->deadline_ms)
         end_single(single, engine_err_of(request, false));
     else
-        engine_later(single->engine, engine_backoff_ms(++single->attempt), again_single, single);
+        engine_later(single->engine, &single->later, engine_backoff_ms(++single->attempt),
+                     again_single, single);
 }
 
 static struct slice first_bytes(struct slice bytes, size_t most) {

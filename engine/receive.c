@@ -54,13 +54,12 @@ enum err receivers_receive(void *context, struct broker_receive *receive) {
     return err;
 }
 
-/* Where the loop cannot be told it ends by its own time. */
 void receivers_receive_stop(void *context, struct broker_receive *receive) {
     struct wait *wait = receive->remote_data;
-    if (!wait)
+    if (!wait || atomic_exchange(&wait->is_told_to_stop, true))
         return;
     atomic_fetch_add_explicit(&wait->refs, 1, memory_order_relaxed);
-    if (engine_post(context, WORK_STOP, wait) != ERR_PENDING)
+    if (engine_post_work(context, &wait->stop, WORK_STOP, wait) != ERR_PENDING)
         wait_unref(wait);
 }
 
@@ -162,6 +161,7 @@ void wait_finish(struct receivers *receivers, struct wait *wait, enum err err) {
         return;
     wait->receive = NULL;
     heap_remove(&receivers->ends, wait);
+    receivers->wait_count--;
     if (wait->all_prev)
         wait->all_prev->all_next = wait->all_next;
     else
@@ -176,15 +176,11 @@ void wait_finish(struct receivers *receivers, struct wait *wait, enum err err) {
     wait_unref(wait);
 }
 
-static bool set_end(struct receivers *receivers, struct wait *wait, int64_t end_ms) {
+static void set_end(struct receivers *receivers, struct wait *wait, int64_t end_ms) {
     heap_remove(&receivers->ends, wait);
     wait->end_ms = end_ms;
-    if (end_ms == INT64_MAX)
-        return true;
-    if (heap_reserve(&receivers->ends) != OK)
-        return false;
-    heap_push(&receivers->ends, wait);
-    return true;
+    if (end_ms != INT64_MAX)
+        heap_push(&receivers->ends, wait);
 }
 
 /* Its time is over. */
@@ -199,8 +195,8 @@ static void set_tried(struct receivers *receivers, struct wait *wait) {
     wait->asked = false;
     if (wait->over_ms <= clock_steady_ms())
         wait_finish(receivers, wait, OK);
-    else if (!set_end(receivers, wait, wait->over_ms))
-        wait_finish(receivers, wait, ERR_OUT_OF_MEMORY);
+    else
+        set_end(receivers, wait, wait->over_ms);
 }
 
 void waits_look(struct receivers *receivers, struct rqueue *at, bool failed) {
@@ -220,9 +216,11 @@ static struct rqueue *rqueue_of(struct receivers *receivers, struct tqueue *queu
     struct rqueue *at = queue->receivers;
     if (at)
         return at;
-    at = heap_reserve(&receivers->polls) == OK ? calloc(1, sizeof *at) : NULL;
+    bool has_room = heap_reserve_all(&receivers->polls, receivers->queue_count + 1) == OK;
+    at = has_room ? calloc(1, sizeof *at) : NULL;
     if (!at)
         return NULL;
+    receivers->queue_count++;
     at->receivers = receivers;
     at->queue = queue;
     topology_ref(queue);
@@ -235,6 +233,7 @@ void rqueue_settle(struct rqueue *at) {
         at->first)
         return;
     heap_remove(&at->receivers->polls, at);
+    at->receivers->queue_count--;
     at->queue->receivers = NULL;
     topology_unref(at->queue);
     free(at);
@@ -269,7 +268,8 @@ static void pull_now(void *context) {
 static void pull(struct wait *wait) {
     atomic_fetch_add_explicit(&wait->refs, 1, memory_order_relaxed);
     if (wait->pull_failed)
-        engine_later(wait->engine, engine_backoff_ms(wait->pull_failed), pull_now, wait);
+        engine_later(wait->engine, &wait->later, engine_backoff_ms(wait->pull_failed), pull_now,
+                     wait);
     else
         pull_now(wait);
 }
@@ -339,16 +339,18 @@ static void begin(struct receivers *receivers, struct wait *wait, int64_t deadli
     if (receivers->waits)
         receivers->waits->all_prev = wait;
     receivers->waits = wait;
+    receivers->wait_count++;
     if (wait->stopped || (wait->consumer && wait->consumer->closed)) {
         wait_finish(receivers, wait, OK);
         return;
     }
     if (wait->consumer)
         wait->consumer->waiting = wait;
-    if (!set_end(receivers, wait, wait->over_ms > deadline_ms ? wait->over_ms : deadline_ms)) {
+    if (heap_reserve_all(&receivers->ends, receivers->wait_count) != OK) {
         wait_finish(receivers, wait, ERR_OUT_OF_MEMORY);
         return;
     }
+    set_end(receivers, wait, wait->over_ms > deadline_ms ? wait->over_ms : deadline_ms);
     place(receivers, wait);
     receivers_set_timer(receivers);
 }
@@ -360,6 +362,7 @@ void receivers_take(struct receivers *receivers, struct work *work) {
     switch (work->kind) {
     case WORK_RECEIVE:
         begin(receivers, wait, work->deadline_ms);
+        free(work);
         break;
     case WORK_STOP:
         wait->stopped = true;
@@ -371,13 +374,13 @@ void receivers_take(struct receivers *receivers, struct work *work) {
         receipts_give_back(receivers->engine, give->queue_id, give->memory, give->receipts,
                            give->count);
         free(give);
+        free(work);
         break;
     default: /* WORK_CONSUMER_CLOSE */
         consumer_leave(receivers, consumer);
         consumer_unref(consumer);
         break;
     }
-    free(work);
 }
 
 /* ---- the loop: time, changes, the end ---- */

@@ -67,8 +67,7 @@ void rqueue_poll_later(struct rqueue *at, int64_t delay_ms) {
     struct receivers *receivers = at->receivers;
     heap_remove(&receivers->polls, at);
     at->poll_ms = clock_steady_ms() + delay_ms;
-    if (heap_reserve(&receivers->polls) == OK)
-        heap_push(&receivers->polls, at);
+    heap_push(&receivers->polls, at);
     receivers_set_timer(receivers);
 }
 
@@ -453,6 +452,7 @@ struct giving {
     bool memory;
     unsigned count, tries;
     struct receipt *receipts;
+    struct later later;
 };
 
 static void give(void *context);
@@ -476,7 +476,7 @@ static void on_given(struct request *request) {
     }
     request_done(request);
     if (again) {
-        engine_later(engine, engine_backoff_ms(giving->tries), give, giving);
+        engine_later(engine, &giving->later, engine_backoff_ms(giving->tries), give, giving);
         return;
     }
     if (queue) {

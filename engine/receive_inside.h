@@ -33,6 +33,7 @@ struct rqueue {
 /* A subscription; the caller's struct broker_consumer points here. */
 struct consumer {
     atomic_uint refs;
+    struct work close; /* WORK_CONSUMER_CLOSE */
     struct engine *engine;
     unsigned prefetch;
     unsigned unacked;
@@ -51,6 +52,9 @@ struct consumer {
 struct wait {
     atomic_uint refs;
     struct engine *engine;
+    struct work stop; /* WORK_STOP */
+    atomic_bool is_told_to_stop;
+    struct later later;             /* of a pull */
     struct broker_receive *receive; /* NULL: done was called */
     struct consumer *consumer;      /* referenced; NULL: a single receive */
     struct rqueue *at;              /* while it waits */
@@ -79,8 +83,9 @@ struct receivers {
     struct engine *engine;
     uv_timer_t *timer;
     struct wait *waits; /* all */
-    struct heap ends;   /* of waits, by end_ms */
-    struct heap polls;  /* of rqueues, by poll_ms */
+    unsigned wait_count, queue_count;
+    struct heap ends;  /* of waits, by end_ms; has room for all of them */
+    struct heap polls; /* of rqueues, by poll_ms; the same */
     struct rqueue *first_ready, **last_ready;
     unsigned in_flight; /* RECEIVE statements */
     bool polling[KV_STORAGES];

@@ -20,6 +20,7 @@ struct redrive {
     bool more;
     unsigned count;
     struct request request;
+    struct later later;
     struct move moves[MOVES_MAX];
 };
 
@@ -45,7 +46,7 @@ static void after_pull(void *context, enum err err) {
     struct redrive *redrive = context;
     redrive->pulled = err == OK;
     if (err)
-        end(redrive, ERR_UNAVAILABLE);
+        end(redrive, err == ERR_OUT_OF_MEMORY ? err : ERR_UNAVAILABLE);
     else
         begin(redrive);
 }
@@ -62,7 +63,8 @@ static void again(struct redrive *redrive) {
         return;
     }
     renew(redrive);
-    engine_later(redrive->engine, engine_backoff_ms(++redrive->failures), begin, redrive);
+    engine_later(redrive->engine, &redrive->later, engine_backoff_ms(++redrive->failures), begin,
+                 redrive);
 }
 
 static void send_step(struct redrive *redrive, void (*done)(struct request *request)) {

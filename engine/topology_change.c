@@ -245,7 +245,7 @@ static void on_seen(void *context, enum err err) {
 static void on_pulled(void *context, enum err err) {
     struct change *change = context;
     if (err || clock_steady_ms() >= change->deadline_ms) {
-        end(change, ERR_UNAVAILABLE);
+        end(change, err == ERR_OUT_OF_MEMORY ? err : ERR_UNAVAILABLE);
         return;
     }
     change->certain = true;

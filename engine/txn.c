@@ -120,13 +120,9 @@ void writer_end_txn(struct txn *txn) {
 
 void writer_split_txn(struct txn *txn) {
     struct writer *writer = txn->writer;
-    struct work_list list = txn->works;
-    for (struct work *work = list.first; work; work = work->next)
+    for (struct work *work = txn->works.first; work; work = work->next)
         work->alone = true;
-    *list.last = writer->waiting.first;
-    if (!writer->waiting.first)
-        writer->waiting.last = list.last;
-    writer->waiting.first = list.first;
+    work_list_put_back(&writer->waiting, &txn->works);
     txn_unlink(txn);
     txn_free(txn);
     writer_go_on(writer);
@@ -310,11 +306,13 @@ void writer_add_job(struct writer *writer, struct txn_job *job) {
 /* What waits too long behind others was not begun. They wait in the order in which they came: the
  * first is the first to be late. */
 void writer_tick(struct writer *writer, int64_t now_ms) {
+    struct work_list *lists[] = {&writer->waiting, &writer->jobs};
     struct work_list late;
     struct work *work;
     work_list_init(&late);
-    if (writer->waiting.first && writer->waiting.first->deadline_ms <= now_ms)
-        work_list_take_late(&writer->waiting, now_ms, &late);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        if (lists[i]->first && lists[i]->first->deadline_ms <= now_ms)
+            work_list_take_late(lists[i], now_ms, &late);
     while ((work = work_list_take(&late)))
         work_end(work, ERR_UNAVAILABLE);
     writer_go_on(writer);

@@ -58,6 +58,7 @@ struct txn {
     int64_t now_us;
     bool needs_version; /* decided by the cached topology: guarded in the database */
     bool is_blind;      /* nothing was loaded */
+    bool starved;       /* something found no memory: nothing of this attempt is to be sent */
     unsigned op_count;
     uint64_t bytes;
     /* txn.c's and txn_run.c's */
@@ -67,11 +68,12 @@ struct txn {
     int64_t deadline_ms;  /* of its last work */
     int64_t answer_by_ms; /* of this attempt */
     struct undo *undo;    /* not NULL while a batch is applied */
+    struct later later;
     unsigned op_step;
     unsigned commit_step, position_step; /* 0: none */
 };
 
-/* Before changing what apply may have to take back. */
+/* Before changing what apply may have to take back. Without memory the attempt is starved. */
 void txn_save(struct txn *txn, void *at, size_t size_bytes);
 
 /* ---- txn_keys.c ---- */

@@ -162,7 +162,7 @@ static void add_names(struct params *params, struct key *const *list, unsigned c
 }
 
 /* Keys that the filter takes, in the order of the table's index; NULL and 0 without memory too: the
- * request has failed then. */
+ * attempt is starved then. */
 static struct key **choose(struct txn *txn, bool (*takes)(const struct key *key), bool memory,
                            unsigned *ret_count);
 
@@ -398,8 +398,10 @@ static struct key **choose(struct txn *txn, bool (*takes)(const struct key *key)
     if (count == 0)
         return NULL;
     struct key **list = arena_alloc(&txn->arena, count * sizeof(struct key *));
-    if (!list)
-        abort(); /* small, behind values that found room: leaving keys out would be a lie */
+    if (!list) { /* leaving keys out would be a lie */
+        txn->starved = true;
+        return NULL;
+    }
     for (struct key *key = keys->first; key; key = key->all)
         if (key->memory == memory && takes(key))
             list[(*ret_count)++] = key;

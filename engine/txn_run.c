@@ -48,7 +48,7 @@ static void after_pull(void *context, enum err err) {
     if (err && is_late(txn))
         end_all(txn, ERR_UNAVAILABLE);
     else if (err)
-        engine_later(txn->engine, engine_backoff_ms(++txn->attempt), again, txn);
+        engine_later(txn->engine, &txn->later, engine_backoff_ms(++txn->attempt), again, txn);
     else
         begin_anew(txn);
 }
@@ -67,7 +67,7 @@ static void pause_and_again(struct txn *txn) {
     if (is_late(txn))
         end_all(txn, ERR_UNAVAILABLE);
     else
-        engine_later(txn->engine, engine_backoff_ms(++txn->attempt), again, txn);
+        engine_later(txn->engine, &txn->later, engine_backoff_ms(++txn->attempt), again, txn);
 }
 
 /* Somebody's work is what the database does not take: whose shows when each is alone. */
@@ -79,6 +79,15 @@ static void fail(struct txn *txn) {
     }
     log_warn("the database refused a transaction: %s", txn->request.sqlstate);
     end_all(txn, err);
+}
+
+/* Something found no memory, and nothing is written. */
+static void starve(struct txn *txn, struct conn *conn) {
+    pool_abandon(txn->engine->pool, conn);
+    if (txn->works.first->next)
+        writer_split_txn(txn);
+    else
+        end_all(txn, ERR_OUT_OF_MEMORY);
 }
 
 /* Refused, with nothing done. */
@@ -192,6 +201,10 @@ static void apply_and_write(struct txn *txn) {
     enum err err = OK;
     for (struct work *work = txn->works.first; !err && work; work = work->next)
         err = work_apply(txn, work);
+    if (txn->starved) {
+        starve(txn, conn);
+        return;
+    }
     if (err) { /* the topology is stale */
         pool_abandon(txn->engine->pool, conn);
         pull_and_again(txn);
@@ -206,6 +219,10 @@ static void apply_and_write(struct txn *txn) {
     }
     unsigned before = request->step_count;
     add_writes(txn);
+    if (txn->starved) {
+        starve(txn, conn);
+        return;
+    }
     if (request->step_count == before) {
         end_unchanged(txn, conn);
         return;
@@ -252,6 +269,10 @@ static void on_loaded(struct request *request) {
         apply_and_write(txn);
         return;
     }
+    if (err == ERR_OUT_OF_MEMORY) {
+        starve(txn, request->conn);
+        return;
+    }
     pool_abandon(txn->engine->pool, request->conn);
     if (err == ERR_WOULD_WAIT)
         pull_and_again(txn);
@@ -270,7 +291,10 @@ static void send_load(struct txn *txn) {
         if (work_is_job(work) && work->job->load)
             work->job->load(work->job, txn, request);
     add_op(txn);
-    send_request(txn, on_loaded, NULL, true);
+    if (txn->starved)
+        starve(txn, NULL);
+    else
+        send_request(txn, on_loaded, NULL, true);
 }
 
 static bool needs_load(const struct txn *txn) {
@@ -302,7 +326,8 @@ static void on_resolved(struct request *request) {
     if (clock_steady_ms() >= txn->answer_by_ms + TXN_RESOLVE_MS)
         end_all(txn, ERR_TIMEOUT);
     else
-        engine_later(txn->engine, engine_backoff_ms(++txn->attempt), resolve_again, txn);
+        engine_later(txn->engine, &txn->later, engine_backoff_ms(++txn->attempt), resolve_again,
+                     txn);
 }
 
 static void resolve(struct txn *txn) {
@@ -322,6 +347,7 @@ static enum err plan(struct txn *txn) {
     arena_done(&txn->arena);
     hash_random(&txn->op_id, sizeof txn->op_id);
     txn->needs_version = false;
+    txn->starved = false;
     txn->position_step = 0;
     txn->keys = txn_keys_new(txn);
     txn->messages = txn_messages_new(txn);
@@ -359,6 +385,10 @@ void txn_begin(struct txn *txn) {
     enum err err = plan(txn);
     if (err == ERR_WOULD_WAIT && !txn->pulled) {
         pull_and_again(txn);
+        return;
+    }
+    if (err == ERR_OUT_OF_MEMORY) {
+        starve(txn, NULL);
         return;
     }
     if (err && err != ERR_WOULD_WAIT) {

@@ -19,8 +19,10 @@ void txn_save(struct txn *txn, void *at, size_t size_bytes) {
     if (!txn->undo)
         return;
     struct undo *undo = arena_alloc(&txn->arena, sizeof *undo + size_bytes);
-    if (!undo) /* without it the batch could not be whole */
-        abort();
+    if (!undo) { /* without it the batch could not be whole */
+        txn->starved = true;
+        return;
+    }
     undo->next = txn->undo;
     undo->at = at;
     undo->size_bytes = size_bytes;
@@ -177,10 +179,12 @@ static enum err apply_keys(struct txn *txn, struct kv_write *write) {
     return OK;
 }
 
+/* A publish that found no memory may have reached some of its queues. */
 static enum err apply_messages(struct txn *txn, struct broker_write *write) {
     for (unsigned i = 0; i < write->op_count; i++) {
         struct broker_op *op = &write->ops[i];
         op->err = txn_messages_apply(txn, op);
+        txn->starved |= op->err == ERR_OUT_OF_MEMORY;
         if (op->err == ERR_WOULD_WAIT)
             return ERR_WOULD_WAIT;
     }
