@@ -7,9 +7,10 @@
 
 #define REF_BEGIN "{\"$ref\":\"#/components/schemas/"
 
+/* Nothing was begun yet. */
 static _Noreturn void die(const char *what, const char *text) {
-    fprintf(stderr, "hati: the documents: %s: %s\n", what, text);
-    abort();
+    fprintf(stderr, "hati: the documents, or no memory for them: %s: %.60s\n", what, text);
+    exit(1);
 }
 
 static void *must(void *memory) {

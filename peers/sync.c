@@ -175,7 +175,7 @@ const char *sync_take_chunk(struct link *link, uint64_t number, struct slice res
     }
     uint64_t left = sync->next.bits / 8 - sync->next_offset;
     uint64_t want = left < OWN_CHUNK_BYTES ? left : OWN_CHUNK_BYTES;
-    if (epoch != sync->epoch || offset != sync->next_offset || text.len / 4 * 3 > want ||
+    if (epoch != sync->epoch || offset != sync->next_offset || text.len > (want * 4 + 2) / 3 ||
         !text_base64url_decode(text, link->peers->scratch, &len) || len != want)
         return "a part of another filter";
     for (size_t i = 0; i < len / 8; i++)

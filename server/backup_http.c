@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/json_load.h"
 #include "server/backup.h"
 
 #define ANSWER_BYTES_MAX (1U << 20)
@@ -89,7 +90,7 @@ static bool reset(struct away *away, const char *path) {
 }
 
 static void tell_refusal(const struct away *away, long status, char *why) {
-    json_t *problem = json_loadb(away->answer.ptr, away->answer.len, 0, NULL);
+    json_t *problem = json_load_slice(buf_slice(&away->answer), 0, NULL);
     const char *detail = json_string_value(json_object_get(problem, "detail"));
     if (detail)
         snprintf(why, BACKUP_WHY_BYTES, "the server says: %.400s", detail);
@@ -175,7 +176,7 @@ static uint64_t number_of(const json_t *object, const char *name) {
 }
 
 static enum backup_status read_state(struct away *away, struct apply_state *to, char *why) {
-    json_t *answer = json_loadb(away->answer.ptr, away->answer.len, 0, NULL);
+    json_t *answer = json_load_slice(buf_slice(&away->answer), 0, NULL);
     const json_t *next = json_object_get(answer, "next");
     if (!json_is_object(next)) {
         snprintf(why, BACKUP_WHY_BYTES, "%s: what it answers is none of hati's", away->base);

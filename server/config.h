@@ -48,6 +48,7 @@ struct config {
     unsigned cpu_num;          /* HTTP threads */
     unsigned hdd_shards;
     int64_t durability_ms;       /* 0: commit */
+    uint64_t memory_total_bytes; /* of which others are shares; 0: not known */
     uint64_t write_buffer_bytes; /* recent durable writes held in memory */
     uint64_t read_cache_bytes;   /* hdd entries kept in memory for reading */
     uint64_t memory_limit_bytes;

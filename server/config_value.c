@@ -2,9 +2,12 @@
 #include "server/config_value.h"
 
 #include <ctype.h>
-
 #include <stdio.h>
 #include <strings.h>
+
+#define TIME_MAX_MS                                                                                \
+    (876000LL * 3600000)      /* a hundred years: added to any clock, and in ns, it fits */
+#define BYTES_MAX (1LL << 50) /* times anything that is set beside it, it fits */
 
 static bool is_one_of(const char *text, const char *const *words) {
     for (; *words; words++)
@@ -34,7 +37,7 @@ const char *config_value_share(const char *value, double *ret_share) {
 }
 
 const char *config_value_bool(const char *text, bool *ret) {
-    static const char *const yes[] = {"", "true", "yes", "on", "1", NULL};
+    static const char *const yes[] = {"true", "yes", "on", "1", NULL};
     static const char *const no[] = {"false", "no", "off", "0", NULL};
     if (is_one_of(text, yes))
         *ret = true;
@@ -89,8 +92,8 @@ const char *config_value_ms(const char *text, int64_t *ret) {
     static const struct unit units[] = {{"", 1},      {"ms", 1},      {"s", 1000},
                                         {"m", 60000}, {"h", 3600000}, {NULL, 0}};
     int64_t ms;
-    if (!parse_with_unit(text, units, &ms))
-        return "a time: milliseconds, or a number with ms, s, m or h";
+    if (!parse_with_unit(text, units, &ms) || ms > TIME_MAX_MS)
+        return "a time: milliseconds, or a number with ms, s, m or h, up to 876000h";
     *ret = ms;
     return NULL;
 }
@@ -101,8 +104,8 @@ const char *config_value_bytes(const char *text, uint64_t *ret) {
                                         {"mb", 1 << 20}, {"mib", 1 << 20}, {"g", 1 << 30},
                                         {"gb", 1 << 30}, {"gib", 1 << 30}, {NULL, 0}};
     int64_t bytes;
-    if (!parse_with_unit(text, units, &bytes))
-        return "a size: bytes, or a number with k, m or g";
+    if (!parse_with_unit(text, units, &bytes) || bytes > BYTES_MAX)
+        return "a size: bytes, or a number with k, m or g, up to 1048576g";
     *ret = (uint64_t)bytes;
     return NULL;
 }

@@ -8,15 +8,16 @@
 /* Each returns NULL and fills ret, or says what was expected ("a port from 0 to 65535"), ret
  * untouched. Static texts. Any thread. */
 
-/* true false yes no on off 1 0; empty text (a flag alone) is true. */
+/* Digits and a point, from 0 to 1. */
 const char *config_value_share(const char *value, double *ret_share);
+/* true false yes no on off 1 0. */
 const char *config_value_bool(const char *text, bool *ret);
 const char *config_value_port(const char *text, unsigned *ret);
 /* A whole number from min to max. */
 const char *config_value_count(const char *text, unsigned min, unsigned max, unsigned *ret);
-/* Milliseconds, or a number with ms, s, m or h behind it. */
+/* Milliseconds, or a number with ms, s, m or h behind it; at most a hundred years. */
 const char *config_value_ms(const char *text, int64_t *ret);
-/* Bytes, or a number with k, m or g (kb, kib, …; powers of 1024) behind it. */
+/* Bytes, or a number with k, m or g (kb, kib, …; powers of 1024) behind it; at most 2^50. */
 const char *config_value_bytes(const char *text, uint64_t *ret);
 /* commit (0), or interval:<ms>. */
 const char *config_value_durability(const char *text, int64_t *ret);

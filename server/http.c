@@ -130,6 +130,7 @@ static enum MHD_Result reply_ready(struct http_request *request) {
 
 static enum MHD_Result run(struct http_request *request) {
     enum http_target target = request->match.target;
+    request->now_ms = clock_wall_ms(); /* a body may have taken its time */
     bool streams = target == TARGET_STREAM || target == TARGET_WATCH || target == TARGET_SNAPSHOT;
     http_watch_set(&request->server->watch, &request->owner->watched,
                    streams ? HTTP_PHASE_STREAM : HTTP_PHASE_ANSWER, 0);

@@ -63,6 +63,8 @@ enum MHD_Result http_reply(struct http_request *request, unsigned status,
     MHD_destroy_response(response);
     request->failed = status >= 400;
     request->status = status;
+    if (request->method == HTTP_HEAD)
+        request->out_bytes = 0; /* its body stays here */
     http_count_answer(request);
     return result;
 }

@@ -396,6 +396,7 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bytes) {
         return;
     }
     begin_turn(conn);
+    conn->loop->now_ms = 0; /* what came while others were served must not count as from before */
     conn->read_ns = clock_steady_ns();
     line_count_bytes(conn, METRICS_IN_BYTES, (size_t)got);
     line_limit_add_bytes(conn, (size_t)got);

@@ -88,6 +88,7 @@ void line_json_run(struct line_conn *conn, struct slice line) {
     if (!slot) {
         line_limit_cancel_call(conn);
         rpc_append_error(&loop->out, ERR_OUT_OF_MEMORY, err_text(ERR_OUT_OF_MEMORY));
+        conn->broken |= loop->out.failed;
         return;
     }
     line_limit_hold_slot(conn, slot);
@@ -120,6 +121,10 @@ void line_json_render(struct line_loop *loop, struct line_slot *slot) {
     }
     struct rpc_request *request = &slot->json->request;
     rpc_count_answer(request);
+    if (slot->json->out.failed) { /* there was no memory, not even for an error */
+        rpc_append_error(to, ERR_OUT_OF_MEMORY, err_text(ERR_OUT_OF_MEMORY));
+        return;
+    }
     if (!buf_append(to, buf_slice(&slot->json->out)))
         return;
     for (const struct rpc_held *held = request->held; held; held = held->next)

@@ -112,7 +112,7 @@ void line_loop_close(struct line_loop *loop);
 /* Tells a caller why it is turned away, as far as it hears: before anything else was sent. Where
  * TLS is spoken that is an alert. */
 void line_refuse(int fd, bool tls, enum err err, const char *text);
-/* Wall clock, asked once a round. */
+/* Wall clock, asked once for what is read together: never before bytes that are served now came. */
 int64_t line_loop_now_ms(struct line_loop *loop);
 /* Any thread, once until it came back: it is given to its come_back by the loop. */
 void line_loop_wake(struct line_woken *woken);

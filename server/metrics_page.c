@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/metrics_page.h"
 
+#include "base/clock.h"
 #include "journal/datadir.h"
 #include "kv/feed.h"
 #include "server/limits.h"
@@ -270,14 +271,14 @@ static void write_traces(struct page *page, const struct core *core) {
 }
 
 static void write_server(struct page *page, const struct metrics_source *source) {
-    int64_t uptime_ms = source->now_ms - source->core->started_ms;
+    int64_t uptime_ms = clock_steady_ms() - source->core->started_steady_ms;
     page_family(page, F_hati_build);
     page_begin(page, "");
     label(page, "version", HATI_VERSION);
     page_number(page, 1);
     page_family(page, F_hati_uptime_seconds);
     page_begin(page, "");
-    page_seconds(page, uptime_ms > 0 ? (uint64_t)uptime_ms * 1000000 : 0);
+    page_seconds(page, (uint64_t)uptime_ms * 1000000);
     page_single(page, F_hati_ready,
                 atomic_load(&source->core->ready) && !atomic_load(&source->core->draining) &&
                     kv_is_ready(source->core->kv));

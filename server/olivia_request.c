@@ -31,21 +31,19 @@ static void begin_answer(struct buf *to, struct slice hash) {
 /* host:port of who called; a UNIX socket has none. */
 static void address_of(const struct line_conn *conn, char to[PEERS_ADDRESS_BYTES]) {
     struct sockaddr_storage peer = {.ss_family = AF_UNIX};
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
     socklen_t bytes = sizeof peer;
-    char host[INET6_ADDRSTRLEN] = "";
+    char host[ADDRESS_TEXT_BYTES];
     int fd;
     snprintf(to, PEERS_ADDRESS_BYTES, "local");
-    if (uv_fileno(&conn->uv.handle, &fd) || getpeername(fd, (struct sockaddr *)&peer, &bytes))
+    if (uv_fileno(&conn->uv.handle, &fd) == 0)
+        (void)getpeername(fd, (struct sockaddr *)&peer, &bytes);
+    struct address address = address_of_socket((const struct sockaddr *)&peer);
+    if (!address.known)
         return;
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
-    if (peer.ss_family == AF_INET && inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host))
-        snprintf(to, PEERS_ADDRESS_BYTES, "%s:%u", host, ntohs(v4->sin_port));
-    else if (peer.ss_family == AF_INET6 && inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host))
-        snprintf(to, PEERS_ADDRESS_BYTES,
-                 IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) ? "%.0s%s:%u" : "[%s%s]:%u", "",
-                 IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) ? host + strlen("::ffff:") : host,
-                 ntohs(v6->sin6_port));
+    address_format(&address, host); /* the port is at one place in both families */
+    snprintf(to, PEERS_ADDRESS_BYTES, address_is_v4(&address) ? "%s:%u" : "[%s]:%u", host,
+             ntohs(v6->sin6_port));
 }
 
 /* From now on the connection is a peer's: what it asks for is a question already forwarded. */
@@ -166,7 +164,7 @@ static const struct {
 static enum err run_request(struct line_conn *conn, struct slice text, struct buf *to) {
     int64_t now_ms = line_loop_now_ms(conn->loop);
     struct olivia_line line;
-    struct slice item;
+    struct slice item = {NULL, 0}; /* REQUEST alone asks for nothing */
     (void)olivia_line_split(text, &line);
     enum err err = auth_allows(conn->grant, AUTH_KV_READ, SLICE("default"), now_ms);
     if (err)

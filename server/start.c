@@ -17,6 +17,7 @@
 #include "server/http.h"
 #include "server/limits.h"
 #include "server/line.h"
+#include "server/line_memory.h"
 #include "server/metrics.h"
 #include "server/reload.h"
 #include "server/room.h"
@@ -81,7 +82,12 @@ static sigset_t block_signals(void) {
 }
 
 static enum err make_data_dir(const char *dir, char *ret_why) {
-    if (mkdir(dir, 0700) == 0 || (errno == EEXIST && access(dir, W_OK | X_OK) == 0))
+    struct stat about;
+    if (mkdir(dir, 0700) == 0)
+        return OK;
+    if (errno == EEXIST && stat(dir, &about) == 0 && !S_ISDIR(about.st_mode))
+        errno = ENOTDIR;
+    else if (errno == EEXIST && access(dir, W_OK | X_OK) == 0)
         return OK;
     snprintf(ret_why, WHY_BYTES, "data-dir: cannot write to %s: %s", dir, strerror(errno));
     return ERR_UNAVAILABLE;
@@ -246,20 +252,40 @@ static void close_stores(struct server *server) {
         own_close(server->core.own);
 }
 
+static struct tls_options tls_options_of(const struct config *config) {
+    return (struct tls_options){
+        .cert_path = config->tls_cert,
+        .key_path = config->tls_key,
+        .client_ca_path = config->tls_client_ca,
+    };
+}
+
+static bool speaks_tls(const struct config *config) {
+    return config->tcp_tls || config->olivia_tls || config->rpc_tls;
+}
+
+/* What of its files is bad is refused before anything is made. */
+static enum err check_tls(const struct config *config, char *ret_why) {
+    struct tls_options options = tls_options_of(config);
+    struct tls *tls;
+    if (!speaks_tls(config) || (!options.cert_path && !options.client_ca_path))
+        return OK;
+    enum err err = tls_open(&options, &tls, ret_why, WHY_BYTES);
+    if (!err)
+        tls_close(tls);
+    return err;
+}
+
 /* One that is made is kept beside the data, so that its fingerprint stays. */
 static enum err open_tls(struct server *server, char *ret_why) {
     const struct config *config = &server->config;
-    if (!config->tcp_tls && !config->olivia_tls && !config->rpc_tls) {
+    if (!speaks_tls(config)) {
         if (config->tls_cert || config->tls_client_ca)
             log_warn("tls-cert and tls-client-ca change nothing: no door speaks TLS without "
                      "--rpc-tls, --tcp-tls or --olivia-tls");
         return OK;
     }
-    struct tls_options options = {
-        .cert_path = config->tls_cert,
-        .key_path = config->tls_key,
-        .client_ca_path = config->tls_client_ca,
-    };
+    struct tls_options options = tls_options_of(config);
     if (server->datadir) {
         snprintf(server->tls_path, sizeof server->tls_path, "%s/self-signed.pem", config->data_dir);
         options.kept_path = server->tls_path;
@@ -404,10 +430,20 @@ int command_start(int argc, char **argv) {
     server.core.default_workspace = server.config.default_workspace;
     server.core.payload_limit_bytes = server.config.payload_limit_bytes;
     server.core.started_ms = clock_wall_ms();
+    server.core.started_steady_ms = clock_steady_ms();
     server.core.metrics = server_metrics_open(); /* lives as long as the process: threads count */
-    enum err err = reload_open_auth(&server.config, &server.core.auth, why, sizeof why);
+    snprintf(why, sizeof why, "no memory to start with");
+    enum err err = line_memory_open();
+    if (!err)
+        err = reload_open_auth(&server.config, &server.core.auth, why, sizeof why);
     if (!err)
         err = documents_open(&server.core, server.config.base_path);
+    if (!err)
+        err = check_tls(&server.config, why);
+    if (!err)
+        err = tracing_open(&server.config, &server.core.tracer, why, sizeof why);
+    if (!err)
+        err = open_limits(&server, why);
     if (!err)
         err = open_own(&server, why);
     if (!err)
@@ -418,10 +454,6 @@ int command_start(int argc, char **argv) {
         err = open_peers(&server, why);
     if (!err)
         err = open_tls(&server, why);
-    if (!err)
-        err = tracing_open(&server.config, &server.core.tracer, why, sizeof why);
-    if (!err)
-        err = open_limits(&server, why);
     if (!err)
         err = open_doors(&server, why);
     int status = err ? refuse(why) : serve(&server, &signals);
@@ -436,5 +468,6 @@ int command_start(int argc, char **argv) {
     limits_close(server.core.limits);
     documents_close(&server.core);
     config_done(&server.config);
+    line_memory_close();
     return status;
 }

@@ -20,7 +20,7 @@ struct tls {
 static _Atomic(struct tls *) opened;
 
 const char *tls_priorities(void) {
-    return "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE";
+    return "SECURE128:-RSA:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE";
 }
 
 static enum err read_client_ca(struct tls *tls, char *ret_why, size_t why_bytes) {

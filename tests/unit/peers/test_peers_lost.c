@@ -60,7 +60,7 @@ static void a_peer_is_dead_after_ten_heartbeats_and_comes_back(void **state) {
     assert_int_equal(figures_of(peers).saved, 0);
     fake_freeze(&fake, false);
     assert_recovers(&fake, peers);
-    assert_int_equal(peer_of(peers, 0).missed, 0);
+    WAIT_FOR(peer_of(peers, 0).missed == 0);
     peers_close(peers);
     fake_close(&fake);
 }
@@ -221,6 +221,28 @@ static void a_part_of_a_filter_that_is_none_ends_the_connection(void **state) {
     };
     (void)state;
     assert_loses(answers, sizeof answers / sizeof answers[0], offsetof(struct fake, chunk_answer));
+}
+
+/* As many letters as a whole part has, and a few more, which decode to a byte or two more. */
+static void a_part_of_a_filter_that_is_a_byte_too_long_ends_the_connection(void **state) {
+    static char line[OWN_CHUNK_BYTES / 3 * 4 + 40];
+    static const char head[] = "%s:FULFILLED 7:0:";
+    (void)state;
+    for (size_t more = 1; more <= 4; more++) {
+        struct fake fake;
+        fake_open(&fake, true, 1U << 22); /* bits: its first part is a whole one */
+        fake_hold(&fake, "a", "1", "", 0);
+        memset(line, 'A', sizeof line);
+        memcpy(line, head, sizeof head - 1);
+        line[sizeof head - 1 + OWN_CHUNK_BYTES / 3 * 4 + more] = '\0';
+        fake.chunk_answer = line;
+        fake_start(&fake);
+        struct peers *peers = open_to(&fake);
+        WAIT_FOR(fake_read_count(&fake, &fake.connections) >= 2);
+        assert_recovers(&fake, peers);
+        peers_close(peers);
+        fake_close(&fake);
+    }
 }
 
 static void a_filter_that_is_gone_is_asked_for_by_the_next_heartbeat(void **state) {
@@ -494,6 +516,7 @@ int main(void) {
         cmocka_unit_test(a_greeting_that_is_none_ends_the_connection),
         cmocka_unit_test(a_heartbeat_that_is_none_ends_the_connection),
         cmocka_unit_test(a_part_of_a_filter_that_is_none_ends_the_connection),
+        cmocka_unit_test(a_part_of_a_filter_that_is_a_byte_too_long_ends_the_connection),
         cmocka_unit_test(a_filter_that_is_gone_is_asked_for_by_the_next_heartbeat),
         cmocka_unit_test(an_answer_that_is_none_ends_question_and_connection),
         cmocka_unit_test(a_value_over_the_limit_is_passed_over),

@@ -27,7 +27,7 @@
 
 #define FAKE_ENTRIES 64
 #define FAKE_QUEUE 4096
-#define WAIT_S 20
+#define WAIT_S 60
 
 struct kv {
     int unused;
@@ -55,6 +55,8 @@ static struct fake_store {
     struct rpc_request *rpc; /* a JSON line that has not come back */
     unsigned gets[KV_STORAGES];
     bool wake_before_return;
+    int64_t a_get_lasts_ms; /* so far the clock is moved by each */
+    int64_t written_ms;     /* the time that the last write came with */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static inline bool fake_is(const struct fake_entry *entry, const struct kv_ref *ref) {
@@ -111,6 +113,7 @@ enum err kv_get(struct kv *kv, const struct kv_ref *ref, int64_t now_ms, unsigne
     (void)kv, (void)now_ms, (void)want;
     pthread_mutex_lock(&fake.lock);
     fake.gets[ref->storage]++;
+    clock_move_for_test(fake.a_get_lasts_ms);
     struct fake_entry *entry = fake_find(ref);
     if (entry) {
         memset(ret_entry, 0, sizeof *ret_entry);
@@ -134,6 +137,7 @@ enum err kv_submit(struct kv *kv, struct kv_write *write) {
     (void)kv;
     pthread_mutex_lock(&fake.lock);
     bool wake = fake.wake_before_return;
+    fake.written_ms = write->now_ms;
     if (at_once || wake)
         fake_apply_locked(write);
     else

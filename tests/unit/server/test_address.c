@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -186,6 +187,57 @@ static void test_what_is_no_address_ends_the_walk_and_is_never_loopback(void **s
     }
 }
 
+static void test_an_address_of_another_family_or_length_is_unknown(void **state) {
+    (void)state;
+    static const uint8_t bytes[16] = {1, 2, 3, 4};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr.s6_addr = {[15] = 1}};
+    struct sockaddr other = {.sa_family = AF_UNIX};
+    char text[ADDRESS_TEXT_BYTES];
+    struct address of_v6 = address_of_socket((struct sockaddr *)&v6);
+    assert_true(of_v6.known && address_is_loopback(&of_v6));
+    address_format(&of_v6, text);
+    assert_string_equal(text, "::1");
+    assert_false(address_of_socket(&other).known);
+    assert_false(address_of_socket(NULL).known);
+    for (size_t len = 0; len <= 16; len++)
+        assert_int_equal(address_of_bytes(bytes, len).known, len == 4 || len == 16);
+    struct address none = address_of_bytes(bytes, 5);
+    address_format(&none, text);
+    assert_string_equal(text, "unix");
+}
+
+static void test_the_longest_text_of_an_address_is_read_and_no_longer_one(void **state) {
+    (void)state;
+    struct address address;
+    char text[60] = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255";
+    assert_int_equal(strlen(text), ADDRESS_TEXT_BYTES - 1);
+    assert_true(address_parse(slice_of_cstr(text), &address));
+    strcat(text, "0");
+    assert_false(address_parse(slice_of_cstr(text), &address));
+    assert_false(address_parse(slice_make(text, sizeof text), &address));
+}
+
+static void test_hops_are_read_to_their_last_byte(void **state) {
+    (void)state;
+    assert_null(networks_parse("127.0.0.1,10.0.0.0/8", &trusted));
+    CHECK("10.0.0.1", "198.51.100.7", false, "198.51.100.7:0");
+    CHECK("10.0.0.1", "198.51.100.7", false, "198.51.100.7:65535");
+    CHECK("10.0.0.1", "2001:db8::7", false, "[2001:db8::7]:65535");
+    CHECK("10.0.0.1", "2001:db8::7", false, "\t \t2001:db8::7 \t ");
+    CHECK("10.0.0.1", "198.51.100.7", false, "198.51.100.7\t,\t10.0.0.2");
+    CHECK("10.0.0.1", "10.0.0.1", true, "198.51.100.7:65536");
+    CHECK("10.0.0.1", "10.0.0.1", true, "198.51.100.7:-1");
+    CHECK("10.0.0.1", "10.0.0.1", true, "198.51.100.7:");
+    CHECK("10.0.0.1", "10.0.0.1", true, "[2001:db8::7]:65536");
+    CHECK("10.0.0.1", "10.0.0.1", true, "[2001:db8::7]:");
+    CHECK("10.0.0.1", "10.0.0.1", true, "[2001:db8::7]:-1");
+    CHECK("10.0.0.1", "10.0.0.1", true, "[]");
+    CHECK("10.0.0.1", "10.0.0.1", true, "[:]");
+    CHECK("10.0.0.1", "10.0.0.1", true, "[");
+    CHECK("10.0.0.1", "10.0.0.1", true, "   \t");
+    CHECK("10.0.0.1", "10.0.0.2", true, "198.51.100.7,,10.0.0.2");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_address_of_v4_is_the_same_however_it_came),
@@ -197,6 +249,9 @@ int main(void) {
         cmocka_unit_test(test_the_rightmost_address_that_is_not_trusted_is_the_client),
         cmocka_unit_test(test_what_an_untrusted_peer_says_is_not_believed),
         cmocka_unit_test(test_what_is_no_address_ends_the_walk_and_is_never_loopback),
+        cmocka_unit_test(test_an_address_of_another_family_or_length_is_unknown),
+        cmocka_unit_test(test_the_longest_text_of_an_address_is_read_and_no_longer_one),
+        cmocka_unit_test(test_hops_are_read_to_their_last_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

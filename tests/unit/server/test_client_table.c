@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -177,6 +178,74 @@ static void test_threads_share_what_is_there(void **state) {
     client_table_close(shared);
 }
 
+/* Nobody is forgotten, so nobody new is known: who is not known is let in neither. */
+static void test_a_table_of_those_who_have_something_open_is_full(void **state) {
+    (void)state;
+    struct client_table *table = client_table_open();
+    struct client_rest rest;
+    uint64_t held = 0;
+    for (uint64_t i = 0; i < 3 * CLIENT_TABLE_MAX; i++) {
+        struct client_key key = key_of(i);
+        held += client_table_hold(table, &key, i % 2 ? CLIENT_CONNECTIONS : CLIENT_CALLS, 0, 0);
+    }
+    assert_int_equal(held, CLIENT_TABLE_MAX);
+    assert_int_equal(client_table_count(table), CLIENT_TABLE_MAX);
+    struct client_key late = key_of(UINT64_MAX);
+    assert_false(client_table_hold(table, &late, CLIENT_CALLS, 5, 0));
+    assert_false(take(table, UINT64_MAX, 1, 0, &rest));
+    assert_int_equal(rest.left, 0);
+    assert_true(rest.another_in_ns > 0);
+    client_table_owe(table, &late, CLIENT_REQUESTS, &ten_a_second, 5, 0);
+    client_table_let_go(table, &late, CLIENT_CALLS);
+    for (uint64_t i = 0; i < 3 * CLIENT_TABLE_MAX; i++) {
+        struct client_key key = key_of(i);
+        client_table_let_go(table, &key, i % 2 ? CLIENT_CONNECTIONS : CLIENT_CALLS);
+        client_table_let_go(table, &key, CLIENT_CALLS); /* once too often */
+    }
+    assert_true(client_table_hold(table, &late, CLIENT_CALLS, 5, 0));
+    assert_true(take(table, UINT64_MAX, 1, 2 * S, &rest));
+    client_table_close(table);
+}
+
+static void test_a_subject_is_not_the_address_of_the_same_bytes(void **state) {
+    (void)state;
+    struct client_table *table = client_table_open();
+    for (uint64_t i = 0; i < 2000; i++) {
+        struct client_key address = key_of(i), subject = address;
+        subject.is_subject = true;
+        assert_true(client_table_hold(table, &address, CLIENT_CALLS, 1, 0));
+        assert_true(client_table_hold(table, &subject, CLIENT_CALLS, 1, 0));
+        assert_false(client_table_hold(table, &subject, CLIENT_CALLS, 1, 0));
+    }
+    for (uint64_t i = 0; i < 4 * CLIENT_TABLE_MAX; i++) { /* subjects without debt go first */
+        struct client_rest rest;
+        struct client_key subject = key_of(i + 10000);
+        subject.is_subject = true;
+        (void)client_table_take(table, &subject, CLIENT_BYTES, &ten_a_second, 5, 0, &rest);
+    }
+    assert_int_equal(client_table_count(table), CLIENT_TABLE_MAX);
+    client_table_close(table);
+}
+
+static void test_the_largest_allowances_and_debts_do_not_overflow(void **state) {
+    (void)state;
+    const struct client_allowance slow = {.per = 1, .burst = UINT64_MAX, .unit_ns = 3600 * S};
+    const struct client_allowance fast = {.per = UINT64_MAX, .burst = UINT64_MAX, .unit_ns = S};
+    const struct client_allowance *const all[] = {&slow, &fast};
+    for (unsigned i = 0; i < 2; i++) {
+        struct client_table *table = client_table_open();
+        struct client_key key = key_of(1);
+        struct client_rest rest;
+        int64_t late_ns = INT64_MAX / 8;
+        client_table_owe(table, &key, CLIENT_BYTES, all[i], UINT64_MAX, late_ns);
+        client_table_owe(table, &key, CLIENT_BYTES, all[i], UINT64_MAX, late_ns);
+        (void)client_table_take(table, &key, CLIENT_BYTES, all[i], 1, late_ns, &rest);
+        assert_true(rest.full_in_ns >= 0);
+        assert_true(rest.another_in_ns >= 0);
+        client_table_close(table);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_bucket_gives_its_burst_and_then_its_rate),
@@ -188,6 +257,9 @@ int main(void) {
         cmocka_unit_test(test_those_without_debt_make_room_first),
         cmocka_unit_test(test_who_has_something_open_is_never_forgotten),
         cmocka_unit_test(test_threads_share_what_is_there),
+        cmocka_unit_test(test_a_table_of_those_who_have_something_open_is_full),
+        cmocka_unit_test(test_a_subject_is_not_the_address_of_the_same_bytes),
+        cmocka_unit_test(test_the_largest_allowances_and_debts_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

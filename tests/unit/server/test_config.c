@@ -212,6 +212,229 @@ static void test_sizes_and_times_have_units(void **state) {
     assert_non_null(config_value_durability("interval:0", &ms));
 }
 
+static char path_of_file[32];
+
+/* A file of these bytes; its name. */
+static const char *file_of(struct slice bytes) {
+    strcpy(path_of_file, "/tmp/hati-config-XXXXXX");
+    int fd = mkstemp(path_of_file);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes.ptr, bytes.len), (ssize_t)bytes.len);
+    close(fd);
+    return path_of_file;
+}
+
+static void expect_file_refused(struct slice bytes, const char *word) {
+    expect_refusal(FLAGS("--config", file_of(bytes)), word);
+    unlink(path_of_file);
+}
+
+static void test_a_file_says_which_of_its_lines_is_wrong(void **state) {
+    (void)state;
+    expect_file_refused(SLICE("tcp-port = 1\nwhat\n"), "line 2: `name = value` is expected");
+    expect_file_refused(SLICE("\n\r\n# x\nwhat = 1"), "line 4: there is no setting `what`");
+    expect_file_refused(SLICE("config = x"), "line 1: there is no setting `config`");
+    expect_file_refused(SLICE(" = x"), "no setting ``");
+    expect_file_refused(SLICE("tcp-port = x"), "line 1: tcp-port: a port");
+    expect_file_refused(SLICE("no-auth ="), "line 1: no-auth: true or false");
+    expect_file_refused(SLICE("tcp-port = 1\n\0no-auth = false\n"), "NUL");
+    expect_refusal(FLAGS("--config", "/tmp"), "cannot read /tmp: Is a directory");
+    expect_refusal(FLAGS("--config="), "cannot read");
+}
+
+/* What a service file or a compose file leaves empty is left out; no door opens by it. */
+static void test_an_empty_variable_of_yes_or_no_is_left_out(void **state) {
+    (void)state;
+    struct config config;
+    char why[300] = "";
+    setenv("HATI_NO_AUTH", "", 1);
+    setenv("HATI_ALLOW_WEAK_SECRET", "", 1);
+    assert_int_equal(read_flags(&config, why, NO_FLAGS), OK);
+    assert_false(config.no_auth || config.allow_weak_secret);
+    config_done(&config);
+    setenv("HATI_NO_AUTH", "on", 1);
+    assert_int_equal(read_flags(&config, why, FLAGS("--allow-weak-secret")), OK);
+    assert_true(config.no_auth && config.allow_weak_secret);
+    config_done(&config);
+    assert_int_equal(read_flags(&config, why, FLAGS("--no-auth=false")), OK);
+    assert_false(config.no_auth);
+    config_done(&config);
+    unsetenv("HATI_NO_AUTH");
+    unsetenv("HATI_ALLOW_WEAK_SECRET");
+    expect_refusal(FLAGS("--no-auth="), "true or false");
+}
+
+static void test_a_secret_file_is_text_up_to_a_mebibyte(void **state) {
+    (void)state;
+    static char large[(1 << 20) + 1];
+    struct config config;
+    char why[300] = "";
+    memset(large, 'x', sizeof large);
+    assert_int_equal(
+        read_flags(&config, why, FLAGS("--jwt-secret-file", file_of(SLICE("a b\r\n\n")))), OK);
+    assert_string_equal(config.secret.text, "a b");
+    char *again = NULL;
+    assert_int_equal(config_read_again(&config.secret, &again, why, sizeof why), OK);
+    assert_string_equal(again, "a b");
+    free(again);
+    unlink(path_of_file);
+    assert_int_equal(config_read_again(&config.secret, &again, why, sizeof why), ERR_UNAVAILABLE);
+    assert_non_null(strstr(why, path_of_file));
+    config_done(&config);
+    assert_int_equal(
+        read_flags(&config, why,
+                   FLAGS("--jwt-secret-file", file_of(slice_make(large, sizeof large - 1)))),
+        OK);
+    assert_int_equal(strlen(config.secret.text), 1 << 20);
+    config_done(&config);
+    unlink(path_of_file);
+    expect_refusal(FLAGS("--jwt-secret-file", file_of(slice_make(large, sizeof large))),
+                   "too large");
+    unlink(path_of_file);
+    expect_refusal(FLAGS("--jwt-secret-file", file_of(SLICE("thirty-two bytes and\0 more of it"))),
+                   "NUL");
+    unlink(path_of_file);
+    expect_refusal(FLAGS("--jwt-key-file", file_of(SLICE("\n\n"))), "is empty");
+    assert_int_equal(read_flags(&config, why, FLAGS("--jwt-secret-file-old", path_of_file)), OK);
+    assert_string_equal(config.old_secret.text, "");
+    config_done(&config);
+    unlink(path_of_file);
+}
+
+static void test_bounds_that_hang_together_are_judged_together(void **state) {
+    (void)state;
+    static const struct {
+        const char *flag, *low, *least, *most, *high;
+    } rows[] = {
+        {"jwks-refresh", "999ms", "1s", "24h", "86400001"},
+        {"jwks-cooldown", "99", "100ms", "1h", "3600001"},
+        {"payload-limit", "1023", "1k", "1g", "1073741825"},
+        {"line-limit", "8191", "8k", "1g", "1073741825"},
+        {"write-buffer", "1048575", "1m", "1048576g", NULL},
+        {"request-timeout", "99", "100", "876000h", NULL},
+        {"engine-timeout", "99", "100", "876000h", NULL},
+        {"peer-beat", "9", "10", "876000h", NULL},
+        {"peer-refresh", "9", "10", "876000h", NULL},
+        {"peer-timeout", "0", "1", "876000h", NULL},
+        {"inflight-limit", "2097151", "2m", "1048576g", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *const values[] = {rows[i].low, rows[i].high, rows[i].least, rows[i].most};
+        for (unsigned v = 0; v < 4; v++) {
+            char flag[80], why[300] = "";
+            struct config config;
+            if (!values[v])
+                continue;
+            snprintf(flag, sizeof flag, "--%s=%s", rows[i].flag, values[v]);
+            if (v < 2)
+                expect_refusal(FLAGS(flag), rows[i].flag);
+            else if (read_flags(&config, why, FLAGS(flag)))
+                fail_msg("%s: %s", flag, why);
+            else
+                config_done(&config);
+        }
+    }
+}
+
+static void test_what_follows_from_the_largest_value(void **state) {
+    (void)state;
+    struct config config;
+    char why[300] = "";
+    assert_int_equal(read_flags(&config, why, FLAGS("--payload-limit=1g", "--write-buffer=1m")),
+                     OK);
+    assert_true(config.write_buffer_bytes == UINT64_C(2) << 30);
+    assert_true(config.line_limit_bytes == 1U << 30);
+    assert_true(config.inflight_limit_bytes == UINT64_C(4) << 30);
+    config_done(&config);
+    assert_int_equal(read_flags(&config, why, FLAGS("--payload-limit=1k")), OK);
+    assert_true(config.line_limit_bytes == 1536 + 65536);
+    assert_true(config.inflight_limit_bytes == 1U << 30);
+    config_done(&config);
+}
+
+static void test_what_goes_together_is_named_where_half_is_missing(void **state) {
+    (void)state;
+    struct config config;
+    char why[300] = "";
+    expect_refusal(FLAGS("--rate-limit-burst=5"), "rate-limit-burst");
+    expect_refusal(FLAGS("--tcp-proxy-protocol"), "trusted-proxies");
+    expect_refusal(FLAGS("--olivia-proxy-protocol"), "trusted-proxies");
+    expect_refusal(FLAGS("--rpc-proxy-protocol"), "trusted-proxies");
+    expect_refusal(FLAGS("--trusted-proxies=10.0.0.0/33"), "trusted-proxies");
+    expect_refusal(FLAGS("--tls-key=a.pem"), "tls-cert");
+    expect_refusal(FLAGS("--encryption-key-file=a", "--engine=dbname=x"), "encryption-key-file");
+    expect_refusal(FLAGS("--peers=a"), "peers");
+    expect_refusal(FLAGS("--advertise=a"), "advertise");
+    expect_refusal(FLAGS("--view=a:1,a:1"), "view");
+    expect_refusal(FLAGS("--tcp-host="), "tcp-host: a text");
+    expect_refusal(FLAGS("-"), "is no flag");
+    expect_refusal(FLAGS(""), "is no flag");
+    expect_refusal(FLAGS("--"), "no flag `--`");
+    expect_refusal(FLAGS("--=1"), "no flag `--`");
+    assert_int_equal(
+        read_flags(&config, why,
+                   FLAGS("--rate-limit=5/m", "--rate-limit-burst=9", "--base-path=/a",
+                         "--rpc-proxy-protocol", "--trusted-proxies=10.0.0.0/8", "--peers=a:1",
+                         "--advertise", "a:2", "--otlp-sample=.5", "--durability=interval:5",
+                         "--memory-eviction=lru", "--log-level=off", "--tls-cert=a", "--tls-key=b",
+                         "--engine=dbname=x", "--engine-read=dbname=y")),
+        OK);
+    assert_string_equal(config.base_path, "/a");
+    assert_int_equal(config.durability_ms, 5);
+    config_done(&config); /* a leak of one of them is seen under the sanitizer */
+}
+
+static void test_the_variables_of_key_value_store_count_where_it_names_a_view(void **state) {
+    (void)state;
+    struct config config;
+    char why[300] = "";
+    setenv("ADDRESS", "10.0.0.1", 1);
+    setenv("PORT", "nonsense", 1);
+    assert_int_equal(read_flags(&config, why, NO_FLAGS), OK); /* PORT may be anybody's */
+    assert_null(config.advertise);
+    config_done(&config);
+    setenv("VIEW", "10.0.0.1:8085,10.0.0.2:8085", 1);
+    expect_refusal(NO_FLAGS, "by PORT in the environment");
+    setenv("PORT", "8085", 1);
+    setenv("REPL_FACTOR", "2", 1);
+    assert_int_equal(read_flags(&config, why, NO_FLAGS), OK);
+    assert_string_equal(config.advertise, "10.0.0.1:8085");
+    assert_int_equal(config.rpc_port, 8085);
+    assert_int_equal(config.repl_factor, 2);
+    config_done(&config);
+    setenv("ADDRESS", "10.0.0.1:9", 1);
+    assert_int_equal(read_flags(&config, why, NO_FLAGS), OK);
+    assert_string_equal(config.advertise, "10.0.0.1:9");
+    config_done(&config);
+    setenv("ADDRESS", "no host", 1);
+    expect_refusal(NO_FLAGS, "by ADDRESS in the environment");
+    setenv("ADDRESS", "", 1);
+    assert_int_equal(read_flags(&config, why, NO_FLAGS), OK);
+    assert_null(config.advertise);
+    config_done(&config);
+    unsetenv("VIEW");
+    setenv("ADDRESS", "node", 1); /* nodes of an engine are found by it too */
+    assert_int_equal(read_flags(&config, why, FLAGS("--engine=dbname=x")), OK);
+    assert_string_equal(config.advertise, "node:6767");
+    config_done(&config);
+    unsetenv("ADDRESS");
+    unsetenv("PORT");
+    unsetenv("REPL_FACTOR");
+}
+
+static unsigned counted;
+
+static void count_option(const char *name, const char *value, const char *doc) {
+    assert_true(name[0] && value && doc[0]);
+    counted++;
+}
+
+static void test_every_option_has_a_name_and_a_line(void **state) {
+    (void)state;
+    config_each_option(count_option);
+    assert_true(counted > 80);
+}
+
 #define CASE(name) cmocka_unit_test_setup(name, clear_environment)
 
 int main(void) {
@@ -226,6 +449,14 @@ int main(void) {
         CASE(test_a_connection_string_is_never_shown),
         CASE(test_an_address_is_host_and_port),
         CASE(test_sizes_and_times_have_units),
+        CASE(test_a_file_says_which_of_its_lines_is_wrong),
+        CASE(test_an_empty_variable_of_yes_or_no_is_left_out),
+        CASE(test_a_secret_file_is_text_up_to_a_mebibyte),
+        CASE(test_bounds_that_hang_together_are_judged_together),
+        CASE(test_what_follows_from_the_largest_value),
+        CASE(test_what_goes_together_is_named_where_half_is_missing),
+        CASE(test_the_variables_of_key_value_store_count_where_it_names_a_view),
+        CASE(test_every_option_has_a_name_and_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -222,6 +222,22 @@ static void test_a_head_that_does_not_end_is_cut_off_and_a_parked_request_is_not
     close(parked);
 }
 
+static void test_what_a_request_writes_lives_from_when_all_of_it_came(void **state) {
+    (void)state;
+    int fd = dial();
+    assert_int_equal(status_of(fd, "PUT /api/n/k?type=memory HTTP/1.1\r\n" HOST
+                                   "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"),
+                     100);
+    clock_move_for_test(5000);
+    int64_t begun_ms = clock_wall_ms();
+    assert_int_equal(status_of(fd, "abc"), 204);
+    pthread_mutex_lock(&fake.lock);
+    int64_t written_ms = fake.written_ms;
+    pthread_mutex_unlock(&fake.lock);
+    assert_true(written_ms >= begun_ms);
+    close(fd);
+}
+
 static void test_nul_and_bad_escapes_in_a_path_are_refused(void **state) {
     (void)state;
     int fd = dial();
@@ -397,6 +413,8 @@ int main(void) {
                                         start, stop_server),
         cmocka_unit_test_setup_teardown(test_ordinary_spellings_of_lines_are_served, start,
                                         stop_server),
+        cmocka_unit_test_setup_teardown(test_what_a_request_writes_lives_from_when_all_of_it_came,
+                                        start, stop_server),
         cmocka_unit_test_setup_teardown(
             test_a_head_that_does_not_end_is_cut_off_and_a_parked_request_is_not, start,
             stop_server),

@@ -269,6 +269,33 @@ static void a_slow_reader_is_read_no_further(void **state) {
     close(fd);
 }
 
+static void a_request_that_is_served_after_a_long_one_does_not_come_from_the_past(void **state) {
+    struct fixture *fixture = *state;
+    int busy = dial(fixture);
+    int slow = dial(fixture);
+    int fd = dial(fixture);
+    say(busy, "PING\n");
+    hear(busy, "+PONG\n");
+    fake.a_get_lasts_ms = 60000;
+    pthread_mutex_lock(&fake.lock); /* the loop waits in the first GET until all have been sent */
+    say(busy, "GET memory k\n");
+    say(slow, "GET memory k\n");
+    say(fd, "SET memory 5000 k v\n");
+    pthread_mutex_unlock(&fake.lock);
+    hear_line(busy, "+ERR KEY_NOT_EXIST ");
+    hear_line(slow, "+ERR KEY_NOT_EXIST ");
+    hear(fd, "+OK\n");
+    pthread_mutex_lock(&fake.lock);
+    fake.a_get_lasts_ms = 0;
+    int64_t age_ms = clock_wall_ms() - fake.written_ms;
+    pthread_mutex_unlock(&fake.lock);
+    clock_move_for_test(-120000);
+    assert_true(age_ms < 60000);
+    close(busy);
+    close(slow);
+    close(fd);
+}
+
 static int start(void **state) {
     static struct fixture fixture;
     fixture_init(&fixture);
@@ -302,6 +329,7 @@ int main(void) {
         CASE(quit_answers_what_came_before_and_closes),
         CASE(a_caller_that_sends_no_more_is_still_answered),
         CASE(a_slow_reader_is_read_no_further),
+        CASE(a_request_that_is_served_after_a_long_one_does_not_come_from_the_past),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,22 @@ static void test_a_header_that_is_none_is_refused(void **state) {
         BAD("PROXY TCP4 1.2.3.4 1.2.3.4 01 1\r\n"),
         BAD("PROXY TCP4 1.2.3.400 1.2.3.4 1 1\r\n"),
         BAD("PROXY TCP4 ::1 ::1 1 1\r\n"),
+        BAD("PROXY TCP4 1.2.3.4 ::1 1 1\r\n"),
+        BAD("PROXY TCP6 ::1 1.2.3.4 1 1\r\n"),
+        BAD("PROXY TCP6 ::1 ::g 1 1\r\n"),
+        BAD("PROXY TCP4\r\n"),
+        BAD("PROXY TCP4 \r\n"),
+        BAD("PROXY TCP4 1.2.3.4\r\n"),
+        BAD("PROXY TCP4 1.2.3.4 1.2.3.4\r\n"),
+        BAD("PROXY TCP4  1.2.3.4 1 1\r\n"),
+        BAD("PROXY TCP4 1.2.3.4  1 1\r\n"),
+        BAD("PROXY TCP4 1.2.3.4 1.2.3.4  1\r\n"),
+        BAD("PROXY TCP4 1.2.3.4 1.2.3.4 1 1 1\r\n"),
+        BAD("PROXY TCP4 1.2.3.4 1.2.3.4 65536 1\r\n"),
+        BAD("PROXY TCP4 1.2.3.4 1.2.3.4 1 99999999999999999999\r\n"),
+        BAD("PROXY\n"),
+        BAD("PROXY \n"),
+        BAD("\r\n\r\n\0\r\nQUIX"),
         BAD("PROXY TCP6 1.2.3.4 1.2.3.4 1 1\r\n"),
         BAD("PROXY TCP5 1.2.3.4 1.2.3.4 1 1\r\n"),
         BAD("PROXY TCP4 1.2.3.4\0 1.2.3.4 1 1\r\n"),
@@ -152,6 +168,37 @@ static void test_no_changed_byte_leads_out_of_the_header(void **state) {
     }
 }
 
+static void test_a_unix_socket_behind_a_proxy_has_no_address(void **state) {
+    (void)state;
+    char bytes[16 + 216] = V2;
+    memcpy(bytes + 12, "\x21\x31\0\xd8", 4);
+    check_good(bytes, sizeof bytes, NULL);
+    struct proxy_header header;
+    size_t need;
+    bytes[15] = (char)0xd7; /* a byte short of its addresses */
+    assert_int_equal(read_exact(bytes, sizeof bytes, &header, &need), PROXY_BAD);
+    bytes[13] = 0x30; /* without a transport they are not looked at */
+    assert_int_equal(read_exact(bytes, sizeof bytes, &header, &need), PROXY_DONE);
+    assert_true(header.unknown);
+}
+
+static void test_version_2_is_as_long_as_it_may_be(void **state) {
+    (void)state;
+    static char bytes[PROXY_HEADER_MAX + 16] = V2_TCP4;
+    struct proxy_header header;
+    size_t need, most = PROXY_HEADER_MAX - 16;
+    bytes[14] = (char)(most >> 8);
+    bytes[15] = (char)most;
+    assert_int_equal(read_exact(bytes, PROXY_HEADER_MAX - 1, &header, &need), PROXY_PART);
+    assert_int_equal(need, PROXY_HEADER_MAX);
+    assert_int_equal(read_exact(bytes, PROXY_HEADER_MAX, &header, &need), PROXY_DONE);
+    assert_int_equal(header.size, PROXY_HEADER_MAX);
+    most++;
+    bytes[14] = (char)(most >> 8);
+    bytes[15] = (char)most;
+    assert_int_equal(read_exact(bytes, PROXY_HEADER_MAX + 1, &header, &need), PROXY_BAD);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_version_1_tells_the_client_at_any_cut),
@@ -159,6 +206,8 @@ int main(void) {
         cmocka_unit_test(test_a_header_that_is_none_is_refused),
         cmocka_unit_test(test_a_header_that_does_not_end_is_refused),
         cmocka_unit_test(test_no_changed_byte_leads_out_of_the_header),
+        cmocka_unit_test(test_a_unix_socket_behind_a_proxy_has_no_address),
+        cmocka_unit_test(test_version_2_is_as_long_as_it_may_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
