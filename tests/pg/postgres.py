@@ -79,6 +79,8 @@ def template():
 class Postgres:
     """One server. Settings may be changed at any time; they hold from the next start or reload."""
 
+    prefix = ()  # what comes before its program
+
     def __init__(self, address="127.0.0.1", namespace=None, port=None, data=None, **settings):
         self.base = process.directory("hati-pg-")
         self.data = os.path.join(self.base, "data")
@@ -106,8 +108,9 @@ class Postgres:
         """Starts it, and does not wait for it."""
         check(not (self.program and self.program.runs()), "PostgreSQL runs already")
         self.write_settings()
-        self.program = process.Program([os.path.join(binaries(), "postgres"), "-D", self.data],
-                                       self.log, self.namespace)
+        self.program = process.Program(
+            [*self.prefix, os.path.join(binaries(), "postgres"), "-D", self.data], self.log,
+            self.namespace)
 
     def is_ready(self):
         try:

@@ -6,18 +6,14 @@ what nobody knows each may stand or not, once."""
 import collections
 import hashlib
 import json
-import os
 import random
-import sys
 import threading
 import time
 
-sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fault"))
-
-import linear  # noqa: E402
-from clients import DONE, NOT_APPLIED, UNKNOWN  # noqa: E402
-from harness import Failure, check  # noqa: E402
-from queue_ledger import Ledger  # noqa: E402
+import linear
+from clients import DONE, NOT_APPLIED, UNKNOWN
+from harness import Failure, check
+from queue_ledger import Ledger
 
 WORKSPACE = "11111111-2222-3333-4444-555555555555"
 LEASE_MS = 3000

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Random operations through lines and JSON-RPC against both storages and a plain model of them: the
-same answers everywhere, from the seed alone. The clock moves in whole hours, and TTLs end half an
+"""Random operations through lines, JSON-RPC and REST against both storages and a plain model of them,
+in a server of its own or on an engine: the same answers everywhere, from the seed alone. The clock moves in whole hours, and TTLs end half an
 hour before or after one, so that it is known what has expired."""
 import base64
 import bisect
@@ -13,9 +13,12 @@ import random
 import re
 
 from harness import PATIENCE, Failure, Server, check
+from rest_said import RestTalk
 from shim import Control
 
 STORAGES = ("memory", "hdd")
+LINES, RPC, REST = "lines", "JSON-RPC", "REST"
+DOORS = (LINES, LINES, LINES, RPC, RPC, REST)
 FLAGS = ("--write-buffer", "1m", "--payload-limit", "64k", "--read-cache", "64k", "--hdd-shards",
          "2", "--durability", "interval:50")
 HOUR = 3600000
@@ -384,13 +387,17 @@ class Talk:
     def open(self):
         self.line = self.server.line()
         self.http = http.client.HTTPConnection("127.0.0.1", self.server.http, timeout=PATIENCE)
+        self.rest = RestTalk(self.server.http)
 
     def close(self):
         self.line.close()
         self.http.close()
+        self.rest.close()
 
-    def say(self, ops, by_http):
-        if by_http:
+    def say(self, ops, door):
+        if door == REST:
+            return
+        if door == RPC:
             calls = [call for op in ops for call in calls_of(op, self.storage)]
             self.sent = len(calls)
             if calls:
@@ -411,8 +418,10 @@ class Talk:
         check(line.endswith(b"\n"), "the connection ended")
         return line[:-1]
 
-    def answers(self, ops, by_http):
-        if by_http:
+    def answers(self, ops, door):
+        if door == REST:
+            told = self.rest.ask([call for op in ops for call in calls_of(op, self.storage)])
+        if door == RPC:
             told = json.loads(self.http.getresponse().read()) if self.sent else []
             check(len(told) == self.sent, "%d answers to %d calls" % (len(told), self.sent))
             told = iter(told)
@@ -421,7 +430,7 @@ class Talk:
                 yield op, self.text_answer(op)
                 continue
             calls = calls_of(op, self.storage)
-            for_one = [next(told) if by_http else json.loads(self.read_line()) for _ in calls]
+            for_one = [next(told) if door != LINES else json.loads(self.read_line()) for _ in calls]
             if op.call[0] == "Storage.Batch" and self.storage == "memory":
                 check(all("result" in one for one in for_one), "a batch on memory: %r" % for_one)
                 continue
@@ -457,27 +466,28 @@ def of_call(answer):
 
 
 class Play:
-    def __init__(self, runner, operations):
-        self.room = runner.room()
-        self.seed, self.operations = runner.seed, operations
-        self.control = Control(runner.library, os.path.join(self.room, "data"))
-        self.maker = Maker(runner.seed)
+    """On a server whose clock, and that of its engine where it has one, the control moves. Some
+    storages outlive a restart."""
+
+    def __init__(self, server, control, seed, operations, lasting=("hdd",)):
+        self.server, self.control, self.operations = server, control, operations
+        self.lasting = lasting
+        self.maker = Maker(seed)
         self.recent = collections.deque(maxlen=TOLD)
-        self.server = Server(*FLAGS, keep=self.room, env=self.control.env())
         self.talks = [Talk(self.server, storage) for storage in STORAGES]
         for talk in self.talks:
             talk.open()
 
     def turn(self):
         pick = self.maker.pick
-        by_http = pick.random() < 0.4
-        ops = [self.maker.make(by_http or pick.random() < 0.3, by_http)
+        door = pick.choice(DOORS)
+        ops = [self.maker.make(door != LINES or pick.random() < 0.3, door != LINES)
                for _ in range(int(min(TURN, 1 + pick.expovariate(1 / 60))))]
         for talk in self.talks:
-            talk.say(ops, by_http)
+            talk.say(ops, door)
         for talk in self.talks:
             self.recent.clear()
-            for op, got in talk.answers(ops, by_http):
+            for op, got in talk.answers(ops, door):
                 self.recent.append(op.told())
                 talk.judge(op, got)
         self.forget(ops)
@@ -495,7 +505,7 @@ class Play:
         self.control.set("clock_ms", model.now)
 
     def restart(self):
-        """What hdd holds is there again; memory begins anew, and so do both then."""
+        """What was to last is there again; where one of them begins anew, both do then."""
         for talk in self.talks:
             talk.close()
         if self.maker.pick.random() < 0.5:
@@ -507,20 +517,26 @@ class Play:
         self.server.start()
         for talk in self.talks:
             talk.open()
-        model, line = self.maker.model, self.talks[1].line
-        for place in PLACES:
-            line.ask("USE " + place)
-            for key in KEYS:
-                entry = model.get(place, key)
-                line.send(b"GETB hdd %s\n" % key.encode())
-                op = Op(entry.value if entry else NONE, text=(b"GETB", b""), frame=True)
-                self.recent.append("after a restart GETB hdd %.80s: %.80r" % (key, op.wanted))
-                self.talks[1].judge(op, self.talks[1].text_answer(op))
-        line.ask("FLUSHALL hdd")
-        model.places = {place: {} for place in PLACES}
+        for talk in self.talks:
+            if talk.storage in self.lasting:
+                self.read_all(talk)
+        if len(self.lasting) < len(STORAGES):
+            for storage in self.lasting:
+                self.talks[0].line.ask("FLUSHALL " + storage)
+            self.maker.model.places = {place: {} for place in PLACES}
         self.maker.place = "default"
         for talk in self.talks:
             check(talk.line.ask("USE default") == "+OK", "USE")
+
+    def read_all(self, talk):
+        for place in PLACES:
+            talk.line.ask("USE " + place)
+            for key in KEYS:
+                entry = self.maker.model.get(place, key)
+                talk.line.send(b"GETB %s %s\n" % (talk.storage.encode(), key.encode()))
+                op = Op(entry.value if entry else NONE, text=(b"GETB", b""), frame=True)
+                self.recent.append("after a restart GETB %.80s: %.80r" % (key, op.wanted))
+                talk.judge(op, talk.text_answer(op))
 
     def run(self):
         done = ticks = restarts = 0
@@ -537,16 +553,23 @@ class Play:
             done, self.maker.model.now // HOUR, ticks, restarts)
 
 
-def run(runner, operations):
-    play = Play(runner, operations)
+def play(runner, made):
+    """Closes what it was made with, too."""
     try:
-        runner.say(play.run())
-        check(play.server.stop() == 0, "the end of a server")
+        runner.say(made.run())
+        check(made.server.stop() == 0, "the end of a server")
     except (Failure, OSError, ValueError) as failure:
         raise Failure("%s: %s; the last operations:\n      %s" % (
-            type(failure).__name__, failure, "\n      ".join(play.recent))) from failure
+            type(failure).__name__, failure, "\n      ".join(made.recent))) from failure
     finally:
-        if play.server.process.poll() is None:
-            play.server.kill()
-        play.control.close()
-        play.server.close()
+        if made.server.process.poll() is None:
+            made.server.kill()
+        made.control.close()
+        made.server.close()
+
+
+def run(runner, operations):
+    room = runner.room()
+    control = Control(runner.library, os.path.join(room, "data"))
+    server = Server(*FLAGS, keep=room, env=control.env())
+    play(runner, Play(server, control, runner.seed, operations))

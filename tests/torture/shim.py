@@ -5,7 +5,8 @@ import os
 import struct
 
 FIELDS = ("events", "sync_fails_after", "write_fails_after", "alloc_fails_after", "fails_count",
-          "fault_errno", "failed", "clock_ms")
+          "fault_errno", "failed", "clock_ms", "owner", "blocks", "bytes", "allocations",
+          "steady_ms", "fails_every")
 HEAD = struct.Struct("<IIQII")
 (OPEN, WRITE, SIZE, SYNC_BEGIN, SYNC_END, RENAME, UNLINK, MKDIR, RMDIR, DIR_SYNC) = range(1, 11)
 
@@ -34,12 +35,19 @@ class Control:
     def set(self, field, value):
         struct.pack_into("<q", self.page, FIELDS.index(field) * 8, value)
 
-    def fail(self, what, after=1, errno=5, count=1):
-        """What of kind `what` comes `after`-th fails, `count` times in a row."""
+    def fail(self, what, after=1, errno=5, count=1, every=0):
+        """What of kind `what` comes `after`-th fails, `count` times in a row, and then each that
+        comes `every` later, if that is not 0."""
         self.set("failed", 0)
         self.set("fault_errno", errno)
         self.set("fails_count", count)
+        self.set("fails_every", every)
         self.set(what + "_fails_after", after)
+
+    def unsynced(self):
+        """Path of the file whose sync failed."""
+        at = len(FIELDS) * 8
+        return self.page[at:at + 256].partition(b"\0")[0].decode()
 
     def heal(self):
         for what in ("sync", "write", "alloc"):

@@ -16,6 +16,7 @@ import sys
 
 NEVER = math.inf
 UNKNOWN = "unknown"  # the outcome of an operation that was not answered
+NO_NUMBER = "no number"
 STATES_MAX = 3000000
 
 
@@ -25,7 +26,7 @@ class Op:
          write value         outcome: True
          delete              outcome: whether it was there; None where that is not told
          cas old, new        outcome: whether the value was old (None: absent) and is new now
-         incr by             outcome: the number afterwards
+         incr by             outcome: the number afterwards, or NO_NUMBER where there is a text
     """
     __slots__ = ("key", "kind", "arguments", "call", "answer", "outcome", "client")
 
@@ -54,9 +55,15 @@ class Op:
             done = state == old
             return outcome is UNKNOWN or outcome == done, new if done else state
         if self.kind == "incr":
+            if not is_number(state):
+                return outcome in (UNKNOWN, NO_NUMBER), state
             number = int(state or 0) + self.arguments[0]
             return outcome is UNKNOWN or outcome == number, str(number)
         raise ValueError(self.kind)
+
+
+def is_number(state):
+    return state is None or state.lstrip("-").isdigit()
 
 
 class Undecided(Exception):
@@ -266,6 +273,10 @@ def fixed_cases():
                                             ("read", (), 4, 5, "a")), False
     yield "increments", make(("incr", (2,), 0, 5, 2), ("incr", (3,), 0, 5, 5)), True
     yield "an increment applied twice", make(("incr", (1,), 0, 1, 1), ("incr", (1,), 2, 3, 3)), False
+    yield "an increment of a text", make(write, ("incr", (1,), 2, 3, NO_NUMBER)), True
+    yield "a text that counts", make(write, ("incr", (1,), 2, 3, 1)), False
+    yield "a number that does not count", make(("incr", (1,), 0, 1, 1),
+                                               ("incr", (1,), 2, 3, NO_NUMBER)), False
     yield "an unknown increment applied once", make(
         ("incr", (1,), 0, 1, UNKNOWN), ("incr", (1,), 2, 3, 2)), True
     yield "an unknown increment applied twice", make(
