@@ -186,7 +186,7 @@ def who_hangs_up_at_once_does_not_wait(server, storage):
 def one_who_hangs_up_does_not_hold_up_others(server, storage):
     """Waiters that leave while messages come: each message reaches one that stayed."""
     door, stays = LineBroker(server), server.line()
-    queue = queue_of(door, storage, lease=300)
+    queue = queue_of(door, storage, lease=2000)
     for i in range(20):
         sock = WAITERS[i % len(WAITERS)](server, queue)
         if i % 2:

@@ -7,7 +7,7 @@ from broker_doors import LineBroker, RpcBroker
 from cases_auth import SECRET, token
 from cases_broker import drain, payloads, queue_of, take
 from cases_broker_push import Stream
-from harness import Server, check, same, wait_until
+from harness import Server, check, same, unhurried, wait_until
 
 
 def restarted(server, end):
@@ -121,7 +121,7 @@ def leases_and_delays_run_on_while_it_is_down():
     server.kill()
     wait_until(lambda: time.monotonic() > end, "time passes")
     _, rpc = restarted(server, lambda: None)
-    came = take(rpc, queue, 4)
+    came = take(rpc, queue, 4, lease=600000)
     same(payloads(came), [b"0", b"1", b"2", b"later"], "in the old place")
     same([message.attempt for message in came], [2, 2, 1, 1], "attempts")
     same(rpc.ack(queue, leased[0].receipt), "RECEIPT_INVALID", "a lease that ended meanwhile")
@@ -130,18 +130,58 @@ def leases_and_delays_run_on_while_it_is_down():
 
 
 def what_expires_needs_nobody_to_look_after_a_restart():
+    def stops(ttl):
+        server = Server()
+        rpc = RpcBroker(server)
+        dead = queue_of(rpc, "hdd", "dead")
+        queue = queue_of(rpc, "hdd", ttl=ttl, dead_letter=dead)
+        for at in range(0, 3000, 1000):
+            rpc.call("Broker.PublishMany", router="default", messages=[
+                {"key": queue, "payload": str(i)} for i in range(at, at + 1000)])
+        same(server.stop(), 0, "the end")
+
+        def starts():
+            _, rpc = restarted(server, lambda: None)
+            got = take(rpc, dead, 3000)
+            same(sorted(int(m.payload) for m in got), list(range(3000)), "dead letters")
+            same(rpc.get_queue(queue)[0]["expired"], 3000, "expired")
+            server.close()
+        return starts
+
+    unhurried(stops, 1500)
+
+
+def what_was_flushed_behind_its_lease_stays_gone_over_a_kill():
+    """The end of a lease has no record, and what is leased outlives a flush."""
     server = Server()
-    rpc = RpcBroker(server)
-    dead = queue_of(rpc, "hdd", "dead")
-    queue = queue_of(rpc, "hdd", ttl=1500, dead_letter=dead)
-    for at in range(0, 3000, 1000):
-        rpc.call("Broker.PublishMany", router="default", messages=[
-            {"key": queue, "payload": str(i)} for i in range(at, at + 1000)])
-    _, rpc = restarted(server, server.stop)
-    got = take(rpc, dead, 3000)
-    same(sorted(int(m.payload) for m in got), list(range(3000)), "dead letters")
-    same(rpc.get_queue(queue)[0]["expired"], 3000, "expired")
-    server.close()
+    try:
+        lines = LineBroker(server)
+        lines.create_queue("q", lease=20)
+        for i in range(5):
+            lines.publish("default", "q", b"%d" % i)
+        same(len(lines.receive("q", 3)), 3, "leased")
+        wait_until(lambda: lines.get_queue("q")[0]["ready"] == 5, "the leases end")
+        held = lines.receive("q", 1, lease=600000)[0]
+        same(lines.flush("q"), 4, "flushed")
+        lines, _ = restarted(server, server.kill)
+        got = lines.get_queue("q")[0]
+        same((got["ready"], got["leased"]), (0, 1), "behind the kill")
+        same(lines.ack("q", held.receipt), None, "what was leased")
+    finally:
+        server.close()
+
+
+def a_delayed_message_does_not_outlive_its_ttl_over_a_kill():
+    server = Server()
+    try:
+        lines, rpc = LineBroker(server), RpcBroker(server)
+        lines.create_queue("q")
+        same(rpc.publish("default", "q", b"x", delay=600000, ttl=300)[1], None, "publish")
+        lines, _ = restarted(server, server.kill)
+        wait_until(lambda: lines.get_queue("q")[0]["delayed"] == 0, "its time is over")
+        same(lines.get_queue("q")[0]["ready"], 0, "ready")
+    finally:
+        server.close()
 
 
 def a_long_queue_keeps_its_order_over_restarts():
@@ -278,7 +318,9 @@ def batch_needs_the_right_of_each_op(server):
 
 CASES = [the_broker_survives_sigterm, the_broker_survives_a_kill,
          leases_and_delays_run_on_while_it_is_down,
-         what_expires_needs_nobody_to_look_after_a_restart, a_long_queue_keeps_its_order_over_restarts,
+         what_expires_needs_nobody_to_look_after_a_restart,
+         what_was_flushed_behind_its_lease_stays_gone_over_a_kill,
+         a_delayed_message_does_not_outlive_its_ttl_over_a_kill, a_long_queue_keeps_its_order_over_restarts,
          waits_end_when_the_server_stops, scopes_of_the_broker, scopes_of_the_broker_on_lines]
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Olivia's protocol, byte for byte, and that its keys are everybody's."""
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -148,10 +149,11 @@ class Olivia(Server):
     """A hati with that door."""
 
     def __init__(self, *flags, **more):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.olivia = probe.getsockname()[1]
-        super().__init__("--olivia", "--olivia-port", str(self.olivia), *flags, **more)
+        super().__init__("--olivia", "--olivia-port", "0", *flags, **more)
+
+    def start(self, *more):
+        super().start(*more)
+        self.olivia = int(re.search(r"olivia .*localhost[ :](\d+)", self.greeting).group(1))
 
     def door(self):
         return Line(connect(("127.0.0.1", self.olivia), PATIENCE))

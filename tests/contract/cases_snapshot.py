@@ -177,6 +177,10 @@ def damaged_files_change_nothing():
                 if length > 400:
                     break
             place.bad(2, "cannot read", "import", *to(two), "nosuch")
+            for other in (b'{"some":"json"}\n', b"{}\n", b'{"hatiSnapshots":1}\n'):
+                place.bad(2, "this is no snapshot of hati", "import", *to(two), "-", stdin=other)
+            place.bad(2, "another format version", "import", *to(two), "-",
+                      stdin=b'{"hatiSnapshot":9}\n')
             same_items(place.lines(*to(two)), [])
         finally:
             one.close()

@@ -40,7 +40,21 @@ def bad_settings_end_with_one_clear_line():
         file.write("# comment\ntcp-port = 0\nnosuch = 1\n")
     refused("--config", directory + "/conf", word="line 3")
     refused("--data-dir", "/proc/hati", word="data-dir")
+    for mode in (0o600, 0o755):
+        os.chmod(directory + "/conf", mode)
+        refused("--data-dir", directory + "/conf", word="Not a directory")
     refused("--jwt-secret-file", directory + "/none", word="jwt-secret-file")
+    for name in ("/none", "", "/conf"):
+        path = directory + name
+        refused("--jwks-file", path, "--data-dir", directory + "/data", word="jwks-file")
+        refused("--jwks-url", "https://127.0.0.1:1/keys", "--jwks-ca", path, "--data-dir",
+                directory + "/data", word="jwks-ca: cannot use " + path)
+        refused("--rpc-tls", "--tls-client-ca", path, "--data-dir", directory + "/data",
+                word="tls-client-ca: " + path)
+        refused("--rpc-tls", "--tls-cert", path, "--tls-key", path, "--data-dir",
+                directory + "/data", word="tls-cert: " + path)
+    refused("--otlp-endpoint", "ftp://x", "--data-dir", directory + "/data", word="otlp-endpoint")
+    check(not os.path.exists(directory + "/data"), "a refused start made its data directory")
     shutil.rmtree(directory)
 
 

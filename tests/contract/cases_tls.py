@@ -190,6 +190,28 @@ def old_versions_are_refused(server):
                 check(sock.version() in ("TLSv1.2", "TLSv1.3"), sock.version())
 
 
+@with_files
+def without_forward_secrecy_nothing_is_agreed_on(files):
+    files.openssl("genpkey", "-algorithm", "RSA", "-out", files.key("rsa"))
+    files.openssl("req", "-x509", "-key", files.key("rsa"), "-subj", "/CN=rsa", "-out",
+                  files.cert("rsa"))
+    server = Secure(*files.flags("rsa"))
+    try:
+        for port in (server.tcp, server.http):
+            for ciphers, served in (("kRSA", False), ("ECDHE", True)):
+                context = harness.trusting()
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
+                context.set_ciphers(ciphers)
+                try:
+                    server.dial(context, port).close()
+                    agreed = True
+                except (ssl.SSLError, ConnectionError):
+                    agreed = False
+                same(agreed, served, ciphers)
+    finally:
+        server.close()
+
+
 def refuses_line(server, context):
     """No reply comes; with TLS 1.3 the client hears of it behind its handshake."""
     try:
@@ -554,7 +576,8 @@ def an_end_while_connections_are_open():
 
 
 CASES = [one_is_made_and_kept, files_that_are_of_no_use_are_told_in_one_line,
-         the_certificate_of_the_flags_is_shown, old_versions_are_refused, clients_show_certificates,
+         the_certificate_of_the_flags_is_shown, old_versions_are_refused,
+         without_forward_secrecy_nothing_is_agreed_on, clients_show_certificates,
          a_reload_shows_another_one_and_ends_nothing, large_bodies_travel_both_ways,
          slow_readers_get_all_of_it, handshakes_that_end_halfway,
          handshakes_that_are_never_finished_are_ended, what_is_no_tls_is_refused,

@@ -10,7 +10,7 @@ import time
 
 import harness
 from broker_doors import fresh
-from harness import PATIENCE, Answer, Server, check, connect, same, wait_until
+from harness import PATIENCE, Answer, Server, check, connect, same, unhurried, wait_until
 
 WORKSPACE = "11111111-2222-3333-4444-555555555555"
 
@@ -168,17 +168,23 @@ def the_other_storage_is_another(server, storage):
 
 
 def what_expires_is_told(server, storage):
-    space = fresh("watch")
-    put(server, space, storage, "before", b"1", ttl=1500)
-    watch = Watch(server, space, storage)
-    watch.begins()
-    put(server, space, storage, "after", b"1", ttl=300)
-    put(server, space, storage, "again", b"1", ttl=200)
-    put(server, space, storage, "again", b"1")
-    same([watch.change()["key"] for _ in range(3)], ["after", "again", "again"], "SETs")
-    same(told(watch.change())[:2], ("expired", "after"), "the first to expire")
-    same(told(watch.change())[:2], ("expired", "before"), "what was there before")
-    watch.close()
+    def sets(ttl):
+        space = fresh("watch")
+        put(server, space, storage, "before", b"1", ttl=7 * ttl)
+        watch = Watch(server, space, storage)
+        watch.begins()
+        put(server, space, storage, "after", b"1", ttl=ttl + 50)
+        put(server, space, storage, "again", b"1", ttl=ttl)
+        put(server, space, storage, "again", b"1")
+
+        def tells():
+            same([watch.change()["key"] for _ in range(3)], ["after", "again", "again"], "SETs")
+            same(told(watch.change())[:2], ("expired", "after"), "the first to expire")
+            same(told(watch.change())[:2], ("expired", "before"), "what was there before")
+            watch.close()
+        return tells
+
+    unhurried(sets, 200)
 
 
 def a_stream_goes_on_where_it_was(server, storage):

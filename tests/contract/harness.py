@@ -330,3 +330,15 @@ def settles(read, wanted, what=""):
     while (got := read()) != wanted and time.monotonic() < end:
         time.sleep(0.05)
     same(got, wanted, what)
+
+
+def unhurried(run, ms):
+    """run(ms), whose steps mean something only where they take less than ms; it gives what judges
+    them. Where the machine took longer: again, with five times as many."""
+    while True:
+        begin = time.monotonic()
+        judge = run(ms)
+        if time.monotonic() - begin < ms / 1000:
+            return judge()
+        check(ms < 60000, "steps took %.1f s" % (time.monotonic() - begin))
+        ms *= 5

@@ -39,6 +39,7 @@ await check('a batch with a failure in it', async () => {
     call('Storage.Increment', ['memory', 'open-rpc batch']),
     call('Storage.Get', ['memory', 'open-rpc absent']),
   ]);
+  await new Promise(setImmediate); // each call joins the batch when it has the client's connection
   client.stopBatch();
   const [set, incremented, absent] = await answers;
   assert.equal(set.value, true);
