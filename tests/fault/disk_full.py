@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A disk that fills up: a small tmpfs in a mount namespace of our own."""
+import json
 import os
 import subprocess
 import sys
@@ -53,12 +54,13 @@ def run(runner):
 
 
 def inside(place):
-    for flags in ((), ("--write-buffer", "4m", "--hdd-shards", "2")):
+    for tell, flags in ((story, ()), (story, ("--write-buffer", "4m", "--hdd-shards", "2")),
+                        (story_of_queues, ("--write-buffer", "4m"))):
         room = os.path.join(place, "server")
         os.mkdir(room)
         server = Server(*flags, keep=room)
         try:
-            story(server)
+            tell(server)
         except Failure as failure:
             print("with %s: %s" % (flags, failure))
             print("log: " + server.log_text()[-1500:])
@@ -191,3 +193,88 @@ def story(server):
     print("full after %d entries of 60 kB, then after %d; writes went on %.2f s after deletes, "
           "%.2f s after FLUSHALL, %.2f s after somebody else made room" % (
               first, second, took_deletes, took_flush, took_ballast))
+
+
+class Queue:
+    """Messages of 60 kB: those whose publish was answered, less those whose ACK was."""
+
+    def __init__(self, server):
+        self.server, self.kept, self.count = server, set(), 0
+        self.line = server.line()
+        same(self.line.ask("CREATEQUEUE jobs hdd lease=600000"), "+OK", "CREATEQUEUE")
+
+    def publish(self):
+        self.count += 1
+        reply = self.line.ask(b"PUBLISH default jobs " + numbered(self.count))
+        if reply.startswith("+OK "):
+            self.kept.add(self.count)
+            return True
+        check(reply.startswith("+ERR STORAGE_FULL"), "a full disk was answered %r" % reply)
+        return False
+
+    def fill(self):
+        refused = 0
+        while refused < 20:
+            check(self.count < KEYS_MAX, "the disk did not become full")
+            refused = 0 if self.publish() else refused + 1
+            if refused:
+                time.sleep(0.05)
+
+    def take(self, count):
+        """Receives and acknowledges so many, if there are."""
+        while count > 0 and (got := self.take_some(count)):
+            count -= got
+        return count
+
+    def take_some(self, count):
+        self.line.send("RECEIVE jobs %d\n" % min(count, 20))
+        taken = []
+        while (head := self.line.read_line()).startswith(b"MSG "):
+            receipt, length = head.split()[1].decode(), int(head.split()[-1])
+            body = self.line.read(length + 1)[:-1]
+            number = int(body.split(b".", 1)[0])
+            check(number in self.kept and body == numbered(number), "a message is %.60r" % body)
+            taken.append((number, receipt))
+        same(head, b"+OK %d\n" % len(taken), "RECEIVE on a full disk")
+        for number, receipt in taken:
+            same(self.line.ask("ACK jobs " + receipt), "+OK", "ACK on a full disk")
+            self.kept.remove(number)
+        return len(taken)
+
+    def goes_on(self, after):
+        start = time.monotonic()
+        wait_until(self.publish, "publishes do not go on after " + after, PATIENCE)
+        return time.monotonic() - start
+
+    def again(self):
+        """Killed; what is there is what has to be."""
+        self.line = again(self.server)
+        told = json.loads(self.line.ask("GETQUEUE jobs"))
+        same(told["ready"], len(self.kept), "messages after a kill")
+
+
+def story_of_queues(server):
+    queue = Queue(server)
+    queue.fill()
+    first = len(queue.kept)
+    check(first > 100, "full after %d messages" % first)
+    same(queue.take(50), 0, "messages missed on a full disk")
+    queue.again()  # killed while full
+    same(queue.take(first // 2), 0, "messages missed on a disk that was full")
+    took_acks = queue.goes_on("ACKs")
+    path = fill_with_ballast(server) # not a byte is left
+    for _ in range(50):
+        queue.publish()
+    same(queue.take(first // 8), 0, "messages missed without a byte of room")
+    os.unlink(path)
+    queue.again()
+    queue.fill()
+    queue.take(KEYS_MAX)
+    same(queue.kept, set(), "messages that are missing")
+    took_all = queue.goes_on("the last ACK")
+    queue.fill()
+    second = len(queue.kept)
+    check(second > first // 4, "full after %d messages, then after %d" % (first, second))
+    check(server.stop() == 0, "the server did not end well")
+    print("a queue was full after %d messages of 60 kB, then after %d; publishes went on %.2f s "
+          "after some ACKs, %.2f s after the last" % (first, second, took_acks, took_all))

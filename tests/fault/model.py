@@ -17,6 +17,8 @@ from harness import PATIENCE, Failure, Line, check, same
 VALUE_KEYS = 300   # set, deleted, touched, set together
 SHORT_KEYS = 40    # with a TTL that passes while the test runs
 NUMBER_KEYS = 40   # incremented
+LARGE_KEYS = 3     # of 1 to 8 MiB, where a round has such
+MEMORY_KEYS = 20   # on memory: gone with the process
 NEVER = (0, 0)
 SLACK_MS = 2       # of rounding
 
@@ -64,6 +66,12 @@ class Op:
             return b"TOUCH hdd %d %s\n" % (self.ttl, key.encode())
         if self.verb == "INCR":
             return b"INCR hdd %s %d\n" % (key.encode(), self.value)
+        if self.verb == "KEEP":
+            return b"SET memory 0 %s %s\n" % (key.encode(), self.value)
+        if self.verb == "RECALL":
+            return b"GET memory %s\n" % key.encode()
+        if self.verb == "BATCH":
+            return self.encode_batch()
         entries = {}
         for name, value in self.value.items():
             entries[name] = {"value": value.decode(), "ttl": self.ttl} if self.ttl else \
@@ -71,8 +79,25 @@ class Op:
         return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Storage.SetMany",
                            "params": {"type": "hdd", "entries": entries}}).encode() + b"\n"
 
+    def encode_batch(self):
+        """Sets, deletes (of what has no value), and a message that tells of them."""
+        namespace, message = self.key
+        ops = [{"op": "delete", "key": key} if value is None else
+               {"op": "set", "key": key, "value": value.decode()}
+               for key, value in self.value.items()]
+        ops.insert(len(ops) // 2, {"op": "publish", "router": "default", "payload": message,
+                                   "routing-key": queue_of(namespace)})
+        params = {"type": "hdd", "ops": ops, "namespace": namespace.split("/")[-1]}
+        if "/" in namespace:
+            params["workspace"] = namespace.split("/")[0]
+        return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Storage.Batch",
+                           "params": params}).encode() + b"\n"
+
     def keys(self):
-        return list(self.value) if self.verb == "MANY" else [self.key]
+        """Whose state on hdd it changes."""
+        if self.verb in ("KEEP", "RECALL"):
+            return []
+        return list(self.value) if self.verb in ("MANY", "BATCH") else [self.key]
 
     def apply(self, state, key):
         """The state of `key` afterwards, and the reply that it must have given."""
@@ -81,6 +106,9 @@ class Op:
             return State(self.value, expiry_of(self.ttl, self.sent, answered)), b"+OK\n"
         if self.verb == "MANY":
             return State(self.value[key], expiry_of(self.ttl, self.sent, answered)), None
+        if self.verb == "BATCH":
+            value = self.value[key]
+            return None if value is None else State(value, NEVER), None
         if self.verb == "DELETE":
             return None, b"+OK\n"
         if self.verb == "TOUCH":
@@ -94,15 +122,27 @@ class Op:
         if self.verb == "MANY":
             check(json.loads(self.reply).get("result") == len(self.value),
                   "SetMany of %d was answered %r" % (len(self.value), self.reply))
+        elif self.verb == "BATCH":
+            results = json.loads(self.reply).get("result", {}).get("results", ())
+            check(len(results) == len(self.value) + 1 and
+                  results[len(self.value) // 2].get("queues") == 1,
+                  "a batch of %d was answered %r" % (len(self.value) + 1, self.reply[:200]))
         else:
             check(self.reply.startswith(wanted),
                   "%s %s was answered %r, wanted %r" % (self.verb, self.key[:20], self.reply,
                                                         wanted))
 
 
+def queue_of(namespace):
+    return "tx-" + namespace.split("/")[-1]
+
+
 class Writer:
     def __init__(self, number, seed):
         self.number = number
+        self.has_large = False
+        self.messages = set()  # of transactions that were acknowledged and not taken out yet
+        self.batches = self.large = 0
         self.random = random.Random(seed)
         self.serial = 0
         self.states = {}
@@ -115,6 +155,7 @@ class Writer:
     def use(self, namespace):
         self.namespace = namespace
         self.states = {}
+        self.messages = set()
 
     def make_value(self):
         self.serial += 1
@@ -150,16 +191,37 @@ class Writer:
             return Op("SETB", key, self.make_value() + b"\x00\n\xff", self.make_ttl())
         return Op("SET", key, self.make_value(), self.make_ttl())
 
-    def start(self, server):
+    def make_rare_op(self):
+        """One that is not about single small entries of hdd, or None."""
+        pick = self.random
+        dice = pick.random()
+        if dice < 0.05:
+            return Op("KEEP", "m%d" % pick.randrange(MEMORY_KEYS), self.make_value())
+        if dice < 0.10:
+            return Op("RECALL", "m%d" % pick.randrange(MEMORY_KEYS))
+        if dice < 0.15:
+            self.serial += 1
+            return Op("BATCH", (self.namespace, "%d.%d" % (self.number, self.serial)), {
+                long_key("v", i): self.make_value() if pick.random() < 0.8 else None
+                for i in pick.sample(range(VALUE_KEYS), pick.randrange(1, 20))})
+        if dice < 0.17 and self.has_large:
+            size = pick.randrange(1 << 20, 8 << 20)
+            return Op("SETB", "L%d" % pick.randrange(LARGE_KEYS),
+                      self.make_value() + pick.randbytes(4096) * (size >> 12))
+        return None
+
+    def start(self, server, has_large=False):
         self.ops = []
         self.error = None
+        self.memory = {}
+        self.has_large = has_large
         line = server.line()
         same(line.ask("USE " + self.namespace), "+OK", "USE")
         self.thread = threading.Thread(target=self.write, args=(line,))
         self.thread.start()
 
     def send_batch(self, line):
-        batch = [self.make_op() for _ in range(self.random.choice((1, 3, 16, 64, 200)))]
+        batch = [self.make_rare_op() or self.make_op() for _ in range(self.random.choice((1, 3, 16, 64, 200)))]
         data = b"".join(op.encode() for op in batch)
         sent = now_ms()
         for op in batch:
@@ -200,19 +262,73 @@ class Writer:
             for key in op.keys():
                 after, wanted = op.apply(self.states.get(key), key)
                 self.states[key] = after
-            op.check_reply(wanted)
+            self.note(op)
+            op.check_reply(wanted if op.keys() else self.memory_reply(op))
         self.acknowledged += done
         self.ops = self.ops[done:]
         self.unknown += len(self.ops)
         for op in self.ops:
             op.answered = ended
 
+    def note(self, op):
+        if op.verb == "BATCH":
+            self.messages.add(op.key[1])
+            self.batches += 1
+        self.large += op.verb == "SETB" and len(op.value) >= 1 << 20
+
+    def memory_reply(self, op):
+        if op.verb == "KEEP":
+            self.memory[op.key] = op.value
+            return b"+OK\n"
+        value = self.memory.get(op.key)
+        return b"+ERR KEY_NOT_EXIST" if value is None else value + b"\n"
+
+    def take_messages(self, server):
+        """Everything in the queue of its transactions, acknowledged."""
+        line, queue, came = server.line(), queue_of(self.namespace), []
+        while True:
+            line.send("RECEIVE %s 200\n" % queue)
+            words = []
+            while (head := line.read_line()).startswith(b"MSG "):
+                _, receipt, attempt, _, length = head[:-1].decode().split(" ")
+                same(attempt, "1", "the first time that it comes")
+                came.append(line.read(int(length) + 1)[:-1].decode())
+                words.append("ACK %s %s\n" % (queue, receipt))
+            check(head == b"+OK %d\n" % len(words), "RECEIVE was answered %r" % head)
+            if not words:
+                break
+            line.send("".join(words))
+            for _ in words:
+                same(line.read_line(), b"+OK\n", "ACK")
+        line.close()
+        same(len(set(came)), len(came), "how many messages are different")
+        return set(came)
+
+    def narrow_by_messages(self, server, possible):
+        """A transaction's message is there where its entries are."""
+        came = self.take_messages(server)
+        check(came >= self.messages, "%s: messages of acknowledged transactions are gone: %s" % (
+            self.namespace, sorted(self.messages - came)[:5]))
+        came -= self.messages
+        for place, op in enumerate(self.ops, 1):
+            if op.verb != "BATCH":
+                continue
+            if op.key[1] in came:
+                came.discard(op.key[1])
+                possible[:place] = [False] * place
+            else:
+                possible[place:] = [False] * (len(possible) - place)
+        check(not came, "%s: messages that nobody sent: %s" % (self.namespace, sorted(came)[:5]))
+        check(any(possible), "%s: messages of transactions are no prefix" % self.namespace)
+        self.messages = set()
+
     def read_back(self, server):
         """{key: (value or None, when expiry may be, when it was read)}"""
         line = server.line()
         same(line.ask("USE " + self.namespace), "+OK", "USE")
         keys = [long_key(kind, i) for kind, count in
-                (("v", VALUE_KEYS), ("s", SHORT_KEYS), ("n", NUMBER_KEYS)) for i in range(count)]
+                (("v", VALUE_KEYS), ("s", SHORT_KEYS), ("n", NUMBER_KEYS), ("L", LARGE_KEYS))
+                for i in range(count)]
         seen = {}
         for at in range(0, len(keys), 50):
             some = keys[at:at + 50]
@@ -236,6 +352,7 @@ class Writer:
         """Fails unless some prefix of what was sent, with all that was acknowledged, stands."""
         seen = self.read_back(server)
         possible = [True] * (len(self.ops) + 1)
+        self.narrow_by_messages(server, possible)
         histories = {key: [(0, self.states.get(key))] for key in seen}
         for place, op in enumerate(self.ops, 1):
             for key in op.keys():
@@ -271,9 +388,10 @@ class Writer:
             if value is None:
                 self.states[key] = None
                 continue
-            state = next(state for _, state in histories[key] if matches(state, seen[key]))
-            if expiry != NEVER:
-                expiry = (max(expiry[0], state.expiry[0]), min(expiry[1], state.expiry[1]))
+            fits = [state for _, state in histories[key] if matches(state, seen[key])]
+            if expiry != NEVER:  # which of them it is cannot be told where their times overlap
+                expiry = (max(expiry[0], min(state.expiry[0] for state in fits)),
+                          min(expiry[1], max(state.expiry[1] for state in fits)))
             self.states[key] = State(value, expiry)
 
     def check_listing(self, server):
@@ -287,6 +405,7 @@ class Writer:
             cursor = page.get("cursor")
             if not cursor:
                 break
+        same(line.ask("KEYS memory"), '{"keys":[]}', "what is left on memory")
         line.close()
         wanted = sorted(key for key, state in self.states.items()
                         if state is not None and key[0] != "s")

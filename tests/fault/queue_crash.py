@@ -12,9 +12,11 @@ import time
 
 from harness import Server, check, same
 from queue_ledger import Ledger
+from starts import Starts
 
 DEFAULT_ROUNDS = 40
 LEASE_MS = 1500
+DURABILITIES = ("commit", "commit", "interval:50", "interval:60000")
 WINDOW = 48
 ROUNDS_AN_EPOCH = 5
 
@@ -186,6 +188,7 @@ class Crash:
         self.runner = runner
         self.server = Server("--write-buffer", "1m")
         self.ledger = Ledger(ROUTES)
+        self.starts = Starts()
         self.names = self.messages = self.deliveries = 0
         line = self.server.line()
         options = {"work": " dedup-window=3600000", "poison": " max-deliver=2 dead-letter=dead"}
@@ -232,12 +235,11 @@ class Crash:
         process.wait()
 
     def restart(self):
-        self.server.flags = ["--write-buffer", self.random.choice(("1m", "64m"))]
+        self.server.flags = ["--write-buffer", self.random.choice(("1m", "64m")), "--durability",
+                             self.random.choice(DURABILITIES)]
         while self.random.random() < 0.2:
             self.kill_half_started()
-        self.server.process.stdout.close()
-        self.server.log.close()
-        self.server.start()
+        self.starts.start(self.server)
 
     def round(self):
         clients = self.clients()
@@ -327,16 +329,16 @@ class Crash:
         line.close()
 
 
-def run(runner):
-    rounds = int(os.environ.get("HATI_FAULT_ROUNDS") or DEFAULT_ROUNDS)
+def run(runner, rounds=None):
+    rounds = rounds or int(os.environ.get("HATI_FAULT_ROUNDS") or DEFAULT_ROUNDS)
     crash = Crash(runner)
     try:
         for number in range(1, rounds + 1):
             crash.round()
             if number % ROUNDS_AN_EPOCH == 0 or number == rounds:
                 crash.compare()
-        runner.say("%d kills, %d messages, %d deliveries: none lost, none twice" % (
-            rounds, crash.messages, crash.deliveries))
+        runner.say("%d kills, %d messages, %d deliveries: none lost, none twice; %s" % (
+            rounds, crash.messages, crash.deliveries, crash.starts))
     except Exception:
         for line in crash.server.log_text().splitlines():
             if '"level":"info"' not in line:

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The wall clock jumps, forward and back, under a server that serves."""
+import json
 import os
 import threading
+import time
 
-from harness import PATIENCE, Server, check, same, wait_until
+from cases_olivia import Olivia
+from cases_tokens import SECRET
+from cases_watch import WORKSPACE, Watch
+from harness import PATIENCE, Server, check, same, sign, wait_until
 from shim import Control
 
 HOUR = 3600 * 1000
@@ -36,7 +41,70 @@ def waits_through(server, control, to):
     same(got, [[]], "what a receive got from an empty queue")
 
 
+def asks(server, line, olivia, token):
+    """What each door says to who showed that token, on connections that were good once."""
+    call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Storage.Get", "params": ["memory", "a"]})
+    return {"http": server.request("GET", "/api/x/a", token=token).status,
+            "rpc": server.rpc_raw(call, token).status,
+            "ticket": server.request("POST", "/tickets", token=token).status,
+            "lines": line.ask("GET memory a").split(" ")[1],
+            "rpc on lines": json.loads(line.ask(call))["error"]["code"],
+            "olivia": olivia.ask("GET a").split(" ")[0]}
+
+
+GOOD = {"http": 404, "rpc": 200, "ticket": 201, "lines": "KEY_NOT_EXIST", "rpc on lines": -32001,
+        "olivia": ":GOT"}
+OVER = {"http": 401, "rpc": 401, "ticket": 401, "lines": "AUTH_REQUIRED", "rpc on lines": -32013,
+        "olivia": "+ERR"}
+
+
+def streams(server, token):
+    """Two that are told of changes, by HTTP and by a line."""
+    watch = Watch(server, "default", "memory", token=token)
+    same((watch.status, watch.event()[0]), (200, "ready"), "a stream")
+    told = server.line(token)
+    check(told.ask("WATCH memory").startswith("+OK"), "WATCH")
+    return watch, told
+
+
+def tokens_end(runner):
+    """A token ends on every door, though it was found good before and connections are open."""
+    room = runner.room()
+    control = Control(runner.library, os.path.join(room, "data"))
+    server = Olivia(keep=room, env={**control.env(), "HATI_JWT_SECRET": SECRET})
+    try:
+        now = int(time.time())
+        token = sign({"workspace": WORKSPACE, "exp": now + 3600}, SECRET)
+        longer = sign({"workspace": WORKSPACE, "exp": now + 900 * 86400}, SECRET)
+        line, olivia = server.line(token), server.door()
+        same(olivia.ask("AUTH " + token), "+OK", "AUTH")
+        for _ in range(2):
+            same(asks(server, line, olivia, token), GOOD, "before it ends")
+        watch, told = streams(server, token)
+        control.set("clock_ms", 3600 * 1000 + 50 * 1000)
+        same(asks(server, line, olivia, token), GOOD, "within the leeway")
+        control.set("clock_ms", 3600 * 1000 + 90 * 1000)
+        same(asks(server, line, olivia, token), OVER, "once it ended")
+        same(server.request("PUT", "/api/default/later?type=memory", "secret", token=longer).status,
+             204, "a change")
+        same(watch.event(), None, "a stream told it, behind the end of its token")
+        text = told.file.readline()
+        while b" READY " in text or text.startswith(b"READY"):
+            text = told.file.readline()
+        check(b"AUTH_REQUIRED" in text, "a line behind the end of its token was told %r" % text)
+        control.set("clock_ms", -DAY)
+        early = sign({"workspace": WORKSPACE, "nbf": now}, SECRET)
+        same(server.request("GET", "/api/x/a", token=early).status, 401, "not valid yet")
+        control.set("clock_ms", 0)
+        same(server.request("GET", "/api/x/a", token=early).status, 404, "valid now")
+    finally:
+        server.kill()
+        control.close()
+        server.close()
+
+
 def run(runner):
+    tokens_end(runner)
     room = runner.room()
     control = Control(runner.library, os.path.join(room, "data"))
     server = Server(keep=room, env=control.env())

@@ -10,6 +10,7 @@ import os
 import shim
 
 SECTOR = 512
+SEGMENT = "journal/segment-"
 CHUNK = 1 << 16
 
 
@@ -66,6 +67,41 @@ class File:
         return content
 
 
+class Journal:
+    """How far its segments are safe, as events go by."""
+
+    def __init__(self):
+        self.files = {}  # path: inode
+        self.written = 0  # the last write
+        self.synced = 0  # the begin of the last sync that has ended
+
+    def follow(self, number, kind, inode, a, data):
+        if kind == shim.OPEN:
+            self.files[data[:-1].decode()] = inode
+        elif kind == shim.RENAME:
+            source, target = data[:-1].decode().split("\0")
+            if source in self.files:
+                self.files[target] = self.files.pop(source)
+        elif kind == shim.UNLINK:
+            self.files.pop(data[:-1].decode(), None)
+        elif kind == shim.WRITE and self.has(inode):
+            self.written = number
+        elif kind == shim.SYNC_END and self.has(inode):
+            self.synced = max(self.synced, a)
+
+    def has(self, inode):
+        return any(number == inode and path.startswith(SEGMENT)
+                   for path, number in self.files.items())
+
+
+def is_settled(log):
+    """Nothing was written to the journal since it was synced the last time."""
+    journal = Journal()
+    for number, (kind, inode, a, _, data) in enumerate(shim.events(log)):
+        journal.follow(number, kind, inode, a, data)
+    return 0 < journal.written < journal.synced
+
+
 class Disk:
     def __init__(self, log):
         self.source = shim.events(log)
@@ -73,6 +109,7 @@ class Disk:
         self.files = {}  # by inode: the file that has it now
         self.names = {}  # path: file, or None: a directory
         self.pending = []  # changes of names that are not safe
+        self.journal = Journal()
         self.ahead = next(self.source, None)
 
     def change(self, names, kind, data):
@@ -102,6 +139,7 @@ class Disk:
         return True
 
     def take(self, kind, inode, a, safe, data):
+        self.journal.follow(self.number, kind, inode, a, data)
         if kind == shim.OPEN:
             if a or inode not in self.files:
                 self.files[inode] = File()

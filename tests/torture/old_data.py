@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Data directories of earlier versions (old/*.tar.xz) open, and everything is there.
 
-A new one is packed by: old_data.py HATI-OF-THAT-VERSION NAME, which writes old/NAME.tar.xz with one
-directory of a server that was stopped and one of a server that was killed."""
+A new one is packed by: old_data.py HATI-OF-THAT-VERSION NAME [sealed], which writes old/NAME.tar.xz
+with one directory of a server that was stopped and one of a server that was killed; sealed ones have
+their keys beside them."""
 import base64
 import glob
 import json
@@ -29,6 +30,14 @@ ENTRIES = {"plain%03d" % number: "value %d %s" % (number, "v" * (number * 7 % 90
 ENTRIES.update({"empty": "", "größe/ключ/鍵": "ä\U0001f600", LONG_KEY: "of a long key",
                 LONG_KEY[:-1] + "l": "of its sibling", "big": "big " * 50000})
 BINARY = bytes(range(256)) * 4
+
+
+def flags_of(place):
+    keys = os.path.join(place, "keys")
+    if not os.path.exists(keys):
+        return FLAGS
+    os.chmod(keys, 0o600)
+    return (*FLAGS, "--encryption-key-file", keys)
 
 
 def call(server, method, **params):
@@ -182,7 +191,7 @@ def stopped(server):
 def opens(place):
     with open(os.path.join(place, "told.json"), encoding="utf-8") as file:
         before = json.load(file)
-    server = Server(*FLAGS, keep=place)
+    server = Server(*flags_of(place), keep=place)
     try:
         for turn in ("opened", "opened again"):
             seen = told(server)
@@ -209,7 +218,7 @@ def refuses(place, text):
     if os.path.exists(log):
         os.unlink(log)
     try:
-        Server(*FLAGS, keep=place).close()
+        Server(*flags_of(place), keep=place).close()
     except Failure as failure:
         check("in a format this version does not know" in str(failure) and
               str(failure).count("hati: ") == 1, "the refusal of format %r: %s" % (text, failure))
@@ -248,9 +257,12 @@ def run(runner):
     runner.say("; ".join(told_of))
 
 
-def write(place, killed):
+def write(place, killed, sealed):
     os.makedirs(place)
-    server = Server(*FLAGS, keep=place)
+    if sealed:
+        with open(os.path.join(place, "keys"), "w", encoding="ascii") as keys:
+            keys.write(os.urandom(32).hex() + "\n")
+    server = Server(*flags_of(place), keep=place)
     fill_broker(server)
     fill_keys(server, 0)
     stopped(server)
@@ -268,12 +280,12 @@ def write(place, killed):
             os.unlink(os.path.join(place, name))
 
 
-def pack(binary, name):
+def pack(binary, name, sealed=None):
     Server.binary = os.path.abspath(binary)
     place = tempfile.mkdtemp(prefix="hati-old-")
     try:
         for kind in ("stopped", "killed"):
-            write(os.path.join(place, kind), kind == "killed")
+            write(os.path.join(place, kind), kind == "killed", sealed == "sealed")
         os.makedirs(os.path.join(HERE, "old"), exist_ok=True)
         subprocess.run(["tar", "--sparse", "--owner=0", "--group=0", "-C", place, "-cJf",
                         os.path.join(HERE, "old", name + ".tar.xz"), "stopped", "killed"],
@@ -283,4 +295,4 @@ def pack(binary, name):
 
 
 if __name__ == "__main__":
-    pack(*sys.argv[1:3])
+    pack(*sys.argv[1:4])

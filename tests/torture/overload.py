@@ -10,9 +10,9 @@ from harness import PATIENCE, Server, check, same
 
 PEAK_CONNECTIONS = 16
 TIMES = 5
-LEAST = 0.8      # of the peak; what is asserted leaves room for a machine where nothing else runs,
-ASSERTED = 0.5   # and beside other tests only that it does not give in
-BESIDE = 0.05
+LEAST = 0.8    # of the peak, where nothing else runs,
+BESIDE = 0.05  # and beside other tests only that it does not give in
+MOST = 0.95    # of those who are turned away are told why; a hasty one may cut that off
 TRIES = 3
 SLOWEST_S = 3.0  # a lone request
 VALUE = b"v" * 100
@@ -159,7 +159,8 @@ def crowd_out(runner):
                 served += got.startswith((b"+PONG", b"HTTP/1.1 200"))
                 told += got.startswith((b"+ERR UNAVAILABLE", b"HTTP/1.1 503")) and (
                     door == "tcp" or b"\r\nRetry-After: 1\r\n" in got)
-            check(told > limit, "only %d were told why they are not served on %s" % (told, door))
+            check(told >= MOST * (len(socks) - served), "only %d of %d who are not served on %s were "
+                  "told why" % (told, len(socks) - served, door))
             check(limit - 5 <= served <= limit, "%d of %d are served on %s" % (served, limit, door))
             for sock in socks:
                 sock.close()
@@ -194,7 +195,7 @@ def run(runner, seconds, alone):
             runner.say("%s: %.0f/s at most, %.0f/s (%.0f %%) of %d times that, %d refused, a lone "
                        "answer in %.0f ms at most" % (scene[0], peak, goodput, 100 * goodput / peak,
                                                       TIMES, refused, slowest * 1000))
-            check(goodput >= (ASSERTED if alone else BESIDE) * peak, "%s: %.0f/s of %.0f/s are left" % (
+            check(goodput >= (LEAST if alone else BESIDE) * peak, "%s: %.0f/s of %.0f/s are left" % (
                 scene[0], goodput, peak))
             check(slowest < SLOWEST_S, "%s: a lone answer takes %.1f s" % (scene[0], slowest))
         check(server.stop() == 0, "the end of a server")

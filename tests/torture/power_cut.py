@@ -7,7 +7,7 @@ import random
 import shutil
 import threading
 
-from disk_image import Disk
+from disk_image import Disk, is_settled
 from harness import Failure, Server, check, same, wait_until
 from shim import Control
 
@@ -25,11 +25,12 @@ class History:
     def __init__(self):
         self.steps = []  # [sent, acknowledged or None, value]
 
-    def allowed(self, cut):
-        """Values that may stand after the power went at that event."""
+    def allowed(self, cut, safe):
+        """Values that may stand after the power went at that event: what was acknowledged by the
+        event `safe` is not lost."""
         last = 0
         for i, (_, acknowledged, _) in enumerate(self.steps):
-            if acknowledged is not None and acknowledged <= cut:
+            if acknowledged is not None and acknowledged <= safe:
                 last = i + 1
         values = [step[2] for step in self.steps[last:] if step[0] <= cut]
         return values + [self.steps[last - 1][2] if last else None]
@@ -108,6 +109,8 @@ class Load:
         pick = random.Random(self.seed)
         while not self.stopping.is_set():
             got = self.server.rpc("Broker.Receive", {"queue": QUEUE, "max": 20, "wait": 200})
+            if "result" not in got:
+                raise Failure("a RECEIVE was answered %r" % got)
             for message in got["result"]["messages"]:
                 if pick.random() < 0.5:
                     step = [self.now(), None]
@@ -117,6 +120,16 @@ class Load:
                     if "result" not in answer:
                         raise Failure("an ACK was answered %r" % answer)
                     step[1] = self.now()
+
+    def write_last(self):
+        """A key, and nothing behind it that would be synced sooner."""
+        line = self.server.line()
+        step = [self.now(), None, "last"]
+        self.keys["last"] = History()
+        self.keys["last"].steps.append(step)
+        same(line.ask("SET hdd 0 last last"), "+OK", "SET")
+        step[1] = self.now()
+        line.close()
 
     def run(self, bytes_max):
         threads = [threading.Thread(target=self.guarded, args=(self.write, number))
@@ -135,7 +148,8 @@ class Load:
             raise self.failure
 
 
-def compare(load, server, cut):
+def compare(load, server, cut, safe):
+    """Nothing is there of what was sent behind the cut; all is of what was acknowledged by `safe`."""
     line = server.line()
 
     def get(key):
@@ -144,24 +158,24 @@ def compare(load, server, cut):
 
     for key, history in load.keys.items():
         found = get(key)
-        check(found in history.allowed(cut), "%s is %.60r, and may be %.200r" % (
-            key, found, history.allowed(cut)))
+        check(found in history.allowed(cut, safe), "%s is %.60r, and may be %.200r" % (
+            key, found, history.allowed(cut, safe)))
     for name, history in load.pairs.items():
         left, right = get("left" + name), get("right" + name)
         same(left, right, "the halves of a write of two keys")
-        check(left in history.allowed(cut), "pair %s is %.60r, and may be %.200r" % (
-            name, left, history.allowed(cut)))
+        check(left in history.allowed(cut, safe), "pair %s is %.60r, and may be %.200r" % (
+            name, left, history.allowed(cut, safe)))
     line.close()
     found = drain(server)
     for payload, (sent, acknowledged, _) in load.published.items():
         ack_sent, acked = load.acked.get(payload, (None, None))
         count = found.pop(payload, 0)
-        if acknowledged is not None and acknowledged <= cut:
+        if acknowledged is not None and acknowledged <= safe:
             check(count == 1 or (ack_sent is not None and ack_sent <= cut),
                   "an acknowledged message came %d times: %.60r" % (count, payload))
         check(count <= 1, "a message came %d times: %.60r" % (count, payload))
         check(count == 0 or sent <= cut, "a message of the future came: %.60r" % payload)
-        if acked is not None and acked <= cut:
+        if acked is not None and acked <= safe:
             same(count, 0, "a message whose ACK was confirmed, %.60r" % payload)
     check(not found, "messages that nobody sent: %.300r" % found)
 
@@ -180,34 +194,46 @@ def drain(server):
 
 
 def run(runner, images, bytes_max):
+    """Synced before each answer; and behind it, where what the last sync had is what may be missed."""
+    record(runner, images, bytes_max, "commit")
+    record(runner, images // 4, bytes_max, "interval:%d" % runner.random.choice((1, 20, 200)))
+
+
+def record(runner, images, bytes_max, durability):
     pick = random.Random(runner.seed)
     room = runner.room()
     control = Control(runner.library, os.path.join(room, "data"), os.path.join(room, "log.bin"))
-    flags = ("--write-buffer", "1m", "--hdd-shards", "2")
+    flags = ("--write-buffer", "1m", "--hdd-shards", "2", "--durability", durability)
     server = Server(*flags, keep=room, env=control.env())
     try:
         server.rpc("Broker.CreateQueue", {"name": QUEUE, "type": "hdd", "lease": LEASE_MS})
         first = control.get("events")
         load = Load(server, control, runner.seed)
         load.run(bytes_max)
+        wait_until(lambda: is_settled(control.log), "all to be synced")
+        load.write_last()
+        wait_until(lambda: is_settled(control.log), "the last write to be synced, with " + durability)
         last = control.get("events")
         server.kill()
         disk = Disk(control.log)
         cuts = sorted(pick.sample(range(first, last), min(images, last - first)))
         begun = pick.sample(range(1, first), min(images // 4, first - 1))
-        for cut in sorted(begun) + cuts:
+        for cut in sorted(begun) + cuts + [last]:
             disk.advance(cut)
-            try_image(runner, disk, load, cut, pick, flags)
-        runner.say("%d cuts in a record of %d events, %d writes, %d messages" % (
-            len(cuts) + len(begun), last, sum(len(h.steps) for h in load.keys.values()) +
-            sum(len(h.steps) for h in load.pairs.values()), len(load.published)))
+            safe = cut if durability == "commit" or cut == last else disk.journal.synced
+            try_image(runner, disk, load, cut, safe, pick, flags)
+        runner.say("%s: %d cuts in a record of %d events, %d writes, %d messages" % (
+            durability, len(cuts) + len(begun) + 1, last, sum(len(h.steps) for h in
+            load.keys.values()) + sum(len(h.steps) for h in load.pairs.values()),
+            len(load.published)))
     finally:
         server.kill()
         control.close()
         server.close()
 
 
-def try_image(runner, disk, load, cut, pick, flags):
+def try_image(runner, disk, load, cut, safe, pick, flags):
+    """A server on what the disk may hold, and what it may not miss."""
     place = runner.room()
     try:
         disk.image(pick, os.path.join(place, "data"))
@@ -219,7 +245,7 @@ def try_image(runner, disk, load, cut, pick, flags):
             runner.keep(place)
             raise Failure("power cut at event %d: %s" % (cut, failure)) from failure
         try:
-            compare(load, server, cut)
+            compare(load, server, cut, safe)
         except Failure as failure:
             server.kill()
             runner.keep(place)
