@@ -65,9 +65,10 @@ const struct sql sql_messages[] = {
             " by what comes back."},
     {.name = "messages_flush",
      .text = "WITH gone AS (DELETE FROM {s}.msg{m} AS m WHERE m.queue = ANY($1::int8[])"
-             " AND m.lease = 0 RETURNING m.queue)"
+             " AND m.lease = 0 AND (m.expires = 0 OR m.expires > {now}) RETURNING m.queue)"
              " SELECT g.queue, count(*)::int8 FROM gone AS g GROUP BY g.queue",
-     .why = "What is leased stays. By the start of the primary key."},
+     .why = "What is leased stays, and what expired, which may become a dead letter. By the start"
+            " of the primary key."},
     {.name = "messages_head",
      .text = "SELECT m.queue, m.place, m.seq FROM {s}.msg{m} AS m"
              " WHERE m.due = 0 AND (m.queue, m.place, m.seq) IN ("
@@ -76,7 +77,8 @@ const struct sql sql_messages[] = {
              " (PARTITION BY i.queue ORDER BY sign(i.due), i.place DESC, i.seq) AS n,"
              " count(*) OVER (PARTITION BY i.queue) AS total"
              " FROM {s}.msg{m} AS i JOIN unnest($1::int8[], $2::int8[], $3::int8[])"
-             " AS u (queue, fresh, most) ON i.queue = u.queue WHERE i.lease = 0) AS r"
+             " AS u (queue, fresh, most) ON i.queue = u.queue WHERE i.lease = 0"
+             " AND (i.expires = 0 OR i.expires > {now})) AS r"
              " WHERE r.due = 0 AND r.n <= r.total + r.fresh - r.most)"
              " ORDER BY m.queue, m.place DESC, m.seq FOR UPDATE SKIP LOCKED",
      .why = "The oldest of the lowest priority, as many as may have to make room; what somebody is"
@@ -89,9 +91,10 @@ const struct sql sql_messages[] = {
     {.name = "queues_room",
      .text = "SELECT m.queue, count(*)::int8, (count(*) FILTER (WHERE m.due > 0))::int8"
              " FROM {s}.msg{m} AS m WHERE m.queue = ANY($1::int8[]) AND m.lease = 0"
-             " GROUP BY m.queue",
+             " AND (m.expires = 0 OR m.expires > {now}) GROUP BY m.queue",
      .why = "Behind the lock, in a statement of its own: its snapshot has what those before"
-            " committed. Costs what the limit allows."},
+            " committed. What expired takes no room, though nobody swept it yet. Costs what the"
+            " limit allows."},
     {.name = "dedup_read",
      .text = "SELECT u.n, d.until FROM {s}.dedup{m} AS d"
              " JOIN unnest($1::int8[], $2::bytea[]) WITH ORDINALITY AS u (queue, hash, n)"

@@ -80,7 +80,8 @@ const struct sql sql_queues[] = {
     {.name = "queue_counts",
      .text = "SELECT count(*) FILTER (WHERE m.due = 0 AND (m.expires = 0 OR m.expires > {now})),"
              " count(*) FILTER (WHERE m.lease <> 0),"
-             " count(*) FILTER (WHERE m.due > 0 AND m.lease = 0),"
+             " count(*) FILTER (WHERE m.due > 0 AND m.lease = 0"
+             " AND (m.expires = 0 OR m.expires > {now})),"
              " coalesce(min(m.published) FILTER (WHERE m.due = 0"
              " AND (m.expires = 0 OR m.expires > {now})), 0)::int8, {now}"
              " FROM {s}.msg{m} AS m WHERE m.queue = $1::int8",

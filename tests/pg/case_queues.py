@@ -3,13 +3,16 @@
 import contextlib
 import json
 import socket
+import subprocess
 import threading
 import time
 
+from case_model import Moved
 from case_nodes import database
 from cluster import Node, fresh_schema
 from harness import PATIENCE, check, same
 from process import wait_until
+from same_queues import HOUR
 from workload import JSON
 
 
@@ -186,7 +189,54 @@ def ids_of_a_memory_queue_go_with_its_messages(runner):
             same([message["payload"] for message in receive(first, queue)], payloads, queue)
 
 
-CASES = [a_publish_on_one_node_reaches_who_waits_on_another,
+@contextlib.contextmanager
+def held(db, table):
+    """Every row of it is locked meanwhile: sweepers pass over it."""
+    psql = subprocess.Popen(
+        ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", db.url()], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE)
+    try:
+        psql.stdin.write(b"BEGIN; SELECT 'row' FROM %s FOR UPDATE; SELECT 'all';\n" % table.encode())
+        psql.stdin.flush()
+        while psql.stdout.readline() not in (b"all\n", b""):
+            pass
+        check(psql.poll() is None, "psql ended")
+        yield
+    finally:
+        psql.stdin.close()
+        psql.wait(PATIENCE)
+        psql.stdout.close()
+
+
+def what_expired_takes_no_room_before_it_is_swept(runner):
+    with Moved(runner) as moved:
+        node = moved.node("--no-auth")
+        try:
+            begins = moved.control.get("clock_ms")
+            make_queue(node, "dead")
+            for overflow in ("reject", "drop-head"):  # also the queues' names
+                make_queue(node, overflow, overflow=overflow, ttl=HOUR, **{
+                    "max-length": 2, "dead-letter": "dead"})
+                publish_many(node, overflow, 2)
+            make_queue(node, "flushed", ttl=HOUR, **{"dead-letter": "dead"})
+            publish_many(node, "flushed", 2)
+            with held(moved.database, node.schema + ".msg"):
+                moved.control.set("clock_ms", begins + 2 * HOUR)
+                same(node.request("DELETE", "/broker/queues/flushed/messages").json(),
+                     {"dropped": 0}, "a flush of what expired")
+                for overflow, last, kept in (("reject", 429, ["a", "b"]),
+                                             ("drop-head", 201, ["b", "c"])):
+                    told = [node.request("POST", "/broker/routers/default/messages?key=" + overflow,
+                                         payload).status for payload in "abc"]
+                    same(told, [201, 201, last], overflow)
+                    same([message["payload"] for message in receive(node, overflow)], kept, overflow)
+            wait_until(lambda: node.request("GET", "/broker/queues/dead").json()["ready"] == 6,
+                       "all that expired came to the dead letters")
+        finally:
+            node.close()
+
+
+CASES = [what_expired_takes_no_room_before_it_is_swept, a_publish_on_one_node_reaches_who_waits_on_another,
          what_expires_becomes_one_dead_letter_each, consumers_of_all_nodes_share_a_queue,
          a_definition_is_known_to_every_node_at_once, ids_of_a_memory_queue_go_with_its_messages,
          an_ack_on_another_node_makes_room_in_a_large_prefetch]
