@@ -7,6 +7,7 @@ import socket
 import subprocess
 
 from harness import Failure, wait_until
+from process import free_port
 
 HAPROXY = """global
     nbthread 1
@@ -71,22 +72,13 @@ def why_not():
     return "not here: %s (tests/torture/packages)" % ", ".join(missing) if missing else None
 
 
-def free_ports():
-    """Two that nobody listens on."""
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    ports = [sock.getsockname()[1] for sock in socks]
-    for sock in socks:
-        sock.close()
-    return ports
-
-
 class Proxy:
     """In front of the HTTP port `hati`, with HTTP/1 on port h1, HTTP/2 on h2 (in the clear)."""
 
     def __init__(self, room, hati, text, lax):
         self.room = room
         os.makedirs(room)
-        self.h1, self.h2 = free_ports()
+        self.h1, self.h2 = free_port(), free_port()
         self.config = os.path.join(room, "config")
         with open(self.config, "w", encoding="ascii") as file:
             file.write(text % {"room": room, "hati": hati, "h1": self.h1, "h2": self.h2, "lax": lax})
