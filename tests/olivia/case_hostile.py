@@ -189,7 +189,7 @@ def serves_beside(node, good, hostile):
 def each_kind_of_hostile_peer(runner):
     for behave in KINDS:
         hostile, good = Hostile(behave), Original(readable({b"theirs": b"1"}))
-        node = Node("--peer-reads", peers=[hostile.address, good.address], timeout="100ms")
+        node = Node("--peer-reads", peers=[hostile.address, good.address])
         try:
             node.wait_for(good.address)
             wait_until(lambda: hostile.callers, "%s is not called" % behave.__name__)
@@ -206,8 +206,7 @@ def each_kind_of_hostile_peer(runner):
 def all_of_them_at_once(runner):
     hostiles = [Hostile(behave) for behave in KINDS]
     good = Original(readable({b"theirs": b"1"}))
-    node = Node("--peer-reads", timeout="100ms",
-                peers=[hostile.address for hostile in hostiles] + [good.address])
+    node = Node("--peer-reads", peers=[hostile.address for hostile in hostiles] + [good.address])
     try:
         node.wait_for(good.address)
         serves_beside(node, good, hostiles[0])
@@ -224,6 +223,16 @@ def all_of_them_at_once(runner):
             hostile.close()
         good.close()
         node.close()
+
+
+def gets_no_other(node, key, value):
+    """It may take more than one question: an answer may come late again."""
+    def there():
+        got = node.get(key)
+        check(got in (None, value), "%s is %r" % (key, got))
+        return got is not None
+
+    wait_until(there, "%s is not found" % key)
 
 
 def an_answer_that_comes_late_is_for_nobody(runner):
@@ -243,9 +252,8 @@ def an_answer_that_comes_late_is_for_nobody(runner):
     same(node.get("slow"), None, "not in time")
     check(node.stats()["timeouts"] >= 1, "timeouts")
     gate.set()
-    node.finds("quick", "1")
-    same(node.get("slow"), "late")
-    same(node.get("quick"), "1")
+    for key, value in (("quick", "1"), ("slow", "late"), ("quick", "1")):
+        gets_no_other(node, key, value)
     node.is_well()
     original.close()
     node.close()

@@ -4,6 +4,7 @@ from harness import check, same, wait_until
 from node import Node
 from olivia_filter import Filter
 from original import Caller, Original
+from process import free_port
 
 
 def readable(keys):
@@ -86,7 +87,7 @@ def its_filter_is_asked_for_again(runner):
 
 
 def it_hangs_up_and_comes_back(runner):
-    original = Original(readable({b"theirs": b"1"}))
+    original = Original(readable({b"theirs": b"1"}), port=free_port())
     node = Node(peers=[original.address])
     node.wait_for(original.address)
     original.hang_up()
