@@ -4,7 +4,7 @@ import os
 import stat
 
 from cases_single import SECRET, Client
-from harness import check, same, sign
+from harness import check, same, sign, wait_until
 from screen import Screen, check_absent
 
 
@@ -133,6 +133,7 @@ def subscription(server, folder):
         screen.see("subscribed; Ctrl-C ends it")
         client.run("PUBLISH", "default", "subbed", "fi\x1b[2Jrst")
         screen.see("\n  fi\\x1b[2Jrst")
+        wait_until(lambda: b'"acked":1' in client.out("GETQUEUE", "subbed"), "it is acknowledged")
         server.kill()
         screen.see("trying again every second")
         server.start()
