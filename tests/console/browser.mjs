@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
 const env = process.env;
-export const PATIENCE_MS = 8000;
+export const PATIENCE_MS = 20000;
 export const base = (port, path = '/') => `http://127.0.0.1:${port}${path}`;
 // what the server refuses is told to the page as a status, and by the browser to its console
 const STATUS = /^Failed to load resource: the server responded with a status of (400|401|403|404|412|416)/;
