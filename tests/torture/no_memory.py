@@ -12,6 +12,7 @@ from shim import Control
 QUEUE = "scarce"
 MOST = 5000  # allocations of one scene
 REST_S = 1.5
+SILENCE_S = 10  # the disk may take its time for a moment
 SLACK = 6  # blocks that are kept for the next request
 
 
@@ -74,7 +75,7 @@ def speak(server, door, data):
     got = b""
     try:
         with socket.create_connection(("127.0.0.1", getattr(server, door)), PATIENCE) as sock:
-            sock.settimeout(2)
+            sock.settimeout(SILENCE_S)
             sock.sendall(data)
             if door == "tcp":
                 sock.shutdown(socket.SHUT_WR)
