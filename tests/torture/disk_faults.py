@@ -111,7 +111,7 @@ def one(runner, what, after, error):
         line.close()
         load = Patient(server, control, runner.seed)
         control.fail(what, after, error)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 4 * PATIENCE  # for 400 syncs of a slow disk
 
         def until_it_hit():
             while not control.get("failed"):
