@@ -131,15 +131,20 @@ class Load:
         step[1] = self.now()
         line.close()
 
-    def run(self, bytes_max):
+    def count(self):
+        """Writes that were sent."""
+        return len(self.published) + sum(len(history.steps) for histories in (
+            self.keys, self.pairs) for history in list(histories.values()))
+
+    def run(self, writes):
         threads = [threading.Thread(target=self.guarded, args=(self.write, number))
                    for number in range(WRITERS)]
         threads.append(threading.Thread(target=self.guarded, args=(self.consume,)))
         for thread in threads:
             thread.start()
         try:
-            wait_until(lambda: self.stopping.is_set() or
-                       os.path.getsize(self.control.log) > bytes_max, "the record to grow", 120)
+            wait_until(lambda: self.stopping.is_set() or self.count() >= writes,
+                       "%d writes" % writes, 120)
         finally:
             self.stopping.set()
             for thread in threads:
@@ -193,13 +198,13 @@ def drain(server):
             found[message["payload"]] = found.get(message["payload"], 0) + 1
 
 
-def run(runner, images, bytes_max):
+def run(runner, images, writes):
     """Synced before each answer; and behind it, where what the last sync had is what may be missed."""
-    record(runner, images, bytes_max, "commit")
-    record(runner, images // 4, bytes_max, "interval:%d" % runner.random.choice((1, 20, 200)))
+    record(runner, images, writes, "commit")
+    record(runner, images // 4, writes, "interval:%d" % runner.random.choice((1, 20, 200)))
 
 
-def record(runner, images, bytes_max, durability):
+def record(runner, images, writes, durability):
     pick = random.Random(runner.seed)
     room = runner.room()
     control = Control(runner.library, os.path.join(room, "data"), os.path.join(room, "log.bin"))
@@ -209,7 +214,7 @@ def record(runner, images, bytes_max, durability):
         server.rpc("Broker.CreateQueue", {"name": QUEUE, "type": "hdd", "lease": LEASE_MS})
         first = control.get("events")
         load = Load(server, control, runner.seed)
-        load.run(bytes_max)
+        load.run(writes)
         wait_until(lambda: is_settled(control.log), "all to be synced")
         load.write_last()
         wait_until(lambda: is_settled(control.log), "the last write to be synced, with " + durability)
@@ -223,9 +228,7 @@ def record(runner, images, bytes_max, durability):
             safe = cut if durability == "commit" or cut == last else disk.journal.synced
             try_image(runner, disk, load, cut, safe, pick, flags)
         runner.say("%s: %d cuts in a record of %d events, %d writes, %d messages" % (
-            durability, len(cuts) + len(begun) + 1, last, sum(len(h.steps) for h in
-            load.keys.values()) + sum(len(h.steps) for h in load.pairs.values()),
-            len(load.published)))
+            durability, len(cuts) + len(begun) + 1, last, load.count(), len(load.published)))
     finally:
         server.kill()
         control.close()
