@@ -254,15 +254,20 @@ class Mirror:
 
     def __init__(self):
         self.entries, self.last, self.seen = {}, 0, 0
+        self.mortal = set()  # those that are to expire
 
     def take(self, change):
         check(change["revision"] > self.last, "%r comes after %d" % (change, self.last))
         self.last = change["revision"]
         self.seen += 1
+        self.mortal.discard(change.get("key"))
         if change["kind"] == "flush":
             self.entries.clear()
+            self.mortal.clear()
         elif change["kind"] == "set":
             self.entries[change["key"]] = change["revision"]
+            if "expires_at" in change:
+                self.mortal.add(change["key"])
         else:
             self.entries.pop(change["key"], None)
 
@@ -322,7 +327,8 @@ def many_writers_are_told_whole(server, storage):
     def listed():
         return set(server.request("GET", path_of(space, storage)).json()["keys"])
 
-    wait_until(lambda: set(mirror.entries) == listed(), "the mirror is not the listing")
+    wait_until(lambda: set(mirror.entries) == listed() and not mirror.mortal,
+               "the mirror is not the listing")
     stop.set()
     reader.join()
     same(set(mirror.entries), listed(), "the end")
