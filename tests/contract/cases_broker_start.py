@@ -7,7 +7,7 @@ from broker_doors import LineBroker, RpcBroker
 from cases_auth import SECRET, token
 from cases_broker import drain, payloads, queue_of, take
 from cases_broker_push import Stream
-from harness import Server, check, same, unhurried, wait_until
+from harness import PATIENCE, Server, check, same, unhurried, wait_until
 
 
 def restarted(server, end):
@@ -142,9 +142,11 @@ def what_expires_needs_nobody_to_look_after_a_restart():
 
         def starts():
             _, rpc = restarted(server, lambda: None)
+            wait_until(lambda: rpc.get_queue(dead)[0]["ready"] == 3000, "not all are dead letters",
+                       PATIENCE + ttl / 1000)
             got = take(rpc, dead, 3000)
             same(sorted(int(m.payload) for m in got), list(range(3000)), "dead letters")
-            same(rpc.get_queue(queue)[0]["expired"], 3000, "expired")
+            wait_until(lambda: rpc.get_queue(queue)[0]["expired"] == 3000, "not all are counted")
             server.close()
         return starts
 
