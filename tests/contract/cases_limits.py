@@ -483,14 +483,14 @@ def who_drips_is_cut_off(server):
 def who_keeps_the_rate_may_take_its_time(server):
     size, piece = 1 << 20, 1 << 17
     body = b"y" * size
-    http = connect(("127.0.0.1", server.http), PATIENCE)
-    http.sendall(b"PUT /api/default/large?type=memory HTTP/1.1\r\nHost: x\r\n"
-                 b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size)
-    line = server.line()
-    line.send(b"SETB memory 0 line %d\n" % size)
+    line, http = server.line(), connect(("127.0.0.1", server.http), PATIENCE)
+    head = (b"PUT /api/default/large?type=memory HTTP/1.1\r\nHost: x\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size)
+    start = b"SETB memory 0 line %d\n" % size
     for at in range(0, size, piece):  # 800 KB a second: three times the timeout
-        http.sendall(body[at:at + piece])
-        line.send(body[at:at + piece])
+        http.sendall(head + body[at:at + piece])
+        line.send(start + body[at:at + piece])
+        head = start = b""
         select.select([http], [], [], 0.15)
     check(http.recv(100).startswith(b"HTTP/1.1 204"), "the body was taken")
     line.send(b"\n")

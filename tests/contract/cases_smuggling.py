@@ -105,7 +105,7 @@ def statuses(got):
 def what_others_may_misread_is_refused_and_the_connection_closed(server):
     wrong = []
     for name, data in REFUSED.items():
-        got, closed = server.raw(data + TAIL, 3)
+        got, closed = server.raw(data + TAIL)
         seen = set(statuses(got)) # the library writes some heads twice
         if not closed or len(seen) > 1 or not seen <= {400, 413, 505}:
             wrong.append("%s: %r%s" % (name, seen, "" if closed else ", and open"))

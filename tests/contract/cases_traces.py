@@ -435,16 +435,17 @@ def a_collector_that_hangs_holds_nobody_up():
 
 
 def what_waits_is_sent_before_the_end():
-    with Traced() as (server, collector):
+    count = 1000  # a batch that goes at once, and a rest that would wait for long
+    with Traced(env={"OTEL_BSP_SCHEDULE_DELAY": "60000"}) as (server, collector):
         line = server.line()
-        line.send("HAS memory x\n" * 3000)
-        for _ in range(3000):
+        line.send("HAS memory x\n" * count)
+        for _ in range(count):
             line.read_line()
         line.close()
         same(server.stop(), 0, "the end")
         same(collector.faults, [], "what is wrong with the bodies")
-        same(len(collector.named("Storage.Has")), 3000, "spans")
-        same(len({span.id for span in collector.named("Storage.Has")}), 3000, "their ids")
+        same(len(collector.named("Storage.Has")), count, "spans")
+        same(len({span.id for span in collector.named("Storage.Has")}), count, "their ids")
 
 
 def a_collector_that_nobody_vouches_for_gets_nothing():

@@ -200,7 +200,7 @@ class Server:
             judge.http(method, path.removeprefix(self.base) or "/", body, answer)
         return answer
 
-    def raw(self, data, patience=5):
+    def raw(self, data, patience=PATIENCE):
         """Bytes to the HTTP port; everything that comes back until it closes or is silent."""
         got, closed = self.raw_bytes(data, patience)
         if judge:
