@@ -170,9 +170,10 @@ static void tell(struct remote_state *state) {
 /* ---- a pass ---- */
 
 /* Not the newest revision: another node may have told of that, and of deletes since, and whoever
- * comes from there with it as an id must not be taken for one who missed nothing. */
+ * comes from there with it as an id must not be taken for one who missed nothing. Not ahead of the
+ * clock either: what is written from now on is told by its own revision. */
 static uint64_t first_place(const struct remote_state *state) {
-    uint64_t place = (uint64_t)clock_wall_ms() * 1000 + hash_process_seed() % 1000;
+    uint64_t place = (uint64_t)(clock_wall_ms() - 1) * 1000 + hash_process_seed() % 1000;
     for (const struct known *at = state->fresh; at; at = at->next)
         if (at->revision >= place)
             place = at->revision + 1;
