@@ -291,7 +291,7 @@ static bool follow_failing(struct told *t, const struct way *way, long n, unsign
     for (unsigned i = 0; i < 6; i++) {
         char key[16];
         snprintf(key, sizeof key, "short-%u", i);
-        enum err err = set(t, key, i % 2 ? 20000 : 0);
+        enum err err = set(t, key, i % 2 ? 55000 : 0);
         written += !err;
         ends += !err && i % 2;
     }
