@@ -21,6 +21,7 @@ class Control:
             file.write(bytes(4096))
         with open(self.path, "r+b") as file:
             self.page = mmap.mmap(file.fileno(), 4096)
+        self.words = memoryview(self.page).cast("q")  # struct would write zeros first
 
     def env(self):
         made = {"LD_PRELOAD": self.library, "HATI_SHIM_CONTROL": self.path,
@@ -30,10 +31,10 @@ class Control:
         return made
 
     def get(self, field):
-        return struct.unpack_from("<q", self.page, FIELDS.index(field) * 8)[0]
+        return self.words[FIELDS.index(field)]
 
     def set(self, field, value):
-        struct.pack_into("<q", self.page, FIELDS.index(field) * 8, value)
+        self.words[FIELDS.index(field)] = value
 
     def fail(self, what, after=1, errno=5, count=1, every=0):
         """What of kind `what` comes `after`-th fails, `count` times in a row, and then each that
@@ -54,6 +55,7 @@ class Control:
             self.set(what + "_fails_after", 0)
 
     def close(self):
+        self.words.release()
         self.page.close()
         os.unlink(self.path)
 
