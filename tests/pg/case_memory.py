@@ -18,6 +18,7 @@ STEP = 16        # of them one is tried, from a random first one on
 ROWS = (1, 1, 1, 2, 1, 1, 1, 1, 20)  # so many in a row fail
 SLACK = 24       # blocks: what a loaded machine is late with; a leak in the long run comes to more
 REST_S, ROUNDS = 0.3, 4
+MORE_ROUNDS = 40  # until it is as little as before: whether it has one connection then is chance
 # libpq looks for Kerberos' credentials at each connect; that ends the process without memory
 SPARED = contract_faults.SPARED + " libgssapi_krb5 libkrb5 libkrb5support libk5crypto libcom_err"
 LISTED = ["listed-%d" % i for i in range(5)]
@@ -68,7 +69,7 @@ class Room:
         """The least that it holds with as few connections to the database as there ever are: each
         has some thirty blocks."""
         least = 1 << 40
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if not enough else MORE_ROUNDS):
             if least <= enough:
                 break
             self.end_connections()
