@@ -106,7 +106,8 @@ def a_lost_standby_is_never_reported_as_done(runner):
     with pair() as (first, second, url):
         node = Node(url, fresh_schema(), "--engine-timeout", "1500")
         try:
-            same(node.request("PUT", "/api/a/before", "1").status, 204)
+            process.wait_until(
+                lambda: node.request("PUT", "/api/a/before", "1").status == 204, "a commit", 30)
             second.kill9()
             client = clients.Http(node.address, node.http_port)
             reply = client.ask("PUT", "/api/a/meanwhile", "1")

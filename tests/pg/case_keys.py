@@ -59,7 +59,8 @@ def batch(node, *ops):
 
 
 def a_revision_is_more_than_those_of_an_entry_that_was_deleted_meanwhile(runner):
-    with database(fsync="off") as db, nodes_on(db.url(), 2) as (schema, (one, other)):
+    with database(fsync="off") as db, \
+            nodes_on(db.url(), 2, "--engine-timeout", "30s") as (schema, (one, other)):
         for key in "ab":
             same(one.request("PUT", key_path(key), "1").status, 204)
         session, answers = Session(db), []
