@@ -181,7 +181,9 @@ static void run(struct sweeps *sweeps) {
         return;
     case SWEEP_OPS:
     case SWEEP_OPS_MEMORY:
-        params_int8(begin(sweeps, SQL_OP_SWEEP), now_ms - OP_KEPT_MS);
+        params = begin(sweeps, SQL_OP_SWEEP);
+        params_int8(params, now_ms - OP_KEPT_MS);
+        params_int8(params, OP_KEPT_MS);
         send_step(sweeps, on_swept);
         return;
     case SWEEP_DEDUP:

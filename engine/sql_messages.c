@@ -116,7 +116,8 @@ const struct sql sql_messages[] = {
             " node that does the same."},
     {.name = "dedup_sweep",
      .text = "WITH gone AS MATERIALIZED (SELECT d.queue, d.hash FROM {s}.dedup{m} AS d"
-             " WHERE d.until < $1::int8 ORDER BY d.until LIMIT 500 FOR UPDATE SKIP LOCKED)"
+             " WHERE d.until < $1::int8 AND d.until < {now}"
+             " ORDER BY d.until LIMIT 500 FOR UPDATE SKIP LOCKED)"
              " DELETE FROM {s}.dedup{m} AS d USING gone AS g"
              " WHERE d.queue = g.queue AND d.hash = g.hash",
      .why = "A small batch by index; nodes that sweep together step over each other's rows."},

@@ -62,9 +62,11 @@ const struct sql sql_queues[] = {
     {.name = "redrive_lock",
      .text = "SELECT m.place, m.seq, m.origin FROM {s}.msg{m} AS m WHERE m.queue = $1::int8"
              " AND m.due = 0 AND (m.place, m.seq) > ($2::int8, $3::int8) AND m.seq <= $4::int8"
-             " AND (m.expires = 0 OR m.expires > {now})"
+             " AND m.origin <> ''::bytea AND (m.expires = 0 OR m.expires > {now})"
              " ORDER BY m.place, m.seq LIMIT $5::int8 FOR UPDATE SKIP LOCKED",
-     .why = "Ready messages in their order from a cursor on, by index."},
+     .why =
+         "Ready messages in their order from a cursor on, by index. What came from nowhere stays,"
+         " and is not held up for those who receive it."},
     {.name = "peek",
      .text =
          "SELECT p.place, p.seq, p.attempt, p.published, p.id, p.rkey, p.headers, p.body,"

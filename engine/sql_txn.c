@@ -30,7 +30,7 @@ const struct sql sql_txn[] = {
             " case, so that its own commit waits for a synchronous standby too."},
     {.name = "op_sweep",
      .text = "WITH d AS MATERIALIZED (SELECT o.id FROM {s}.op{m} AS o WHERE o.at > 0"
-             " AND o.at < $1::int8"
+             " AND o.at < $1::int8 AND o.at < {now} - $2::int8"
              " ORDER BY o.at LIMIT 500 FOR UPDATE SKIP LOCKED)"
              " DELETE FROM {s}.op{m} AS o USING d WHERE o.id = d.id",
      .why = "A small batch by index; nodes that sweep together step over each other's rows. What"

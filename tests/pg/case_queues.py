@@ -236,7 +236,19 @@ def what_expired_takes_no_room_before_it_is_swept(runner):
             node.close()
 
 
-CASES = [what_expired_takes_no_room_before_it_is_swept, a_publish_on_one_node_reaches_who_waits_on_another,
+def a_redrive_holds_nothing_up_that_stays(runner):
+    with database(fsync="off") as db, nodes_of(db, 1) as (node,):
+        make_queue(node, "q")
+        publish_many(node, "q", 100)
+        for number in range(100):
+            same(node.rpc("Broker.Redrive", {"queue": "q"})["result"], {"moved": 0}, "a redrive")
+            messages = receive(node, "q", 1)
+            same([message["payload"] for message in messages], [str(number)], "what came first")
+            same(ack(node, "q", messages[0]), 204, "an ACK")
+
+
+CASES = [a_publish_on_one_node_reaches_who_waits_on_another,
          what_expires_becomes_one_dead_letter_each, consumers_of_all_nodes_share_a_queue,
          a_definition_is_known_to_every_node_at_once, ids_of_a_memory_queue_go_with_its_messages,
-         an_ack_on_another_node_makes_room_in_a_large_prefetch]
+         an_ack_on_another_node_makes_room_in_a_large_prefetch,
+         what_expired_takes_no_room_before_it_is_swept, a_redrive_holds_nothing_up_that_stays]
