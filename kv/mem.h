@@ -47,7 +47,7 @@ struct mem_garbage {
 struct mem_listing {
     struct mem_listing *next;
     uint32_t space;
-    bool ready, broken;
+    _Atomic bool ready, broken;    /* changed beside readers: under the lock that is shared */
     uint32_t shard, slot, version; /* where the building stands */
     int64_t last_used_ms;          /* steady clock */
     struct mem_index *index;
