@@ -5,6 +5,7 @@ that does not wait for answers."""
 import array
 import asyncio
 import collections
+import gc
 import random
 import time
 import traceback
@@ -17,7 +18,7 @@ from soak_model import Entry, Number, Queue, now_ms
 INCARNATION, IS_UP, TCP, HTTP, PHASE, RATE, START, MINUTE, READY_AT, PER_PROCESS = range(10)
 DONE, OPEN, SLOTS = range(3)  # of each process, behind those
 DOWN, UP, GOING = range(3)    # of IS_UP; GOING: told to end, or about to be killed
-WAIT, PEAK, LOAD, END = range(4)
+WAIT, PEAK, TRIAL, LOAD, END = range(5)
 
 IN_FLIGHT = 48      # of a process while the peak is looked for
 CHANGES = 0.03      # of the connections end in a second
@@ -293,8 +294,10 @@ class Half:
             await asyncio.sleep(0.005)
 
     async def settle(self):
-        """With a server that just started: everybody comes back."""
+        """With a server that just started: everybody comes back. Garbage is collected here and
+        nowhere else, for a collection holds every client of the process up by 100 ms."""
         await self.quiet()
+        gc.collect()
         self.incarnation = self.shared[INCARNATION]
         self.shared[self.slot(OPEN)] = 0
         self.idle.clear()
@@ -317,9 +320,9 @@ class Half:
         while self.shared[PHASE] == PEAK:
             await self.one(self.idle.popleft(), time.monotonic())
 
-    async def change_some(self):
+    async def change_some(self, phase):
         loop, owed = asyncio.get_running_loop(), 0.0
-        while self.shared[PHASE] == LOAD:
+        while self.shared[PHASE] == phase:
             await asyncio.sleep(0.1)
             owed += 0.1 * CHANGES * len(self.customers)
             while owed >= 1:
@@ -336,19 +339,21 @@ class Half:
             if late:
                 self.wrong("no answer within %d s: %s" % (PATIENCE, late[:5]))
 
-    async def work_at_pace(self):
-        loop, pause = asyncio.get_running_loop(), 1 / self.shared[RATE]
+    async def work_at_pace(self, phase):
+        loop = asyncio.get_running_loop()
         due = max(time.monotonic(), self.shared[START])
-        while self.shared[PHASE] == LOAD:
+        while self.shared[PHASE] == phase:
             await asyncio.sleep(0.002)
             if self.is_new():
                 await self.settle()
                 due = time.monotonic()
             now = time.monotonic()
-            self.report(now)
+            if phase == LOAD:
+                self.report(now)
             if self.shared[IS_UP] == DOWN:
                 due = now
                 continue
+            pause = 1 / self.shared[RATE]
             while due <= now:
                 if now - due > LATEST_S or not self.idle:
                     self.left_out += now > self.settled_at()
@@ -392,14 +397,16 @@ class Half:
             await asyncio.sleep(0.01)
 
     async def run(self):
+        gc.disable()
         await self.settle()
         self.pipe.send(("ready",))
         await self.reach(PEAK)
         watcher = asyncio.get_running_loop().create_task(self.watch())
         await asyncio.gather(*[self.work_at_peak() for _ in range(IN_FLIGHT)])
-        await self.reach(LOAD)
-        self.begin_minute(0)
-        await asyncio.gather(self.work_at_pace(), self.change_some())
+        for phase in (TRIAL, LOAD):
+            await self.reach(phase)
+            self.begin_minute(0)
+            await asyncio.gather(self.work_at_pace(phase), self.change_some(phase))
         await self.look_at_everything()
         watcher.cancel()
         self.pipe.send(("end", sum(len(q.states) for q in self.queues),
