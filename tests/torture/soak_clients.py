@@ -2,7 +2,6 @@
 """A process full of clients of the long soak. Each client has a connection that it changes now and
 then, entries that nobody else writes, and knows what each answer has to be. Work comes at a pace
 that does not wait for answers."""
-import array
 import asyncio
 import collections
 import gc
@@ -23,6 +22,7 @@ WAIT, PEAK, TRIAL, LOAD, END = range(5)
 IN_FLIGHT = 48      # of a process while the peak is looked for
 CHANGES = 0.03      # of the connections end in a second
 LATEST_S = 1.0      # what could not be begun by then is left out, and counted
+TIMES_A_SECOND = 10000  # answers are counted by their time in such parts of it
 SETTLE = 12         # of a minute, after a start: two thousand connections come at once; printed apart
 DURABLE = (True, True, True, False, False)  # the queues of a process
 
@@ -229,8 +229,8 @@ class Half:
         self.begin_minute(0)
 
     def begin_minute(self, minute):
-        self.minute, self.times = minute, array.array("f")
-        self.left_out = self.connects = 0
+        self.minute, self.times, self.lags = minute, {}, {}
+        self.left_out, self.connects = {}, 0
         self.slowest_after_start = 0.0
 
     def slot(self, which):
@@ -247,7 +247,10 @@ class Half:
         if start < self.settled_at():
             self.slowest_after_start = max(self.slowest_after_start, now - start)
         else:
-            self.times.append(now - start)
+            second = int(now - self.shared[START])
+            times = self.times.setdefault(second, {})
+            time_is = int((now - start) * TIMES_A_SECOND)
+            times[time_is] = times.get(time_is, 0) + 1
 
     def wrong(self, text):
         self.pipe.send(("wrong", text))
@@ -343,7 +346,12 @@ class Half:
         loop = asyncio.get_running_loop()
         due = max(time.monotonic(), self.shared[START])
         while self.shared[PHASE] == phase:
+            asleep = time.monotonic()
             await asyncio.sleep(0.002)
+            now = time.monotonic()
+            second = int(now - self.shared[START])
+            if phase == LOAD:
+                self.lags[second] = max(self.lags.get(second, 0), now - asleep)
             if self.is_new():
                 await self.settle()
                 due = time.monotonic()
@@ -356,7 +364,8 @@ class Half:
             pause = 1 / self.shared[RATE]
             while due <= now:
                 if now - due > LATEST_S or not self.idle:
-                    self.left_out += now > self.settled_at()
+                    if now > self.settled_at():
+                        self.left_out[second] = self.left_out.get(second, 0) + 1
                 else:
                     loop.create_task(self.one(self.idle.popleft(), due))
                 due += pause * self.random.uniform(0, 2)
@@ -364,8 +373,8 @@ class Half:
     def report(self, now):
         minute = int((now - self.shared[START]) / self.shared[MINUTE])
         if minute > self.minute:
-            self.pipe.send(("minute", self.minute, self.times.tobytes(), self.left_out,
-                            self.connects, self.slowest_after_start))
+            self.pipe.send(("minute", self.minute, self.times, self.left_out,
+                            self.connects, self.slowest_after_start, self.lags))
             self.begin_minute(minute)
 
     async def drain(self, customer):
