@@ -40,11 +40,11 @@ SAMPLE_S = 2
 SLOT_S = 180                # or a tenth of the time; at the end of each a restart, but in the
 LONG_LIFE = (0.41, 0.79)    # part of the time that one server has, for leaks that take their time
 VERIFY_EVERY = 5            # minutes: a backup is imported elsewhere and looked at
-MORE_WORK = 1.5
+MORE_WORK = 1.5             # of the server for an answer, than in the first minute
 TIMES = 2.0                 # of the first calm minute's p99
 LEAST_P99_S = 0.010         # under that it is the machine's scheduler that is measured
 CALM = 0.5                  # of a minute's seconds, and of the minutes, or nothing is told by them
-LEFT_OUT = 0.01             # of a minute's work; on a machine of its own there is none
+LEFT_OUT = 0.01             # to a minute's answers; on a machine of its own there is none
 WARM = 0.5                  # of a life: caches and arenas fill, by steps that get rarer
 MEMORY_GROWTH = 4 << 20     # in a life after that, by a line through the samples: 28,000 entries and
                             # 2,000 connections make no more once all were there
@@ -362,8 +362,8 @@ class Soak:
         check(not slow, "99 %% of answers took longer than %.1f ms: %s" % (bound * 1e3, slow))
         self.judge_work()
         self.judge_thirds([p99 for _, p99 in slowest])
-        late = ["minute %d: %d" % (minute, left_out) for minute, _, left_out in judged
-                if left_out > self.rate * self.minute_s * LEFT_OUT]
+        late = ["minute %d: %d" % (minute, left_out) for minute, counts, left_out in judged
+                if left_out > sum(counts.values()) * LEFT_OUT]
         check(not late, "nobody could begin so many requests in time: %s" % late)
 
     def judge_work(self):
