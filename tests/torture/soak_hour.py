@@ -15,17 +15,16 @@ minutes.
 
 HATI_SOAK_S shortens it: minutes become tenths of it then, and lives too short to tell small leaks.
 HATI_SOAK_SECONDS names a file for what is known of each second."""
-import collections
 import multiprocessing
 import os
 import resource
-import statistics
 import time
 
 import soak_clients as clients
 import soak_machine as machine
 from harness import PATIENCE, Failure, Server, check, same, wait_until
 from soak_backups import FIXED_KEYS, Backups, fixed_value
+from soak_judge import Life, Record, quantile
 from soak_model import LEASE_MS
 
 CUSTOMERS = 2000
@@ -40,66 +39,6 @@ SAMPLE_S = 2
 SLOT_S = 180                # or a tenth of the time; at the end of each a restart, but in the
 LONG_LIFE = (0.41, 0.79)    # part of the time that one server has, for leaks that take their time
 VERIFY_EVERY = 5            # minutes: a backup is imported elsewhere and looked at
-MORE_WORK = 1.5             # of the server for an answer, than in the first minute
-TIMES = 2.0                 # of the first calm minute's p99
-LEAST_P99_S = 0.010         # under that it is the machine's scheduler that is measured
-CALM = 0.5                  # of a minute's seconds, and of the minutes, or nothing is told by them
-LEFT_OUT = 0.01             # to a minute's answers; on a machine of its own there is none
-WARM = 0.5                  # of a life: caches and arenas fill, by steps that get rarer
-MEMORY_GROWTH = 4 << 20     # in a life after that, by a line through the samples: 28,000 entries and
-                            # 2,000 connections make no more once all were there
-MEMORY_SHARE = 0.08         # or that share of what it had: what comes and goes makes holes in the
-                            # heap, for a while; 3 bytes a request lost are more than that in 24 min
-SHORT_SHARE = 0.40          # of a life shorter than SHORT_S, which gets no further than that
-SHORT_S = 600
-FD_GROWTH = 40              # connections that change are away for half a second: 60 +- 15 of them
-
-
-def quantile(counts, share):
-    """Of times that were counted, in seconds."""
-    left = share * sum(counts.values())
-    for time_is in sorted(counts):
-        left -= counts[time_is]
-        if left < 0:
-            break
-    return time_is / clients.TIMES_A_SECOND
-
-
-class Life:
-    """Of one server, and what it used meanwhile."""
-
-    def __init__(self, pid):
-        self.pid, self.begin = pid, time.monotonic()
-        self.samples = []
-
-    def sample(self, connections):
-        with open("/proc/%d/status" % self.pid, encoding="ascii") as status:
-            anonymous = next(int(line.split()[1]) << 10 for line in status
-                             if line.startswith("RssAnon"))
-        descriptors = len(os.listdir("/proc/%d/fd" % self.pid))
-        self.samples.append((time.monotonic() - self.begin, anonymous, descriptors - connections))
-
-    def growth(self, which):
-        """By the line of least squares, from when it was warm to its end."""
-        age = self.samples[-1][0]
-        warm = [(s[0], s[which]) for s in self.samples if s[0] >= age * WARM]
-        mean = [sum(column) / len(warm) for column in zip(*warm)]
-        spread = sum((x - mean[0]) ** 2 for x, _ in warm)
-        slope = sum((x - mean[0]) * (y - mean[1]) for x, y in warm) / spread if spread else 0
-        return slope * (warm[-1][0] - warm[0][0]), warm[0][1]
-
-    def judge(self):
-        """A line about it, which fails where it grew."""
-        if len(self.samples) < 10:
-            return "a life of %.0f s" % (time.monotonic() - self.begin)
-        memory, had = self.growth(1)
-        descriptors, _ = self.growth(2)
-        text = "a life of %.0f s: memory %+.1f MB on %.1f MB, descriptors %+.0f" % (
-            self.samples[-1][0], memory / 1e6, had / 1e6, descriptors)
-        share = MEMORY_SHARE if self.samples[-1][0] >= SHORT_S else SHORT_SHARE
-        check(memory <= max(MEMORY_GROWTH, had * share), "memory grows: " + text)
-        check(descriptors <= FD_GROWTH, "descriptors grow: " + text)
-        return text
 
 
 class Soak:
@@ -113,11 +52,11 @@ class Soak:
         self.backups = Backups(self.server, runner.room(), CUSTOMERS)
         self.idle_descriptors = len(os.listdir("/proc/%d/fd" % self.server.process.pid))
         self.life = Life(self.server.process.pid)
-        self.parts, self.times, self.wrong, self.ends = {}, {}, [], []
-        self.left_out, self.lags = collections.Counter(), collections.Counter()
+        self.parts, self.wrong, self.ends = {}, [], []
         self.starts, self.slowest_start, self.lives = 0, 0.0, 0
-        self.notes, self.work, self.held = [], [], None
+        self.notes, self.held = [], None
         self.machine = machine.Machine(self.pids, runner.room())
+        self.record = Record(self.machine.seconds, self.minute_s)
 
     def prepare(self):
         line = self.server.line()
@@ -240,48 +179,29 @@ class Soak:
 
     def finish_minute(self, minute):
         parts = self.parts.pop(minute)
-        first, last = minute * self.minute_s, (minute + 1) * self.minute_s
+        seconds = range(minute * self.minute_s, (minute + 1) * self.minute_s)
         for times, left_out, _, _, lags in parts:
-            for second, counts in times.items():
-                self.times.setdefault(second, collections.Counter()).update(counts)
-            self.left_out.update(left_out)
-            for second, lag in lags.items():
-                self.lags[second] = max(self.lags[second], lag)
-        counts = self.counts_of(range(first, last))
+            self.record.add(times, left_out, lags)
+        counts = self.record.counts_of(seconds)
         check(counts, "minute %d: nothing was answered" % (minute + 1))
         self.sample()
         _, memory, descriptors = self.life.samples[-1]
         others, stolen, piece, asleep, disk, mine = (
-            self.machine.mean(which, first, last) for which in machine.FIELDS)
+            self.record.mean(which, seconds) for which in machine.FIELDS)
         self.say("minute %d: %d answers, median %.1f ms, 99 %% %.1f ms, slowest %.0f ms; %d left out; "
                  "others %.1f %% of the machine, its host %.1f, the server %.1f; a piece of work "
                  "%.3f ms, a core late by %.1f, the disk %.1f; %.1f MB, %d + %d descriptors; "
                  "%d connections changed%s" % (
                      minute + 1, sum(counts.values()), quantile(counts, 0.5) * 1e3,
                      quantile(counts, 0.99) * 1e3, max(counts) * 1e3 / clients.TIMES_A_SECOND,
-                     sum(self.left_out[s] for s in range(first, last)), others * 100,
+                     sum(self.record.left_out[s] for s in seconds), others * 100,
                      stolen * 100, mine * 100, piece * 1e3, asleep * 1e3, disk * 1e3, memory / 1e6,
                      self.of_processes(clients.OPEN), descriptors, sum(p[2] for p in parts),
                      "".join("; " + note for note in self.notes) +
                      ("; after the start %.1f s at most" % max(p[3] for p in parts)
                       if any(p[3] for p in parts) else "")))
         self.notes = []
-        self.work.append(mine * os.cpu_count() * self.minute_s / sum(counts.values()) / piece)
-
-    def counts_of(self, seconds):
-        return sum((self.times.get(second, collections.Counter()) for second in seconds),
-                   collections.Counter())
-
-    def write_seconds(self, path):
-        """What is known of each, to be looked at."""
-        with open(path, "w", encoding="ascii") as file:
-            file.write("second others host piece asleep disk server lag left_out answers p99 slow\n")
-            for second, record in sorted(self.machine.seconds.items()):
-                counts = self.times.get(second) or collections.Counter([0])
-                slow = sum(n for t, n in counts.items() if t > 200)
-                file.write("%d %s %.4f %d %d %.4f %d\n" % (
-                    second, " ".join("%.5f" % value for value in record), self.lags[second],
-                    self.left_out[second], sum(counts.values()), quantile(counts, 0.99), slow))
+        self.record.add_work(seconds)
 
     def begin_load(self):
         self.shared[clients.READY_AT] = -self.minute_s
@@ -339,49 +259,6 @@ class Soak:
                        len(os.listdir("/proc/%d/fd" % pid)), self.idle_descriptors))
         same(self.server.stop(), 0, "the end")
 
-    def judge_minutes(self):
-        minutes = [(minute + 1, range(minute * self.minute_s, (minute + 1) * self.minute_s))
-                   for minute in range(int(self.seconds / self.minute_s))]
-        first = next((seconds for _, seconds in minutes if self.machine.was_quiet(seconds)), None)
-        check(first, "the machine was too busy to tell")
-        calm = self.machine.calm(first)
-        judged = [(minute, self.counts_of(calm.intersection(seconds)),
-                   sum(self.left_out[s] for s in calm.intersection(seconds)))
-                  for minute, seconds in minutes
-                  if len(calm.intersection(seconds)) >= CALM * self.minute_s]
-        known = "%d of %d seconds and %d of %d minutes count" % (
-            len(calm), len(self.machine.seconds), len(judged), len(minutes))
-        check(len(judged) >= CALM * len(minutes), "the machine was too busy to tell: " + known)
-        slowest = [(minute, quantile(counts, 0.99)) for minute, counts, _ in judged]
-        bound = TIMES * max(slowest[0][1], LEAST_P99_S)
-        self.say("%s, from minute %d on: 99 %% within %.1f ms in that one, %.1f ms in the worst; in all "
-                 "seconds of each minute %.1f ms in the worst" % (
-                     known, slowest[0][0], slowest[0][1] * 1e3, max(p for _, p in slowest) * 1e3,
-                     max(quantile(self.counts_of(seconds), 0.99) for _, seconds in minutes) * 1e3))
-        slow = ["minute %d: %.1f ms" % (minute, p99 * 1e3) for minute, p99 in slowest if p99 > bound]
-        check(not slow, "99 %% of answers took longer than %.1f ms: %s" % (bound * 1e3, slow))
-        self.judge_work()
-        self.judge_thirds([p99 for _, p99 in slowest])
-        late = ["minute %d: %d" % (minute, left_out) for minute, counts, left_out in judged
-                if left_out > sum(counts.values()) * LEFT_OUT]
-        check(not late, "nobody could begin so many requests in time: %s" % late)
-
-    def judge_work(self):
-        """The server's CPU for an answer, by the piece of work: a machine that gets slower is none,
-        and the pace, which is held by what is used, must not hide a server that uses more."""
-        text = "an answer took the server %.2f pieces of work in the first minute, %.2f to %.2f later" % (
-            self.work[0], min(self.work[1:]), max(self.work[1:]))
-        self.say(text)
-        check(max(self.work) <= MORE_WORK * self.work[0], text)
-
-    def judge_thirds(self, times):
-        third = max(1, len(times) // 3)
-        begin, end = statistics.median(times[:third]), statistics.median(times[-third:])
-        text = "99 %% in the first third of them %.1f ms, in the last one %.1f ms" % (
-            begin * 1e3, end * 1e3)
-        self.say(text)
-        check(end <= TIMES * max(begin, LEAST_P99_S), "it gets slower: " + text)
-
     def close(self):
         for process in self.processes:
             if process.is_alive():
@@ -404,8 +281,8 @@ def run(runner, default_seconds):
         soak.load()
         soak.end()
         if os.environ.get("HATI_SOAK_SECONDS"):
-            soak.write_seconds(os.environ["HATI_SOAK_SECONDS"])
-        soak.judge_minutes()
+            soak.record.write(os.environ["HATI_SOAK_SECONDS"])
+        soak.record.judge(seconds, runner.say)
         runner.say("%d answers compared; %d restarts, half of them kills, the slowest start %.2f s; "
                    "%d backups, the slowest %.1f s, %d looked into; %d messages, %d deliveries, %d "
                    "of them again" % (

@@ -119,25 +119,22 @@ class Machine:
                 self.seconds[second] = record
             self.before, self.pieces, self.second = now, [], int(since)
 
-    def mean(self, which, first, last):
-        """Of the seconds in between."""
-        return statistics.mean([self.seconds[second][which] for second in range(first, last)
-                                if second in self.seconds] or [0.0])
-
-    def was_quiet(self, seconds):
-        """Nobody else had much of it in most of them."""
-        return statistics.median(self.seconds[s][OTHERS] if s in self.seconds else 1.0
-                                 for s in seconds) <= MOST_OTHERS / 2
-
-    def calm(self, like):
-        """Seconds in which it was as in the median of `like`, and in the second before as well, for
-        what piled up then is worked off."""
-        piece = statistics.median(self.seconds[s][PIECE] for s in like)
-        good = {second for second, record in self.seconds.items()
-                if record[OTHERS] <= MOST_OTHERS and record[PIECE] <= SLOWER * piece
-                and max(record[ASLEEP], record[DISK]) <= STALL_S}
-        return {second for second in good if second == 0 or second - 1 in good}
-
     def close(self):
         self.watcher.kill()
         self.watcher.join()
+
+
+def was_quiet(records, seconds):
+    """Nobody else had much of it in most of them."""
+    return statistics.median(records[s][OTHERS] if s in records else 1.0
+                             for s in seconds) <= MOST_OTHERS / 2
+
+
+def calm(records, like):
+    """Seconds in which it was as in the median of `like`, and in the second before as well, for what
+    piled up then is worked off."""
+    piece = statistics.median(records[s][PIECE] for s in like)
+    good = {second for second, record in records.items()
+            if record[OTHERS] <= MOST_OTHERS and record[PIECE] <= SLOWER * piece
+            and max(record[ASLEEP], record[DISK]) <= STALL_S}
+    return {second for second in good if second == 0 or second - 1 in good}
