@@ -7,7 +7,6 @@
 #include <cmocka.h>
 
 #include "server/config_value.h"
-#include "server/http_raw.h"
 #include "server/slow_reader.h"
 
 static const struct slow_reader_rule rule = {.min_rate = 1000, .window_ms = 10000};
@@ -69,18 +68,6 @@ static void test_a_rate_has_a_unit(void **state) {
         assert_non_null(config_value_rate(wrong[i], &rate));
 }
 
-static void test_the_line_of_a_chunk_ends_in_crlf(void **state) {
-    (void)state;
-    static const char body[] = "3\r\nabc\r\n2\ndef\n\n4\r\ngh";
-    assert_true(http_raw_chunk_is_plain(body, sizeof body, body));
-    assert_true(http_raw_chunk_is_plain(body, sizeof body, body + 3));
-    assert_false(http_raw_chunk_is_plain(body, sizeof body, body + 10));
-    assert_false(http_raw_chunk_is_plain(body, sizeof body, body + 1));
-    assert_true(http_raw_chunk_is_plain(body, sizeof body, body + 18));
-    assert_true(http_raw_chunk_is_plain(body + 4, sizeof body, body));
-    assert_true(http_raw_chunk_is_plain(body, 2, body + 10));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_takes_nothing_for_a_window_is_slow),
@@ -89,7 +76,6 @@ int main(void) {
         cmocka_unit_test(test_who_took_all_begins_anew),
         cmocka_unit_test(test_a_socket_that_is_none_is_never_slow),
         cmocka_unit_test(test_a_rate_has_a_unit),
-        cmocka_unit_test(test_the_line_of_a_chunk_ends_in_crlf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
