@@ -11,7 +11,7 @@ What has to hold: no wrong answer; memory and descriptors stay flat while a serv
 the answers of each minute come within twice the time of the first minute's, and those of the last third
 of the minutes (their median) within twice that of the first third. Of each minute those seconds count in
 which the machine was as in the first one (see soak_machine); half of them have to, and half of the
-minutes.
+minutes. Neither the server's work for an answer may grow by half, nor the pace sink to half (see soak_judge).
 
 HATI_SOAK_S shortens it: minutes become tenths of it then, and lives too short to tell small leaks.
 HATI_SOAK_SECONDS names a file for what is known of each second."""
