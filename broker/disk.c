@@ -39,6 +39,7 @@ static enum err started(void *context) {
     if (disk->was_new)
         err = disk_write_position(disk, disk->store.applied_seq);
     disk->applied_seq = disk->store.applied_seq;
+    atomic_store(&disk->seq_seen, journal_next_seq(datadir_journal(disk->datadir)) - 1);
     atomic_store(&disk->free_bytes, env_free_bytes(disk->env));
     names_each(&disk->broker->queues, schedule, NULL);
     if (!err && !disk->broker->options.manual_clock)
@@ -57,7 +58,7 @@ static void closing(void *context) {
 
 static void published(void *context, uint64_t last_seq) {
     struct disk *disk = context;
-    (void)last_seq;
+    atomic_store_explicit(&disk->seq_seen, last_seq, memory_order_relaxed);
     atomic_store_explicit(&disk->segment_seen, journal_segment(datadir_journal(disk->datadir)),
                           memory_order_relaxed);
 }

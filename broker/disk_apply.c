@@ -623,7 +623,8 @@ static bool apply(struct disk *disk) {
     return true;
 }
 
-/* Something is to be applied: it has waited for a while, or there is much of it. */
+/* There is much to be applied. What is less, and the position where others alone have written, is
+ * once nothing came for a while. */
 static bool is_due_locked(const struct disk *disk, uint64_t segment) {
     bool behind =
         segment > disk->applied_segment + SEGMENTS_BEHIND; /* a checkpoint may know more */
@@ -643,15 +644,18 @@ static bool holds_up(struct disk *disk) {
 
 static void *run(void *context) {
     struct disk *disk = context;
-    uint64_t segment = 0;
+    uint64_t segment = 0, seq = 0;
     for (;;) {
         pthread_mutex_lock(&disk->lock);
         if (!disk->stopping && !is_due_locked(disk, segment))
             wait_ms_locked(disk, IDLE_MS);
         bool stopping = disk->stopping;
         disk_measure(disk);
-        bool work = anything_locked(disk) || is_due_locked(disk, segment);
+        uint64_t last_seq = atomic_load_explicit(&disk->seq_seen, memory_order_relaxed);
+        bool rests = last_seq == seq && last_seq > disk->applied_seq;
+        bool work = anything_locked(disk) || is_due_locked(disk, segment) || rests;
         pthread_mutex_unlock(&disk->lock);
+        seq = last_seq;
         if (stopping || atomic_load(&disk->dead))
             return NULL;
         segment = atomic_load(&disk->segment_seen);

@@ -34,6 +34,7 @@ struct disk {
     struct commit_job nudge;
     _Atomic uint64_t dirty_bytes;
     _Atomic uint64_t segment_seen; /* of the journal */
+    _Atomic uint64_t seq_seen;     /* of its last record, whosesoever */
     _Atomic uint64_t free_bytes;   /* in LMDB's file */
     _Atomic bool tight;            /* what waits for LMDB needs all the room there is */
     _Atomic bool full;             /* the disk */

@@ -139,6 +139,21 @@ def too_many_queues_have_no_series(server):
     line.close()
 
 
+def what_rests_is_in_lmdb_soon(server):
+    def lag():
+        return value(page(server).body.decode(), "hati_journal_lag_records")
+
+    line = server.line()
+    same(line.ask("CREATEQUEUE rests type=hdd"), "+OK")
+    for one, commands in (("keys", ("SET hdd 0 rests 1", "DELETE hdd rests")),
+                          ("messages", ("PUBLISH default rests x", "FLUSH rests"))):
+        for command in commands:
+            wait_until(lambda: lag() == 0, "what was there before %s" % one)
+            check(line.ask(command).startswith("+OK"), command)
+    wait_until(lambda: lag() == 0, "the last of it")
+    line.close()
+
+
 def run(runner, server):
     for case in (the_page_comes_in_both_formats, the_page_has_each_family_once_and_each_series_once,
                  other_methods_are_refused, requests_are_counted_by_door_operation_and_code,
@@ -149,7 +164,7 @@ def run(runner, server):
 def run_alone(runner):
     for flags, cases in (({"HATI_JWT_SECRET": SECRET}, (only_admins_read_the_page,
                                                         the_token_cache_is_counted)),
-                         ({}, (too_many_queues_have_no_series,))):
+                         ({}, (what_rests_is_in_lmdb_soon, too_many_queues_have_no_series))):
         server = Server(env=flags)
         for case in cases:
             runner.case(case.__name__, lambda case=case: case(server))

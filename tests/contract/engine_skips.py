@@ -19,6 +19,7 @@ REASONS = {
     "a_queue_has_series_with_its_name_escaped": "queues are the database's, and so are their "
                                                 "figures",
     "too_many_queues_have_no_series": "likewise",
+    "what_rests_is_in_lmdb_soon": "there is no LMDB",
     "one_is_made_and_kept": "nothing is kept in the data directory",
     "the_memory_limit_is_told": "memory is the database's",
 }

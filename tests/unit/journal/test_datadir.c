@@ -249,21 +249,31 @@ static bool is_there(struct fixture *f, unsigned segment) {
     return access(path, F_OK) == 0;
 }
 
+static uint64_t lag(struct fixture *f) {
+    struct datadir_figures figures;
+    datadir_figures(f->datadir, &figures);
+    return figures.lag_records;
+}
+
 static void test_a_segment_is_kept_until_the_slower_store_is_past_it(void **state) {
     struct fixture *f = *state;
     for (int i = 0; i < 20; i++)
         (void)write_record(f, i % 2 ? 'a' : 'b', 1000, false, OK);
     assert_true(is_there(f, 1));
+    assert_int_equal(lag(f), 20);
     datadir_trim(f->datadir, &f->a.store, 20);
     assert_true(is_there(f, 1));
+    assert_int_equal(lag(f), 20);
     datadir_trim(f->datadir, &f->b.store, 2);
     assert_true(is_there(f, 1));
+    assert_int_equal(lag(f), 18);
     datadir_trim(f->datadir, &f->b.store, 9);
     assert_false(is_there(f, 1));
     assert_true(is_there(f, 4));
     datadir_trim(f->datadir, &f->a.store, 5); /* it never goes back */
     datadir_trim(f->datadir, &f->b.store, 20);
     assert_false(is_there(f, 4));
+    assert_int_equal(lag(f), 0);
 }
 
 /* One store was there before the other: the journal begins behind what the new one never had. */
