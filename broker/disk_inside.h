@@ -2,7 +2,7 @@
 /* Inside of the durable part of the broker.
  *
  *   disk_submit ──> committer: disk_commit.c ──> journal ──> memory (the same as for memory queues)
- *   applier: disk_apply.c: messages whose state changed ──> LMDB ──> journal trimmed
+ *   applier: disk_apply.c, disk_batch.c: messages whose state changed ──> LMDB ──> journal trimmed
  *   start: disk_load.c reads LMDB, disk_replay.c the journal behind it
  *   long queues: disk_read.c reads on where memory ends
  *
@@ -82,7 +82,15 @@ enum err disk_settle(struct queue *queue, struct message *message,
 /* disk_replay.c */
 enum err disk_replay(void *context, uint64_t seq, struct slice record) MUST_USE;
 
+/* disk_batch.c: a transaction of what changed; *ret_last: nothing is left behind it, so that LMDB
+ * has everything up to applied_seq. The committer runs, or else everything is synced. Applier. */
+enum err disk_write_some(struct disk *disk, uint64_t applied_seq, bool committer_runs,
+                         bool *ret_last) MUST_USE;
+
 /* disk_apply.c */
+/* The journal up to *ret_seq is on disk, and what it says is in memory; false at the end. Blocks.
+ */
+bool disk_checkpoint(struct disk *disk, uint64_t *ret_seq) MUST_USE;
 enum err disk_applier_start(struct disk *disk) MUST_USE;
 /* The committer is gone: applies what is left, once. */
 void disk_applier_stop(struct disk *disk);
