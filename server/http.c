@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "server/http_accept.h"
+#include "server/http_quiesce.h"
 #include "server/http_raw.h"
 #include "server/http_request.h"
 #include "server/line_listen.h"
@@ -240,7 +241,7 @@ static enum err begin_accepting(struct http_server *server) {
     const struct config *config = server->config;
     if (!config->rpc_proxy_protocol)
         return OK;
-    MHD_quiesce_daemon(server->daemon);
+    http_quiesce(server->daemon);
     return http_accept_open(server->daemon, server->listen_fd, server->core->limits,
                             config->handshake_timeout_ms, &server->acceptor);
 }
@@ -362,7 +363,7 @@ void http_server_stop(struct http_server *server) {
     if (server->acceptor)
         http_accept_close(server->acceptor);
     else
-        MHD_quiesce_daemon(server->daemon);
+        http_quiesce(server->daemon);
     http_lot_stop_waits(&server->lot);
     wait_none(server, &server->in_flight, server->config->drain_timeout_ms);
     wait_none(server, &server->open, LINGER_MS);

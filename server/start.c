@@ -406,8 +406,8 @@ static int serve(struct server *server, const sigset_t *signals) {
         reload_keys(&server->config, server->datadir);
     }
     drain(server, signals);
-    if (atomic_load(&store_failed))
-        return refuse("ended: the store could no longer be believed; the log says why");
+    if (atomic_load(&store_failed)) /* its threads run on: nothing they use may be freed */
+        _exit(refuse("ended: the store could no longer be believed; the log says why"));
     close_peers(server);
     tls_close(server->tls);
     close_stores(server);
