@@ -151,6 +151,7 @@ def what_rests_is_in_lmdb_soon(server):
             wait_until(lambda: lag() == 0, "what was there before %s" % one)
             check(line.ask(command).startswith("+OK"), command)
     wait_until(lambda: lag() == 0, "the last of it")
+    same(line.ask("DELETEQUEUE rests"), "+OK")
     line.close()
 
 

@@ -99,6 +99,23 @@ def on_the_disk(runner, control, load):
     try_image(runner, disk, load, NEVER, NEVER, runner.random, FLAGS)
 
 
+def after_it(server):
+    """With what the server ended; None where it takes a write again."""
+    answers = [""]
+
+    def is_told():
+        try:
+            line = server.line()
+            answers[0] = line.ask("SET hdd 0 after fault")
+            line.close()
+        except (OSError, Failure):  # it is about to end
+            pass
+        return answers[0] == "+OK" or server.process.poll() is not None
+
+    wait_until(is_told, "neither an end nor a write after the fault")
+    return None if answers[0] == "+OK" else server.process.poll()
+
+
 def one(runner, what, after, error):
     """Whether the server ended of it, and how many reads were answered from the fault on."""
     room = runner.room()
@@ -123,17 +140,15 @@ def one(runner, what, after, error):
 
         load.run_while(until_it_hit)
         load.judge()
-        status = server.process.poll()
+        status = after_it(server)
         if status is None:
             line = server.line()
-            answers = []
-            wait_until(lambda: answers.append(line.ask("SET hdd 0 after fault")) or
-                       answers[-1] == "+OK", "a write after the fault: %r" % answers[-3:])
             check(line.ask("GET hdd after") == "fault", "a read after the fault")
             line.close()
             server.kill()
         else:
-            check(status > 0, "the server ended by signal %d" % -status)
+            check(status > 0, "the server ended by signal %d: %s" % (
+                -status, server.log_text()[-2000:]))
             check('"error"' in server.log_text() or '"fatal"' in server.log_text(),
                   "no line says why it ended: %.300r" % server.log_text())
         on_the_disk(runner, control, load)
