@@ -295,7 +295,8 @@ def follow(server, space, storage, mirror, stop, place):
             if stop.is_set():
                 return
         except (OSError, ValueError):  # the server is away
-            stop.wait(0.05)
+            if stop.wait(0.05):
+                return
 
 
 def many_writers_are_told_whole(server, storage):
@@ -316,21 +317,25 @@ def many_writers_are_told_whole(server, storage):
             line.read_line()
         line.close()
 
-    reader = threading.Thread(target=follow, args=(server, space, storage, mirror, stop, place))
-    reader.start()
-    writers = [threading.Thread(target=write, args=(i,)) for i in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    reader = threading.Thread(target=follow, daemon=True,
+                              args=(server, space, storage, mirror, stop, place))
 
     def listed():
         return set(server.request("GET", path_of(space, storage)).json()["keys"])
 
-    wait_until(lambda: set(mirror.entries) == listed() and not mirror.mortal,
-               "the mirror is not the listing")
-    stop.set()
-    reader.join()
+    reader.start()
+    try:
+        writers = [threading.Thread(target=write, args=(i,)) for i in range(4)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        wait_until(lambda: set(mirror.entries) == listed() and not mirror.mortal,
+                   "the mirror is not the listing")
+    finally:  # it goes on for ever where the server is gone
+        stop.set()
+        reader.join(PATIENCE)
+    check(not reader.is_alive(), "who follows does not end")
     same(set(mirror.entries), listed(), "the end")
 
 
