@@ -5,6 +5,7 @@
 #define HATI_TESTS_FAKE_PEER_H
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -261,6 +262,15 @@ static inline void fake_write(struct fake *fake) {
         buf_drop_front(&fake->out, (size_t)count);
 }
 
+/* An answer does not wait until the one before it is acknowledged, which may be what a question
+ * with the next packet does: every answer would be one question late. */
+static inline void fake_accept(struct fake *fake) {
+    int on = 1;
+    fake->conn = accept(fake->listener, NULL, NULL);
+    fake->connections++;
+    (void)setsockopt(fake->conn, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 static inline void *fake_run(void *context) {
     struct fake *fake = context;
     uint64_t wakes;
@@ -283,10 +293,8 @@ static inline void *fake_run(void *context) {
         else if (fds[2].revents && !fake->frozen)
             fake_read(fake);
         fake->hangs_up = false;
-        if (fds[1].revents) {
-            fake->conn = accept(fake->listener, NULL, NULL);
-            fake->connections++;
-        }
+        if (fds[1].revents)
+            fake_accept(fake);
     }
     fake_unlock(fake);
     return NULL;
