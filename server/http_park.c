@@ -3,6 +3,7 @@
 
 #include <microhttpd.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -49,11 +50,17 @@ static void list_locked(struct http_lot *lot, struct http_parked *parked) {
         pthread_cond_signal(&lot->changed);
 }
 
-/* Whoever takes a request out of SUSPENDED resumes it, so it is resumed once. */
+/* Whoever takes a request out of SUSPENDED resumes it, so it is resumed once. Neither the request
+ * nor the lot is touched by a waker afterwards. */
+static void resume(struct http_lot *lot, struct MHD_Connection *connection) {
+    MHD_resume_connection(connection);
+    atomic_fetch_sub_explicit(&lot->suspended, 1, memory_order_release);
+}
+
 static void expire_one_locked(struct http_lot *lot, struct http_parked *parked) {
     unlist_locked(lot, parked);
     if (move(parked, PARK_SUSPENDED, PARK_EXPIRED))
-        MHD_resume_connection(parked->connection);
+        resume(lot, parked->connection);
 }
 
 static void expire_locked(struct http_lot *lot, int64_t now_ms) {
@@ -147,6 +154,8 @@ void http_lot_expire_all(struct http_lot *lot) {
     while (lot->waits.first)
         expire_one_locked(lot, lot->waits.first);
     pthread_mutex_unlock(&lot->lock);
+    while (atomic_load_explicit(&lot->suspended, memory_order_acquire) > 0)
+        sched_yield(); /* a waker is between two of its instructions */
 }
 
 void http_lot_close(struct http_lot *lot) {
@@ -181,10 +190,12 @@ enum err http_park(struct http_lot *lot, struct http_parked *parked) {
         err = move(parked, PARK_RUNNING, PARK_EXPIRED) ? ERR_TIMEOUT : OK;
     } else {
         MHD_suspend_connection(parked->connection);
+        parked->lot = lot;
+        atomic_fetch_add_explicit(&lot->suspended, 1, memory_order_relaxed);
         if (move(parked, PARK_RUNNING, PARK_SUSPENDED))
             list_locked(lot, parked);
         else /* woken in between: the waker saw nothing to resume */
-            MHD_resume_connection(parked->connection);
+            resume(lot, parked->connection);
         if (lot->stopping && parked->listed && parked->stop)
             parked->stop(parked);
     }
@@ -203,12 +214,12 @@ enum err http_unpark(struct http_lot *lot, struct http_parked *parked) {
 void http_park_leave(struct http_lot *lot, struct http_parked *parked) {
     pthread_mutex_lock(&lot->lock);
     unlist_locked(lot, parked);
-    move(parked, PARK_SUSPENDED, PARK_EXPIRED);
+    if (move(parked, PARK_SUSPENDED, PARK_EXPIRED))
+        atomic_fetch_sub_explicit(&lot->suspended, 1, memory_order_relaxed);
     pthread_mutex_unlock(&lot->lock);
 }
 
 void http_park_wake(struct http_parked *parked) {
-    struct MHD_Connection *connection = parked->connection;
     if (atomic_exchange_explicit(&parked->state, PARK_DONE, memory_order_acq_rel) == PARK_SUSPENDED)
-        MHD_resume_connection(connection);
+        resume(parked->lot, parked->connection);
 }

@@ -36,17 +36,19 @@ struct http_lot {
     pthread_t thread;
     struct http_parked_list timed; /* all wait equally long: in order of their deadlines */
     struct http_parked_list waits;
-    int64_t timeout_ms; /* 0: none */
-    bool asleep;        /* the thread waits for anything at all */
-    bool stopping;      /* waits are stopped as soon as they are parked */
-    bool closing;       /* nothing is parked any more */
-    bool ended;         /* the thread has to end */
+    _Atomic unsigned suspended; /* connections that somebody has yet to resume */
+    int64_t timeout_ms;         /* 0: none */
+    bool asleep;                /* the thread waits for anything at all */
+    bool stopping;              /* waits are stopped as soon as they are parked */
+    bool closing;               /* nothing is parked any more */
+    bool ended;                 /* the thread has to end */
 };
 
 struct http_parked {
     _Atomic int state; /* enum http_park_state */
     struct MHD_Connection *connection;
-    int fd; /* of a wait: the caller's socket */
+    struct http_lot *lot; /* once it was parked */
+    int fd;               /* of a wait: the caller's socket */
     /* Of a wait, or NULL: ends it, as far as it has not ended. Any thread, while it is parked; must
      * not call back into the lot, but may wake. */
     void (*stop)(struct http_parked *parked);
@@ -61,7 +63,9 @@ enum err http_lot_open(struct http_lot *lot, int64_t timeout_ms) MUST_USE;
 void http_lot_stop_gone(struct http_lot *lot);
 /* Stops all waits, now and from now on. */
 void http_lot_stop_waits(struct http_lot *lot);
-/* Wakes all that are parked as expired, and parks nothing from now on. */
+/* Wakes all that are parked as expired, and parks nothing from now on. When it returns, whoever was
+ * waking another has resumed it: libmicrohttpd ends the process where it stops with a connection
+ * that is suspended (0.9.75: close_all_connections in daemon.c). */
 void http_lot_expire_all(struct http_lot *lot);
 /* Ends the thread. Nothing is parked. */
 void http_lot_close(struct http_lot *lot);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Parked requests, with libmicrohttpd's part counted only. */
 #include <microhttpd.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +14,9 @@
 
 #include "server/http_park.h"
 
-static unsigned suspended, resumed;
+static _Atomic unsigned suspended, resumed;
+static _Atomic(struct MHD_Connection *) held; /* is resumed behind another */
+static _Atomic bool reached;                  /* by the waker of held */
 
 /* These stand before the library's. */
 void MHD_suspend_connection(struct MHD_Connection *connection) {
@@ -21,7 +25,13 @@ void MHD_suspend_connection(struct MHD_Connection *connection) {
 }
 
 void MHD_resume_connection(struct MHD_Connection *connection) {
-    (void)connection;
+    if (connection && connection == held) {
+        reached = true;
+        while (!resumed)
+            sched_yield();
+        for (int turn = 0; turn < 1000; turn++)
+            sched_yield();
+    }
     resumed++;
 }
 
@@ -34,6 +44,8 @@ static int begin(void **state) {
     static struct fixture fixture;
     fixture = (struct fixture){0};
     suspended = resumed = 0;
+    held = NULL;
+    reached = false;
     if (http_lot_open(&fixture.lot, 0))
         return -1;
     http_park_begin(&fixture.first, NULL);
@@ -96,6 +108,28 @@ static void test_what_expires_is_resumed_and_the_late_result_wakes_nobody(void *
     http_park_wake(&fixture->first);
     assert_int_equal(resumed, 1);
     assert_int_equal(http_park(&fixture->lot, &fixture->second), ERR_TIMEOUT);
+}
+
+static void *wake(void *parked) {
+    http_park_wake(parked);
+    return NULL;
+}
+
+static void test_an_end_waits_for_who_is_waking(void **state) {
+    struct fixture *fixture = *state;
+    pthread_t waker;
+    held = (struct MHD_Connection *)(void *)fixture;
+    http_park_begin(&fixture->first, held);
+    assert_int_equal(http_park(&fixture->lot, &fixture->first), ERR_PENDING);
+    assert_int_equal(http_park(&fixture->lot, &fixture->second), ERR_PENDING);
+    assert_int_equal(pthread_create(&waker, NULL, wake, &fixture->first), 0);
+    while (!reached)
+        sched_yield();
+    http_lot_expire_all(&fixture->lot); /* resumes the second; only then the waker goes on */
+    assert_int_equal(resumed, 2);
+    pthread_join(waker, NULL);
+    assert_int_equal(http_unpark(&fixture->lot, &fixture->first), OK);
+    assert_int_equal(http_unpark(&fixture->lot, &fixture->second), ERR_TIMEOUT);
 }
 
 static struct http_parked *stopped;
@@ -183,6 +217,7 @@ int main(void) {
         CASE(test_a_wait_has_no_deadline_but_that_of_the_server),
         CASE(test_a_wait_whose_caller_hung_up_is_stopped),
         CASE(test_a_server_that_stops_stops_its_waits_and_those_to_come),
+        CASE(test_an_end_waits_for_who_is_waking),
         CASE(test_what_expires_is_resumed_and_the_late_result_wakes_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
