@@ -20,10 +20,17 @@ enum sweep {
     SWEEP_ORPHANS,
     SWEEP_ORPHANS_MEMORY,
     SWEEP_COUNTERS,
+    SWEEP_ROUTER_COUNTERS,
     SWEEP_NODES,
     SWEEP_STATS,
     SWEEP_STATS_MEMORY,
     SWEEP_COUNT
+};
+
+/* The counter that was looked at last. */
+struct counter {
+    int64_t id; /* of its queue or router */
+    struct uuid node;
 };
 
 struct sweeps {
@@ -34,8 +41,7 @@ struct sweeps {
     int64_t turn_ms; /* monotonic */
     int64_t orphan_ids[KV_STORAGES];
     unsigned orphan_steps;
-    int64_t counter_queue;
-    struct uuid counter_node;
+    struct counter queue_counter, router_counter;
 };
 
 static void run(struct sweeps *sweeps);
@@ -124,16 +130,28 @@ static void find_orphans(struct sweeps *sweeps) {
 
 /* ---- counters ---- */
 
+static struct counter *last_counter(struct sweeps *sweeps) {
+    return sweeps->turn == SWEEP_COUNTERS ? &sweeps->queue_counter : &sweeps->router_counter;
+}
+
 static void on_counters(struct request *request) {
     struct sweeps *sweeps = request->context;
     const PGresult *result = request->steps[0].result;
-    sweeps->counter_queue = 0;
-    sweeps->counter_node = (struct uuid){{0}};
+    struct counter *last = last_counter(sweeps);
+    *last = (struct counter){0};
     if (request->outcome == OUTCOME_OK && result_rows(result) == 1) {
-        sweeps->counter_queue = result_int8(result, 0, 0);
-        result_uuid(result, 0, 1, &sweeps->counter_node);
+        last->id = result_int8(result, 0, 0);
+        result_uuid(result, 0, 1, &last->node);
     }
     rest(sweeps);
+}
+
+static void sweep_counters(struct sweeps *sweeps, enum sql_number number) {
+    const struct counter *last = last_counter(sweeps);
+    struct params *params = begin(sweeps, number);
+    params_int8(params, last->id);
+    params_uuid(params, &last->node);
+    send_step(sweeps, on_counters);
 }
 
 /* ---- what the planner knows ---- */
@@ -197,10 +215,10 @@ static void run(struct sweeps *sweeps) {
         find_orphans(sweeps);
         return;
     case SWEEP_COUNTERS:
-        params = begin(sweeps, SQL_COUNTERS_SWEEP);
-        params_int8(params, sweeps->counter_queue);
-        params_uuid(params, &sweeps->counter_node);
-        send_step(sweeps, on_counters);
+        sweep_counters(sweeps, SQL_COUNTERS_SWEEP);
+        return;
+    case SWEEP_ROUTER_COUNTERS:
+        sweep_counters(sweeps, SQL_ROUTER_COUNTERS_SWEEP);
         return;
     case SWEEP_STATS:
     case SWEEP_STATS_MEMORY:

@@ -151,6 +151,15 @@ const struct sql sql_queues[] = {
      .text = "SELECT coalesce(sum(c.published), 0)::int8, coalesce(sum(c.unroutable), 0)::int8"
              " FROM {s}.router_node AS c WHERE c.router = $1::int8 AND c.node <> $2::uuid",
      .why = "As counters_read."},
+    {.name = "router_counters_sweep",
+     .text = "WITH d AS MATERIALIZED (SELECT c.router, c.node FROM {s}.router_node AS c"
+             " WHERE (c.router, c.node) > ($1::int8, $2::uuid)"
+             " ORDER BY c.router, c.node LIMIT 500 FOR UPDATE SKIP LOCKED),"
+             " x AS (DELETE FROM {s}.router_node AS c USING d WHERE c.router = d.router"
+             " AND c.node = d.node AND NOT EXISTS (SELECT 1 FROM {s}.node AS n WHERE n.id = d.node)"
+             " RETURNING c.router)"
+             " SELECT d.router, d.node FROM d ORDER BY d.router DESC, d.node DESC LIMIT 1",
+     .why = "As counters_sweep, of nodes that are gone."},
     {.name = "node_put",
      .text = "INSERT INTO {s}.node (id, address, version, started, heartbeat, published, delivered,"
              " acked, unroutable) VALUES ($1::uuid, $2::bytea, $3::bytea, {now}, {now}, $4::int8,"

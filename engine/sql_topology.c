@@ -55,6 +55,11 @@ const struct sql sql_topology[] = {
      .text = "DELETE FROM {s}.binding AS b WHERE b.router = $1::int8 OR b.queue = $2::int8",
      .why = "Of a router or a queue that goes: its own row tells the nodes, and its id is never"
             " used again."},
+    {.name = "router_counters_gone",
+     .text = "DELETE FROM {s}.router_node AS c WHERE c.router = $1::int8",
+     .why =
+         "Of a router that goes. What a node that has not heard of it writes behind this goes with"
+         " that node."},
     {.name = "queue_empty",
      .text = "DELETE FROM {s}.msg{m} AS m USING ("
              "SELECT i.queue, i.place, i.seq FROM {s}.msg{m} AS i WHERE i.queue = $1::int8"

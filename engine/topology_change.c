@@ -219,6 +219,7 @@ static void job_write(struct txn_job *job, struct txn *txn, struct request *requ
     case BROKER_DELETE_ROUTER:
         put_router(change, request, router->id, router->type, true);
         bindings_gone(request, router->id, 0);
+        params_int8(request_add(request, SQL_ROUTER_COUNTERS_GONE, false), router->id);
         break;
     case BROKER_CREATE_QUEUE:
         put_queue(change, request, change->id, op->options, op->options->paused, false);

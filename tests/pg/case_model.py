@@ -31,9 +31,9 @@ class Moved:
         self.database.close()
         process.remove(self.dir)
 
-    def node(self, *flags):
+    def node(self, *flags, schema=None):
         on_engine = type("OnEngine", (Server,), {"engine": self.database.url()})
-        return on_engine(*flags, env=self.control.env())
+        return on_engine(*flags, env=self.control.env(), schema=schema)
 
 
 def the_engine_answers_as_a_plain_model_does(runner):
