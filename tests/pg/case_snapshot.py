@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Snapshots between files and a database."""
 import contextlib
+import subprocess
 
 import cases_snapshot
 from case_nodes import database
 from cases_snapshot import Place, rpc, same_items, to
-from harness import Server, same
+from harness import PATIENCE, Server, same
+from process import wait_until
 
 
 @contextlib.contextmanager
@@ -56,4 +58,53 @@ def check_revisions(files, back):
          "revisions %d and %d" % (before, after))
 
 
-CASES = [a_snapshot_goes_from_files_to_a_database_and_back]
+def fill_with_many(files):
+    rpc(files, "Broker.CreateQueue", queue="many")
+    for number in range(3):
+        rpc(files, "Broker.PublishMany", router="default", messages=[
+            {"key": "many", "payload": "%d %d %s" % (number, i, "m" * 1000)} for i in range(1000)])
+    line = files.line()
+    for number in range(1000):
+        same(line.ask("SET hdd 0 k%d %s" % (number, "v" * 500)), "+OK", "SET")
+    line.close()
+
+
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+def end_in_the_middle_of_a_block(db, schema, program, how):
+    """What it writes waits for a lock by then."""
+    lock = subprocess.Popen(
+        ["psql", "-XAtq", "-d", db.url()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL)
+    lock.stdin.write(b"BEGIN; LOCK TABLE %s.msg IN EXCLUSIVE MODE; SELECT 'locked';\n" % schema.encode())
+    lock.stdin.flush()
+    same(lock.stdout.readline(), b"locked\n", "the lock")
+    import_ = program()
+    wait_until(lambda: db.psql(WAITS) != "0", "a block waits")
+    db.restart(how)
+    lock.communicate(timeout=PATIENCE)
+    return import_.wait(PATIENCE)
+
+
+def an_import_goes_on_over_the_end_of_its_database(runner):
+    with Place() as place, server() as files, database(fsync="off") as db:
+        fill_with_many(files)
+        wanted = place.lines(*to(files))
+        place.good("export", *to(files), "one")
+        for how in ("kill", "immediate"):
+            with server(db.url()) as node:
+                schema = node.schema  # made, and left
+            engine = ["--engine", db.url(), "--engine-schema", schema]
+            status = end_in_the_middle_of_a_block(
+                db, schema, lambda at=engine: subprocess.Popen(
+                    [Server.binary, "import", *at, "one"], cwd=place.dir,
+                    stderr=subprocess.DEVNULL), how)
+            if status != 0:
+                same(status, 3, "the status of an import that was cut off")
+                place.good("import", *engine, "one")
+            same_items(place.lines(*engine), wanted)
+
+
+CASES = [a_snapshot_goes_from_files_to_a_database_and_back,
+         an_import_goes_on_over_the_end_of_its_database]
