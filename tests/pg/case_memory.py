@@ -78,8 +78,6 @@ class Room:
         return least
 
     def close(self):
-        if self.server.process.poll() is None:
-            self.server.kill()
         self.server.close()
         self.control.close()
         process.remove(self.dir)
